@@ -1,0 +1,247 @@
+//! Errors: whose fault it is, what happened, where in the statement, and what to do about it.
+//!
+//! Texts follow PostgreSQL's rules: the message is short, in lower case, without a full stop;
+//! detail and hint are whole sentences.
+
+use std::fmt;
+
+/// The project's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Whose fault an error is; decides logging and retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The statement or its data; the same request fails again.
+    User,
+    /// The outside world: a broker, a disk, a network.
+    External {
+        /// True when the same act may succeed later.
+        retry: bool,
+    },
+    /// Ours.
+    Internal,
+}
+
+/// A place in the text of a statement; both count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Line.
+    pub line: u64,
+    /// Column, in characters.
+    pub column: u64,
+}
+
+/// The SQLSTATE codes that the server uses (PostgreSQL, appendix A).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are PostgreSQL's condition names")]
+pub enum SqlState {
+    SyntaxError,
+    UndefinedTable,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedObject,
+    UndefinedParameter,
+    UndefinedCursor,
+    UndefinedPreparedStatement,
+    AmbiguousColumn,
+    DuplicateTable,
+    DuplicateColumn,
+    DuplicateObject,
+    DuplicateCursor,
+    DatatypeMismatch,
+    WrongObjectType,
+    DependentObjectsStillExist,
+    InvalidParameterValue,
+    InvalidTextRepresentation,
+    InvalidTableDefinition,
+    InvalidColumnReference,
+    GroupingError,
+    WindowingError,
+    NumericValueOutOfRange,
+    DivisionByZero,
+    DatetimeFieldOverflow,
+    DataException,
+    NotNullViolation,
+    FeatureNotSupported,
+    InFailedSqlTransaction,
+    NoActiveSqlTransaction,
+    ActiveSqlTransaction,
+    QueryCanceled,
+    AdminShutdown,
+    ConnectionFailure,
+    ConnectionUnable,
+    TooManyConnections,
+    OutOfMemory,
+    ProgramLimitExceeded,
+    ConfigurationLimitExceeded,
+    StatementTooComplex,
+    ObjectNotInPrerequisiteState,
+    ObjectInUse,
+    CannotChangeParameter,
+    IoError,
+    DiskFull,
+    ConfigFileError,
+    LockFileExists,
+    ProtocolViolation,
+    DataCorrupted,
+    Internal,
+}
+
+impl SqlState {
+    /// The five characters that go over the wire.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SyntaxError => "42601",
+            Self::UndefinedTable => "42P01",
+            Self::UndefinedColumn => "42703",
+            Self::UndefinedFunction => "42883",
+            Self::UndefinedObject => "42704",
+            Self::UndefinedParameter => "42P02",
+            Self::UndefinedCursor => "34000",
+            Self::UndefinedPreparedStatement => "26000",
+            Self::AmbiguousColumn => "42702",
+            Self::DuplicateTable => "42P07",
+            Self::DuplicateColumn => "42701",
+            Self::DuplicateObject => "42710",
+            Self::DuplicateCursor => "42P03",
+            Self::DatatypeMismatch => "42804",
+            Self::WrongObjectType => "42809",
+            Self::DependentObjectsStillExist => "2BP01",
+            Self::InvalidParameterValue => "22023",
+            Self::InvalidTextRepresentation => "22P02",
+            Self::InvalidTableDefinition => "42P16",
+            Self::InvalidColumnReference => "42P10",
+            Self::GroupingError => "42803",
+            Self::WindowingError => "42P20",
+            Self::NumericValueOutOfRange => "22003",
+            Self::DivisionByZero => "22012",
+            Self::DatetimeFieldOverflow => "22008",
+            Self::DataException => "22000",
+            Self::NotNullViolation => "23502",
+            Self::FeatureNotSupported => "0A000",
+            Self::InFailedSqlTransaction => "25P02",
+            Self::NoActiveSqlTransaction => "25P01",
+            Self::ActiveSqlTransaction => "25001",
+            Self::QueryCanceled => "57014",
+            Self::AdminShutdown => "57P01",
+            Self::ConnectionFailure => "08006",
+            Self::ConnectionUnable => "08001",
+            Self::TooManyConnections => "53300",
+            Self::OutOfMemory => "53200",
+            Self::ProgramLimitExceeded => "54000",
+            Self::ConfigurationLimitExceeded => "53400",
+            Self::StatementTooComplex => "54001",
+            Self::ObjectNotInPrerequisiteState => "55000",
+            Self::ObjectInUse => "55006",
+            Self::CannotChangeParameter => "55P02",
+            Self::IoError => "58030",
+            Self::DiskFull => "53100",
+            Self::ConfigFileError => "F0000",
+            Self::LockFileExists => "F0001",
+            Self::ProtocolViolation => "08P01",
+            Self::DataCorrupted => "XX001",
+            Self::Internal => "XX000",
+        }
+    }
+}
+
+/// An error as the user sees it.
+#[derive(Debug, Clone)]
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+#[derive(Debug, Clone)]
+struct Inner {
+    fault: Fault,
+    state: SqlState,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    position: Option<Position>,
+}
+
+impl Error {
+    /// An error of the statement or its data.
+    pub fn user(state: SqlState, message: impl Into<String>) -> Self {
+        Self::new(Fault::User, state, message)
+    }
+
+    /// An error of the outside world; `retry` says whether trying again may help.
+    pub fn external(state: SqlState, retry: bool, message: impl Into<String>) -> Self {
+        Self::new(Fault::External { retry }, state, message)
+    }
+
+    /// A mistake of ours.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Fault::Internal, SqlState::Internal, message)
+    }
+
+    fn new(fault: Fault, state: SqlState, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { inner: Box::new(Inner { fault, state, message, detail: None, hint: None, position: None }) }
+    }
+
+    /// Adds what to do about it: a whole sentence.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.inner.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds more facts: whole sentences.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.inner.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds the place in the statement.
+    #[must_use]
+    pub fn at(mut self, position: Option<Position>) -> Self {
+        self.inner.position = position.or(self.inner.position);
+        self
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        self.inner.fault
+    }
+
+    /// The SQLSTATE.
+    pub fn state(&self) -> SqlState {
+        self.inner.state
+    }
+
+    /// What happened.
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// More facts.
+    pub fn detail_text(&self) -> Option<&str> {
+        self.inner.detail.as_deref()
+    }
+
+    /// What to do about it.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.inner.hint.as_deref()
+    }
+
+    /// The place in the statement.
+    pub fn position(&self) -> Option<Position> {
+        self.inner.position
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.message)?;
+        if let Some(detail) = &self.inner.detail {
+            write!(f, " ({detail})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,5 @@
+//! Headwater: a SQL streaming server for Kafka.
+pub mod clock;
+pub mod error;
+pub mod task;
+pub mod types;

@@ -1,0 +1,52 @@
+//! The one door to tasks and threads: each has a name, and a panic in one is told, not lost.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+
+/// Starts a task; its panic is logged with its name.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<Option<F::Output>>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let inner = tokio::spawn(future);
+    tokio::spawn(async move {
+        match inner.await {
+            Ok(value) => Some(value),
+            Err(error) => {
+                if error.is_panic() {
+                    tracing::error!(task = name, "task panicked");
+                }
+                None
+            }
+        }
+    })
+}
+
+/// Runs blocking work beside the runtime. A panic in it becomes an internal error.
+///
+/// # Errors
+/// What the work returns, or an internal error if it panicked.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub async fn spawn_blocking<T, F>(work: F) -> crate::error::Result<T>
+where
+    F: FnOnce() -> crate::error::Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(crate::error::Error::internal(format!("blocking work: {error}"))))
+}
+
+/// Starts an OS thread with a name (at most 15 bytes of it show in the system's tools).
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn spawn_thread<F>(name: &str, work: F) -> std::io::Result<std::thread::JoinHandle<()>>
+where
+    F: FnOnce() + Send + 'static,
+{
+    std::thread::Builder::new().name(name.to_owned()).spawn(work)
+}

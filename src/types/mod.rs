@@ -1,0 +1,11 @@
+//! The words that several rooms share, as types, so that ideas that must not mix cannot.
+//!
+//! Owns no behaviour beyond conversions. Knows nothing of SQL, Kafka's client library or the clock.
+
+mod kafka;
+mod message_batch;
+mod time;
+
+pub use kafka::{KafkaConnection, Offset, PartitionId, PartitionRange};
+pub use message_batch::{Message, MessageBatch, Span};
+pub use time::{EventTime, ProcessingTime, Watermark};
