@@ -44,7 +44,9 @@ impl Clock for SystemClock {
 /// The wall clock in microseconds since the Unix epoch, for code that only stamps what it writes.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn wall_micros() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -179,7 +179,16 @@ impl Error {
 
     fn new(fault: Fault, state: SqlState, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { inner: Box::new(Inner { fault, state, message, detail: None, hint: None, position: None }) }
+        Self {
+            inner: Box::new(Inner {
+                fault,
+                state,
+                message,
+                detail: None,
+                hint: None,
+                position: None,
+            }),
+        }
     }
 
     /// Adds what to do about it: a whole sentence.

@@ -1,5 +1,6 @@
 //! Headwater: a SQL streaming server for Kafka.
 pub mod clock;
 pub mod error;
+pub mod plan;
 pub mod task;
 pub mod types;

@@ -37,7 +37,11 @@ where
 {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(crate::error::Error::internal(format!("blocking work: {error}"))))
+        .unwrap_or_else(|error| {
+            Err(crate::error::Error::internal(format!(
+                "blocking work: {error}"
+            )))
+        })
 }
 
 /// Starts an OS thread with a name (at most 15 bytes of it show in the system's tools).
@@ -48,5 +52,7 @@ pub fn spawn_thread<F>(name: &str, work: F) -> std::io::Result<std::thread::Join
 where
     F: FnOnce() + Send + 'static,
 {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work)
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
 }

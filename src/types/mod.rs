@@ -2,10 +2,12 @@
 //!
 //! Owns no behaviour beyond conversions. Knows nothing of SQL, Kafka's client library or the clock.
 
+mod columns;
 mod kafka;
 mod message_batch;
 mod time;
 
+pub use columns::{JsonPath, MetadataColumn, PathStep};
 pub use kafka::{KafkaConnection, Offset, PartitionId, PartitionRange};
 pub use message_batch::{Message, MessageBatch, Span};
 pub use time::{EventTime, ProcessingTime, Watermark};
