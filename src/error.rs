@@ -3,7 +3,11 @@
 //! Texts follow PostgreSQL's rules: the message is short, in lower case, without a full stop;
 //! detail and hint are whole sentences.
 
+mod translate;
+
 use std::fmt;
+
+pub use translate::{from_arrow, from_datafusion, nearest};
 
 /// The project's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

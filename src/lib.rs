@@ -2,5 +2,7 @@
 pub mod clock;
 pub mod error;
 pub mod plan;
+pub mod state;
 pub mod task;
 pub mod types;
+pub mod watermark;

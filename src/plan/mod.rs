@@ -1,7 +1,20 @@
 //! The contract between the planner and the engine: plain data that says what to run.
 //!
 //! Knows neither SQL text nor a running query. Can be printed.
+//!
+//! ```text
+//! source (scan, event time) → row stages ─┬→ aggregate → row stages → limit → sink
+//!        in each lane                     └────────────→ row stages → limit → sink
+//! ```
 
+mod aggregate;
 mod scan;
+mod source;
+mod stage;
+mod stream_plan;
 
+pub use aggregate::{AggregateCall, AggregatePlan, GroupColumn, WindowKind, WindowPlan};
 pub use scan::{MaxFuture, ScanColumn, ScanOrigin, ScanSpec};
+pub use source::{EventTimePlan, OnError, ScanStartup, SourcePlan};
+pub use stage::RowStage;
+pub use stream_plan::{BatchTime, Changelog, Emission, StreamPlan, Trigger};

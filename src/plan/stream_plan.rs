@@ -1,0 +1,159 @@
+//! A whole continuous query.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+use super::{AggregatePlan, RowStage, SourcePlan};
+use crate::types::ProcessingTime;
+
+/// A continuous query, ready to run.
+#[derive(Debug, Clone)]
+pub struct StreamPlan {
+    /// The statement, for people.
+    pub text: String,
+    /// The topic that it reads.
+    pub source: SourcePlan,
+    /// What each lane does with a batch before the aggregate, or before the sink.
+    pub rows: Vec<RowStage>,
+    /// The aggregate, if there is one.
+    pub aggregate: Option<AggregatePlan>,
+    /// What is done with the aggregate's output.
+    pub output: Vec<RowStage>,
+    /// The query ends after so many rows.
+    pub limit: Option<u64>,
+    /// The rows that reach the sink.
+    pub schema: SchemaRef,
+    /// When rows are emitted.
+    pub emission: Emission,
+    /// When micro-batches run.
+    pub trigger: Trigger,
+    /// The time that `now()` has in the output.
+    pub batch_time: BatchTime,
+}
+
+/// When an aggregate's rows leave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emission {
+    /// Once, when their window has closed; or, without an aggregate, as they come.
+    Final,
+    /// After each micro-batch, those whose values changed.
+    Changes,
+    /// At this pace, those whose values changed.
+    Every(Duration),
+}
+
+/// What kind of output an emission gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changelog {
+    /// A row never changes once it is out.
+    Append,
+    /// A later row with the same key replaces an earlier one.
+    Update,
+}
+
+/// When micro-batches run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Trigger {
+    /// As soon as there are rows.
+    #[default]
+    Continuous,
+    /// At this pace.
+    Interval(Duration),
+    /// Over everything there is; then the query ends.
+    AvailableNow,
+}
+
+/// The processing time of the micro-batch under way, shared with the compiled expressions.
+#[derive(Debug, Clone, Default)]
+pub struct BatchTime(Arc<AtomicI64>);
+
+impl BatchTime {
+    /// Sets it; done once a micro-batch.
+    pub fn set(&self, now: ProcessingTime) {
+        self.0.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Reads it.
+    pub fn get(&self) -> ProcessingTime {
+        ProcessingTime(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl StreamPlan {
+    /// What kind of output the query gives.
+    pub fn changelog(&self) -> Changelog {
+        match (&self.aggregate, self.emission) {
+            (None, _) | (Some(_), Emission::Final) => Changelog::Append,
+            (Some(_), Emission::Changes | Emission::Every(_)) => Changelog::Update,
+        }
+    }
+
+    /// The plan as `EXPLAIN` shows it: one line an operator, the sink's side first.
+    pub fn describe(&self) -> String {
+        let mut lines = Vec::new();
+        let emission = match self.emission {
+            Emission::Final => "final".to_owned(),
+            Emission::Changes => "changes".to_owned(),
+            Emission::Every(pace) => format!("every {} ms", pace.as_millis()),
+        };
+        let kind = match self.changelog() {
+            Changelog::Append => "append-only",
+            Changelog::Update => "updates by key",
+        };
+        lines.push(format!("emit: {emission} ({kind})"));
+        if let Some(limit) = self.limit {
+            lines.push(format!("limit: {limit}"));
+        }
+        lines.extend(self.output.iter().rev().map(RowStage::describe));
+        if let Some(aggregate) = &self.aggregate {
+            lines.push(describe_aggregate(aggregate));
+        }
+        lines.extend(self.rows.iter().rev().map(RowStage::describe));
+        lines.push(describe_source(&self.source));
+        let mut text = String::new();
+        for (depth, line) in lines.iter().enumerate() {
+            let _ = writeln!(text, "{:indent$}{line}", "", indent = depth * 2);
+        }
+        text
+    }
+}
+
+fn describe_aggregate(aggregate: &AggregatePlan) -> String {
+    let calls: Vec<&str> = aggregate
+        .calls
+        .iter()
+        .map(|call| call.function.name())
+        .collect();
+    let keys: Vec<&str> = aggregate
+        .keys
+        .iter()
+        .map(|(_, field)| field.name().as_str())
+        .collect();
+    let head = match &aggregate.window {
+        Some(window) => format!("window aggregate: {}", window.kind),
+        None => "aggregate".to_owned(),
+    };
+    format!("{head}, key [{}], [{}]", keys.join(", "), calls.join(", "))
+}
+
+fn describe_source(source: &SourcePlan) -> String {
+    let columns: Vec<&str> = source
+        .scan
+        .schema
+        .fields()
+        .iter()
+        .map(|f| f.name().as_str())
+        .collect();
+    format!(
+        "scan: {} (topic {}), columns [{}], event time {}, watermark {}",
+        source.scan.table,
+        source.scan.topic,
+        columns.join(", "),
+        source.event_time.column,
+        source.event_time.watermark,
+    )
+}

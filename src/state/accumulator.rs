@@ -1,0 +1,46 @@
+//! The trait behind which every aggregate function keeps its values, one a group.
+
+use arrow::array::{ArrayRef, BooleanArray};
+
+use crate::error::Result;
+
+/// One aggregate function's values for all groups of a table.
+pub(super) trait GroupAccumulator: Send {
+    /// Takes in rows: `groups[i]` is the group of row `i`; rows where `keep` is not true do not
+    /// count. `total` is the number of groups so far, at least one more than any of `groups`.
+    fn update(&mut self, rows: Update<'_>) -> Result<()>;
+
+    /// Takes in the partial states that [`Self::take_state`] gave elsewhere.
+    fn merge(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()>;
+
+    /// Gives the partial states of all groups and starts empty.
+    fn take_state(&mut self) -> Result<Vec<ArrayRef>>;
+
+    /// Gives the values of all groups and starts empty.
+    fn take_values(&mut self, total: usize) -> Result<ArrayRef>;
+
+    /// Gives the values of some groups and keeps them.
+    ///
+    /// # Panics
+    /// If [`Self::can_read`] is false.
+    fn read(&mut self, groups: &[usize]) -> Result<ArrayRef>;
+
+    /// Whether values can be read and kept.
+    fn can_read(&self) -> bool;
+
+    /// Memory held, in bytes.
+    fn size_bytes(&self) -> usize;
+}
+
+/// Rows on their way into an accumulator.
+#[derive(Clone, Copy)]
+pub(super) struct Update<'a> {
+    /// The function's arguments, then its ordering expressions.
+    pub arguments: &'a [ArrayRef],
+    /// Each row's group.
+    pub groups: &'a [usize],
+    /// The FILTER clause.
+    pub keep: Option<&'a BooleanArray>,
+    /// The number of groups so far.
+    pub total: usize,
+}

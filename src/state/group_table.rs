@@ -1,0 +1,163 @@
+//! One group table: keys and, for each aggregate function, a value a key.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray};
+use arrow::datatypes::FieldRef;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+
+use super::accumulator::{GroupAccumulator, Update};
+use super::grouped::Grouped;
+use super::keys::Keys;
+use super::per_group::PerGroup;
+use crate::error::{Result, from_datafusion};
+
+/// DataFusion's vectorised versions of these walk over all groups on every batch, or keep a heap
+/// vector a group; one accumulator a group is faster.
+const WALKS_OVER_ALL_GROUPS: [&str; 3] = ["first_value", "last_value", "nth_value"];
+
+/// The aggregates of one pane, by key.
+pub struct GroupTable {
+    keys: Keys,
+    accumulators: Vec<Box<dyn GroupAccumulator>>,
+    /// Each row's group in the batch under way; kept to reuse its memory.
+    groups: Vec<usize>,
+}
+
+/// The columns that an update brings, already evaluated.
+pub struct Rows<'a> {
+    /// One a key.
+    pub keys: &'a [ArrayRef],
+    /// For each function its arguments.
+    pub arguments: &'a [Vec<ArrayRef>],
+    /// For each function its FILTER.
+    pub filters: &'a [Option<BooleanArray>],
+    /// The number of rows.
+    pub len: usize,
+}
+
+impl GroupTable {
+    /// An empty table. `readable` tables give values and keep them; others are faster.
+    ///
+    /// # Errors
+    /// When a key's type cannot be grouped or a function has no accumulator.
+    pub fn try_new(
+        keys: &[FieldRef],
+        functions: &[Arc<AggregateFunctionExpr>],
+        readable: bool,
+    ) -> Result<Self> {
+        let accumulators = functions
+            .iter()
+            .map(|f| accumulator(f, readable))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            keys: Keys::try_new(keys)?,
+            accumulators,
+            groups: Vec::new(),
+        })
+    }
+
+    /// The number of groups.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// True when no row has come.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes in rows; returns each row's group.
+    ///
+    /// # Errors
+    /// When a function refuses a value (an overflow, say).
+    pub fn update(&mut self, rows: &Rows<'_>) -> Result<&[usize]> {
+        self.keys.intern(rows.keys, rows.len, &mut self.groups)?;
+        let total = self.keys.len();
+        for (index, accumulator) in self.accumulators.iter_mut().enumerate() {
+            accumulator.update(Update {
+                arguments: &rows.arguments[index],
+                groups: &self.groups,
+                keep: rows.filters[index].as_ref(),
+                total,
+            })?;
+        }
+        Ok(&self.groups)
+    }
+
+    /// Takes in another table's groups and leaves it empty.
+    ///
+    /// # Errors
+    /// When a function refuses to merge.
+    pub fn merge(&mut self, other: &mut Self) -> Result<()> {
+        let count = other.len();
+        let columns = other.keys.read(0..count)?;
+        self.keys.intern(&columns, count, &mut self.groups)?;
+        let total = self.keys.len();
+        for (mine, theirs) in self.accumulators.iter_mut().zip(&mut other.accumulators) {
+            mine.merge(&theirs.take_state()?, &self.groups, total)?;
+        }
+        Ok(())
+    }
+
+    /// The keys and values of all groups, in the order in which the keys first came; ends the
+    /// table's life.
+    ///
+    /// # Errors
+    /// When a function cannot give its value.
+    pub fn into_columns(mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
+        let count = self.len();
+        let keys = self.keys.read(0..count)?;
+        let values = self
+            .accumulators
+            .iter_mut()
+            .map(|a| a.take_values(count))
+            .collect::<Result<_>>()?;
+        Ok((keys, values))
+    }
+
+    /// The keys and values of some groups of a readable table, which keeps them.
+    ///
+    /// # Errors
+    /// When a function cannot give its value.
+    ///
+    /// # Panics
+    /// If the table was not made readable.
+    pub fn read(&mut self, groups: &[usize]) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
+        let readable = self
+            .accumulators
+            .iter()
+            .all(|accumulator| accumulator.can_read());
+        assert!(readable, "only a readable table is read");
+        let keys = self.keys.read(groups.iter().copied())?;
+        let values = self
+            .accumulators
+            .iter_mut()
+            .map(|a| a.read(groups))
+            .collect::<Result<_>>()?;
+        Ok((keys, values))
+    }
+
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        let values: usize = self.accumulators.iter().map(|a| a.size_bytes()).sum();
+        self.keys.size_bytes() + values + self.groups.capacity() * size_of::<usize>()
+    }
+}
+
+fn accumulator(
+    function: &Arc<AggregateFunctionExpr>,
+    readable: bool,
+) -> Result<Box<dyn GroupAccumulator>> {
+    let vectorised = !readable
+        && function.groups_accumulator_supported()
+        && !WALKS_OVER_ALL_GROUPS.contains(&function.fun().name());
+    if vectorised {
+        let inner = function
+            .create_groups_accumulator()
+            .map_err(from_datafusion)?;
+        Ok(Box::new(Grouped::new(inner)))
+    } else {
+        Ok(Box::new(PerGroup::new(Arc::clone(function))))
+    }
+}

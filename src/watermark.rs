@@ -1,0 +1,299 @@
+//! Watermarks: how far event time has certainly progressed.
+//!
+//! Owns the per-partition maxima and their idleness. Knows nothing of Kafka, Arrow or the clock:
+//! whoever calls brings the time.
+//!
+//! ```text
+//! partition 0   |-------------> 12:00:07
+//! partition 1   |--------> 12:00:04            query watermark = 12:00:04
+//! partition 2   |---> 11:59:10  (idle: at its end, silent for idle_timeout)
+//! ```
+//! Invariants: a query's watermark is the least over its partitions that are not idle, and never
+//! falls; a partition that is not at its end is never idle.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::types::{EventTime, PartitionId, Watermark};
+
+/// The watermarks of one query's partitions.
+#[derive(Debug, Clone)]
+pub struct Watermarks {
+    partitions: BTreeMap<PartitionId, Partition>,
+    idle_timeout: Option<Duration>,
+    /// Never falls: hence private.
+    current: Watermark,
+    /// Since when all partitions are idle, and the watermark then.
+    all_idle: Option<(Duration, Watermark)>,
+}
+
+/// What is known of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// The greatest value that its rows have said.
+    pub watermark: Watermark,
+    /// True when its reader stands at its end, as the broker told.
+    pub at_end: bool,
+    /// True when it does not hold the others back.
+    pub idle: bool,
+    /// When its last row came, on the caller's monotonic clock.
+    active_at: Duration,
+}
+
+impl Watermarks {
+    /// The watermarks of partitions of which nothing is known yet. `now` is monotonic.
+    pub fn new(
+        partitions: impl IntoIterator<Item = PartitionId>,
+        idle_timeout: Option<Duration>,
+        now: Duration,
+    ) -> Self {
+        let fresh = Partition {
+            watermark: Watermark::MIN,
+            at_end: false,
+            idle: false,
+            active_at: now,
+        };
+        Self {
+            partitions: partitions.into_iter().map(|id| (id, fresh)).collect(),
+            idle_timeout,
+            current: Watermark::MIN,
+            all_idle: None,
+        }
+    }
+
+    /// Starts with what an earlier run had reached: the watermark does not fall below it.
+    pub fn resume(&mut self, reached: Watermark) {
+        self.current = self.current.max(reached);
+    }
+
+    /// Adds a partition that appeared.
+    pub fn add(&mut self, partition: PartitionId, now: Duration) {
+        let fresh = Partition {
+            watermark: Watermark::MIN,
+            at_end: false,
+            idle: false,
+            active_at: now,
+        };
+        self.partitions.entry(partition).or_insert(fresh);
+    }
+
+    /// Rows came from a partition; `watermark` is the greatest that they said.
+    pub fn observe(&mut self, partition: PartitionId, watermark: Watermark, now: Duration) {
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.watermark = state.watermark.max(watermark);
+            state.at_end = false;
+            state.idle = false;
+            state.active_at = now;
+            self.all_idle = None;
+        }
+    }
+
+    /// The reader of a partition stands at its end.
+    pub fn reached_end(&mut self, partition: PartitionId) {
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.at_end = true;
+        }
+    }
+
+    /// The reader of a partition may be behind: its broker is not answering.
+    pub fn behind(&mut self, partition: PartitionId) {
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.at_end = false;
+            state.idle = false;
+        }
+    }
+
+    /// Decides who is idle at `now` (monotonic) and returns the query's watermark.
+    pub fn advance(&mut self, now: Duration) -> Watermark {
+        self.mark_idle(now);
+        let active = self
+            .partitions
+            .values()
+            .filter(|p| !p.idle)
+            .map(|p| p.watermark)
+            .min();
+        let before = self.current;
+        match active {
+            Some(least) => {
+                self.all_idle = None;
+                self.current = self.current.max(least);
+            }
+            None => self.advance_with_the_clock(now),
+        }
+        assert!(self.current >= before, "a query's watermark never falls");
+        self.current
+    }
+
+    fn mark_idle(&mut self, now: Duration) {
+        let Some(timeout) = self.idle_timeout else {
+            return;
+        };
+        for partition in self.partitions.values_mut() {
+            partition.idle = partition.at_end && now.saturating_sub(partition.active_at) >= timeout;
+        }
+    }
+
+    /// All partitions are idle: time goes on from where the furthest of them stood.
+    fn advance_with_the_clock(&mut self, now: Duration) {
+        let furthest = self.partitions.values().map(|p| p.watermark).max();
+        let stood = self.current.max(furthest.unwrap_or(Watermark::MIN));
+        let (since, start) = *self.all_idle.get_or_insert((now, stood));
+        if start == Watermark::MIN {
+            return; // No row was ever seen: there is no place to go on from.
+        }
+        let passed = i64::try_from(now.saturating_sub(since).as_micros()).unwrap_or(i64::MAX);
+        let reached = Watermark(EventTime(start.0.0.saturating_add(passed)));
+        self.current = self.current.max(reached);
+    }
+
+    /// The query's watermark, as of the last [`Self::advance`].
+    pub fn current(&self) -> Watermark {
+        self.current
+    }
+
+    /// What each partition's rows must be compared with at the start of a micro-batch: the least
+    /// watermark of the *other* partitions that are not idle.
+    pub fn others(&self, partition: PartitionId) -> Option<Watermark> {
+        self.partitions
+            .iter()
+            .filter(|(id, state)| **id != partition && !state.idle)
+            .map(|(_, state)| state.watermark)
+            .min()
+    }
+
+    /// One partition's own watermark.
+    pub fn of(&self, partition: PartitionId) -> Watermark {
+        self.partitions
+            .get(&partition)
+            .map_or(Watermark::MIN, |state| state.watermark)
+    }
+
+    /// All partitions, by number.
+    pub fn partitions(&self) -> impl Iterator<Item = (PartitionId, Partition)> + '_ {
+        self.partitions.iter().map(|(id, state)| (*id, *state))
+    }
+
+    /// When, on the monotonic clock, `advance` may give something new although no row came.
+    pub fn next_change(&self, now: Duration) -> Option<Duration> {
+        if self.partitions.is_empty() {
+            return None;
+        }
+        if self.partitions.values().all(|p| p.idle) {
+            return Some(now + Duration::from_millis(200));
+        }
+        let timeout = self.idle_timeout?;
+        self.partitions
+            .values()
+            .filter(|p| p.at_end && !p.idle)
+            .map(|p| p.active_at + timeout)
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn mark(seconds: i64) -> Watermark {
+        Watermark(EventTime(seconds * 1_000_000))
+    }
+
+    fn two() -> Watermarks {
+        Watermarks::new([PartitionId(0), PartitionId(1)], Some(at(10)), at(0))
+    }
+
+    #[test]
+    fn the_least_partition_decides() {
+        let mut marks = two();
+        marks.observe(PartitionId(0), mark(100), at(1));
+        assert_eq!(
+            marks.advance(at(1)),
+            Watermark::MIN,
+            "partition 1 has said nothing"
+        );
+        marks.observe(PartitionId(1), mark(50), at(1));
+        assert_eq!(marks.advance(at(1)), mark(50));
+    }
+
+    #[test]
+    fn a_watermark_never_falls() {
+        let mut marks = two();
+        marks.observe(PartitionId(0), mark(100), at(1));
+        marks.observe(PartitionId(1), mark(100), at(1));
+        assert_eq!(marks.advance(at(1)), mark(100));
+        marks.add(PartitionId(2), at(2));
+        marks.observe(PartitionId(2), mark(10), at(2));
+        assert_eq!(marks.advance(at(2)), mark(100));
+    }
+
+    #[test]
+    fn a_silent_partition_at_its_end_becomes_idle() {
+        let mut marks = two();
+        marks.observe(PartitionId(0), mark(100), at(1));
+        marks.observe(PartitionId(1), mark(50), at(1));
+        marks.reached_end(PartitionId(1));
+        marks.observe(PartitionId(0), mark(120), at(10));
+        assert_eq!(
+            marks.advance(at(10)),
+            mark(50),
+            "9 s of silence are not enough"
+        );
+        marks.observe(PartitionId(0), mark(121), at(11));
+        assert_eq!(marks.advance(at(11)), mark(121));
+    }
+
+    #[test]
+    fn a_partition_that_is_behind_is_never_idle() {
+        let mut marks = two();
+        marks.observe(PartitionId(0), mark(100), at(1));
+        marks.reached_end(PartitionId(0));
+        assert_eq!(
+            marks.advance(at(1000)),
+            Watermark::MIN,
+            "partition 1 never reached its end"
+        );
+    }
+
+    #[test]
+    fn when_all_are_idle_time_goes_on_with_the_wall_clock() {
+        let mut marks = two();
+        for id in [0, 1] {
+            marks.observe(PartitionId(id), mark(100 + i64::from(id)), at(1));
+            marks.reached_end(PartitionId(id));
+        }
+        assert_eq!(marks.advance(at(2)), mark(100));
+        assert_eq!(
+            marks.advance(at(11)),
+            mark(101),
+            "it starts from the furthest partition"
+        );
+        assert_eq!(marks.advance(at(41)), mark(131));
+        marks.observe(PartitionId(0), mark(105), at(42));
+        assert_eq!(
+            marks.advance(at(42)),
+            mark(131),
+            "and does not fall when rows come again"
+        );
+    }
+
+    #[test]
+    fn without_any_row_there_is_no_time_to_go_on_from() {
+        let mut marks = two();
+        marks.reached_end(PartitionId(0));
+        marks.reached_end(PartitionId(1));
+        assert_eq!(marks.advance(at(100)), Watermark::MIN);
+        assert_eq!(marks.advance(at(200)), Watermark::MIN);
+    }
+
+    #[test]
+    fn idleness_can_be_switched_off() {
+        let mut marks = Watermarks::new([PartitionId(0), PartitionId(1)], None, at(0));
+        marks.observe(PartitionId(0), mark(100), at(1));
+        marks.reached_end(PartitionId(1));
+        assert_eq!(marks.advance(at(10_000)), Watermark::MIN);
+    }
+}
