@@ -1,0 +1,199 @@
+//! Row stages, one after the other, on a batch at once.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray, UInt32Array,
+};
+use arrow::compute::{FilterBuilder, prep_null_mask_filter};
+use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::physical_expr::PhysicalExpr;
+
+use crate::error::{Error, Result, from_arrow, from_datafusion};
+use crate::plan::{RowStage, WindowKind};
+
+/// Rows, and where in the decoded batch each came from.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// The columns.
+    pub batch: RecordBatch,
+    /// For each row its number in the batch that came in; `None`: all rows are still there.
+    pub origin: Option<UInt32Array>,
+}
+
+impl Rows {
+    /// A whole batch.
+    pub fn all(batch: RecordBatch) -> Self {
+        Self {
+            batch,
+            origin: None,
+        }
+    }
+
+    /// The number of a row in the batch that came in.
+    pub fn origin_of(&self, row: usize) -> usize {
+        self.origin
+            .as_ref()
+            .map_or(row, |origin| origin.value(row) as usize)
+    }
+}
+
+/// Filters and projections in their order.
+#[derive(Debug, Clone)]
+pub struct RowPipeline {
+    stages: Arc<[RowStage]>,
+}
+
+impl RowPipeline {
+    /// A pipeline of compiled stages.
+    pub fn new(stages: &[RowStage]) -> Self {
+        Self {
+            stages: stages.into(),
+        }
+    }
+
+    /// Runs a batch through all stages.
+    ///
+    /// # Errors
+    /// When an expression refuses a value: division by zero, a cast that fails.
+    pub fn process(&self, batch: RecordBatch) -> Result<Rows> {
+        let mut rows = Rows::all(batch);
+        for stage in self.stages.iter() {
+            if rows.batch.num_rows() == 0 {
+                return Ok(Rows::all(RecordBatch::new_empty(self.schema_after(&rows))));
+            }
+            rows = match stage {
+                RowStage::Filter(predicate) => filter(&rows, predicate)?,
+                RowStage::Project { exprs, schema } => project(rows, exprs, schema)?,
+                RowStage::AssignWindow {
+                    time,
+                    window,
+                    schema,
+                } => assign_window(rows, time, *window, schema)?,
+            };
+        }
+        Ok(rows)
+    }
+
+    /// The schema of what comes out, given that all that is left is empty.
+    fn schema_after(&self, rows: &Rows) -> SchemaRef {
+        let last = self.stages.iter().rev().find_map(|stage| match stage {
+            RowStage::Filter(_) => None,
+            RowStage::Project { schema, .. } | RowStage::AssignWindow { schema, .. } => {
+                Some(Arc::clone(schema))
+            }
+        });
+        last.unwrap_or_else(|| rows.batch.schema())
+    }
+}
+
+/// Evaluates an expression to one value a row.
+pub(super) fn evaluate(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef> {
+    expr.evaluate(batch)
+        .and_then(|value| value.into_array(batch.num_rows()))
+        .map_err(from_datafusion)
+}
+
+/// Evaluates a condition; NULL counts as false.
+pub(super) fn condition(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<BooleanArray> {
+    let value = evaluate(expr, batch)?;
+    let mask = value
+        .as_boolean_opt()
+        .ok_or_else(|| Error::internal(format!("the condition {expr} is not boolean")))?;
+    Ok(if mask.null_count() == 0 {
+        mask.clone()
+    } else {
+        prep_null_mask_filter(mask)
+    })
+}
+
+/// The microseconds of a timestamp column.
+pub(super) fn timestamps(array: &ArrayRef) -> Result<&TimestampMicrosecondArray> {
+    array
+        .as_primitive_opt::<TimestampMicrosecondType>()
+        .ok_or_else(|| {
+            Error::internal(format!(
+                "a time in microseconds came as {}",
+                array.data_type()
+            ))
+        })
+}
+
+fn filter(rows: &Rows, predicate: &Arc<dyn PhysicalExpr>) -> Result<Rows> {
+    let mask = condition(predicate, &rows.batch)?;
+    let count = mask.true_count();
+    if count == rows.batch.num_rows() {
+        return Ok(rows.clone());
+    }
+    let filter = FilterBuilder::new(&mask).optimize().build();
+    let batch = filter
+        .filter_record_batch(&rows.batch)
+        .map_err(from_arrow)?;
+    let origin = match &rows.origin {
+        Some(origin) => filter
+            .filter(origin)
+            .map_err(from_arrow)?
+            .as_primitive()
+            .clone(),
+        None => mask.values().set_indices_u32().collect(),
+    };
+    Ok(Rows {
+        batch,
+        origin: Some(origin),
+    })
+}
+
+fn project(rows: Rows, exprs: &[Arc<dyn PhysicalExpr>], schema: &SchemaRef) -> Result<Rows> {
+    let columns = exprs
+        .iter()
+        .map(|e| evaluate(e, &rows.batch))
+        .collect::<Result<Vec<_>>>()?;
+    let batch = batch(schema, columns, rows.batch.num_rows())?;
+    Ok(Rows {
+        batch,
+        origin: rows.origin,
+    })
+}
+
+/// A batch of some columns; works for no column at all.
+pub(super) fn batch(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(from_arrow)
+}
+
+fn assign_window(
+    rows: Rows,
+    time: &Arc<dyn PhysicalExpr>,
+    window: WindowKind,
+    schema: &SchemaRef,
+) -> Result<Rows> {
+    let time = evaluate(time, &rows.batch)?;
+    let time = timestamps(&time)?;
+    let count = rows.batch.num_columns();
+    let zone = |index: usize| match schema.field(count + index).data_type() {
+        DataType::Timestamp(_, zone) => zone.clone(),
+        _ => None,
+    };
+    let start: TimestampMicrosecondArray = time
+        .unary_opt(|time| window.start_of(time))
+        .with_timezone_opt(zone(0));
+    let shifted = |by: i64, zone| -> ArrayRef {
+        let shifted: TimestampMicrosecondArray =
+            start.unary_opt(|start: i64| start.checked_add(by));
+        Arc::new(shifted.with_timezone_opt(zone))
+    };
+    let size = window.size();
+    let (end, last) = (shifted(size, zone(1)), shifted(size - 1, zone(2)));
+    let mut columns = rows.batch.columns().to_vec();
+    columns.extend([Arc::new(start) as ArrayRef, end, last]);
+    let batch = batch(schema, columns, rows.batch.num_rows())?;
+    Ok(Rows {
+        batch,
+        origin: rows.origin,
+    })
+}
