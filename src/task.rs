@@ -2,7 +2,42 @@
 
 use std::future::Future;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// The one who can ask everything to stop.
+#[derive(Debug)]
+pub struct Stop(watch::Sender<bool>);
+
+/// Tells a task that it is to stop; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+/// A way to ask for a stop and a way to hear of it.
+pub fn shutdown() -> (Stop, Shutdown) {
+    let (sender, receiver) = watch::channel(false);
+    (Stop(sender), Shutdown(receiver))
+}
+
+impl Stop {
+    /// Asks for the stop. Asking again changes nothing.
+    pub fn request(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Shutdown {
+    /// Waits for the stop. Whoever could ask for it and is gone has asked for it.
+    pub async fn requested(&mut self) {
+        // An error means that the sender is gone.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+
+    /// True when the stop has been asked for.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+}
 
 /// Starts a task; its panic is logged with its name.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]

@@ -1,0 +1,130 @@
+//! What the server tells those who run it: log lines and the names of its metrics.
+//!
+//! Owns how log lines look and every metric's name, so that none is spelled twice. Who has numbers
+//! implements [`Observe`]; the console asks for them when it is scraped.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::LogFormat;
+use crate::error::{Error, Result, SqlState};
+
+/// Sends log lines to standard error from now on, for the life of the process.
+///
+/// # Errors
+/// `22023` when `level` is no level and no list of `target=level`.
+pub fn init(format: LogFormat, level: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(level).map_err(|error| {
+        Error::user(
+            SqlState::InvalidParameterValue,
+            format!("invalid log level \"{level}\": {error}"),
+        )
+        .hint("Use error, warn, info, debug or trace, or a list such as headwater=debug,info.")
+    })?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => lines
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .finish()
+            .try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+    };
+    started.map_err(|error| Error::internal(format!("logging was started twice: {error}")))
+}
+
+/// Whether a metric only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows while the process lives; its name gets `_total` when it is shown.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// Declares every metric once: variant, name, kind and help.
+macro_rules! metrics {
+    ($( $variant:ident = $name:literal, $kind:ident, $help:literal; )+) => {
+        /// The metrics, in the order in which they are shown.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Metric { $( #[doc = $help] $variant, )+ }
+
+        impl Metric {
+            /// The name, without the `_total` of counters.
+            pub fn name(self) -> &'static str {
+                match self { $( Self::$variant => concat!("headwater_", $name), )+ }
+            }
+
+            /// Whether it only grows.
+            pub fn kind(self) -> MetricKind {
+                match self { $( Self::$variant => MetricKind::$kind, )+ }
+            }
+
+            /// What it means, in a few words.
+            pub fn help(self) -> &'static str {
+                match self { $( Self::$variant => $help, )+ }
+            }
+        }
+    };
+}
+
+metrics! {
+    UptimeSeconds = "uptime_seconds", Gauge, "Time since the server started";
+    ResidentBytes = "resident_memory_bytes", Gauge, "Resident memory of the process";
+    ConnectionsOpen = "connections_open", Gauge, "PostgreSQL connections open now";
+    Connections = "connections", Counter, "PostgreSQL connections accepted";
+    Statements = "statements", Counter, "Statements run, failed ones included";
+    StatementErrors = "statement_errors", Counter, "Statements that ended with an error";
+}
+
+/// One number at the time of a scrape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// What it is.
+    pub metric: Metric,
+    /// Whose it is, for example the query's name.
+    pub labels: Vec<(&'static str, String)>,
+    /// In the unit that the metric's name ends with.
+    pub value: f64,
+}
+
+/// Someone who has numbers to show.
+pub trait Observe: Send + Sync + fmt::Debug {
+    /// Adds what there is to see now.
+    fn observe(&self, samples: &mut Vec<Sample>);
+}
+
+/// What the PostgreSQL side counts.
+#[derive(Debug, Default)]
+pub struct ServerCounters {
+    /// Connections open now.
+    pub connections_open: AtomicU64,
+    /// Connections accepted so far.
+    pub connections: AtomicU64,
+    /// Statements run so far.
+    pub statements: AtomicU64,
+    /// Statements that ended with an error so far.
+    pub statement_errors: AtomicU64,
+}
+
+impl Observe for ServerCounters {
+    fn observe(&self, samples: &mut Vec<Sample>) {
+        for (metric, counter) in [
+            (Metric::ConnectionsOpen, &self.connections_open),
+            (Metric::Connections, &self.connections),
+            (Metric::Statements, &self.statements),
+            (Metric::StatementErrors, &self.statement_errors),
+        ] {
+            samples.push(Sample {
+                metric,
+                labels: Vec::new(),
+                #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+                value: counter.load(Ordering::Relaxed) as f64,
+            });
+        }
+    }
+}
