@@ -1,0 +1,14 @@
+-- One candle a minute for each market: open, high, low, close, volume and number of trades.
+CREATE VIEW IF NOT EXISTS candles AS
+SELECT window_start,
+       market,
+       first_value(price ORDER BY "timestamp") AS open,
+       max(price) AS high,
+       min(price) AS low,
+       last_value(price ORDER BY "timestamp") AS close,
+       sum(volume) AS volume,
+       count(*) AS trades
+FROM TUMBLE(trades, "timestamp", INTERVAL '1 minute')
+GROUP BY window_start, market;
+
+SELECT * FROM candles EMIT FINAL;
