@@ -1,0 +1,92 @@
+//! A connection as sqllogictest's runner wants it.
+//!
+//! Invariant: what a value looks like does not depend on the protocol; NULL is `NULL`, an empty text is `(empty)`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
+
+use crate::bench::Bench;
+use crate::script::Way;
+use crate::support::client::{Answer, Client, Failure};
+
+/// One named connection of a file. It connects when it is first used, and again when the server was started again.
+pub(crate) struct Database {
+    bench: Arc<Bench>,
+    way: Way,
+    client: Option<(Client, u64)>,
+}
+
+impl Database {
+    /// A connection that is not open yet.
+    pub(crate) fn new(bench: Arc<Bench>, way: Way) -> Self {
+        Self {
+            bench,
+            way,
+            client: None,
+        }
+    }
+
+    async fn client(&mut self) -> Result<&Client, Failure> {
+        let starts = self.bench.starts().await;
+        let usable = self
+            .client
+            .take()
+            .filter(|(client, start)| *start == starts && client.is_open());
+        let client = match usable {
+            Some(client) => client,
+            None => self.bench.connect().await?,
+        };
+        Ok(&self.client.insert(client).0)
+    }
+}
+
+#[async_trait]
+impl AsyncDB for Database {
+    type Error = Failure;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
+        let sql = self.bench.filled(sql);
+        let way = self.way;
+        let client = self.client().await?;
+        let answer = match way {
+            Way::Simple | Way::Restart => client.simple(&sql).await,
+            Way::Extended => client.extended(&sql).await,
+        };
+        match answer {
+            Ok(Answer::Done(count)) => Ok(DBOutput::StatementComplete(count)),
+            Ok(Answer::Rows(rows)) => {
+                let columns = rows.first().map_or(0, Vec::len);
+                let rows = rows
+                    .into_iter()
+                    .map(|row| row.into_iter().map(shown).collect());
+                Ok(DBOutput::Rows {
+                    types: vec![DefaultColumnType::Text; columns],
+                    rows: rows.collect(),
+                })
+            }
+            Err(failure) => Err(Failure {
+                state: failure.state,
+                text: self.bench.named(&failure.text),
+            }),
+        }
+    }
+
+    async fn shutdown(&mut self) {
+        self.client = None;
+    }
+
+    fn error_sql_state(failure: &Failure) -> Option<String> {
+        Some(failure.state.clone())
+    }
+}
+
+fn shown(value: Option<String>) -> String {
+    match value {
+        None => "NULL".to_owned(),
+        Some(text) if text.is_empty() => "(empty)".to_owned(),
+        Some(text) => text.replace('\n', "\\n"),
+    }
+}

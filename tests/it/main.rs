@@ -1,0 +1,13 @@
+//! The integration tests: one binary, because each one links the whole of the product's dependencies.
+//!
+//! Each test starts its own server, and its own broker where it needs one. Invariant: a test's name is a sentence.
+
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::print_stderr, reason = "a test tells what it leaves out")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests stand outside of the product's doors"
+)]
+
+mod own_reading;
+mod support;

@@ -1,0 +1,154 @@
+//! A Kafka broker for a test: the embedded one in its own process, or a real Apache Kafka from `tests/kafka`.
+//!
+//! Invariant: a broker that is started again has the address and the data that it had.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::process::Process;
+
+/// The embedded broker, `headwater broker`, in a process and a folder of its own.
+pub(crate) struct Broker {
+    folder: TempDir,
+    address: SocketAddr,
+    process: Process,
+}
+
+impl Broker {
+    /// Starts one on a free port.
+    pub(crate) fn start() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let mut process = launch(folder.path(), "127.0.0.1:0");
+        let address = process.announced("kafka");
+        Self {
+            folder,
+            address,
+            process,
+        }
+    }
+
+    /// `host:port`, what clients call `bootstrap.servers`.
+    pub(crate) fn bootstrap(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after [`Broker::kill`].
+    pub(crate) fn start_again(&mut self) {
+        self.process = launch(self.folder.path(), &self.bootstrap());
+        assert_eq!(
+            self.process.announced("kafka"),
+            self.address,
+            "the address stays"
+        );
+    }
+}
+
+fn launch(folder: &Path, listen: &str) -> Process {
+    let mut command = Process::headwater();
+    command
+        .args(["broker", "--listen", listen, "--data-dir"])
+        .arg(folder.join("data"));
+    Process::start(&mut command, &folder.join("broker.log"))
+}
+
+/// The bootstrap servers of a real Apache Kafka, if there is one: `KAFKA_BOOTSTRAP`. In CI there must be.
+pub(crate) fn real_kafka() -> Option<String> {
+    let bootstrap = std::env::var("KAFKA_BOOTSTRAP").ok();
+    if bootstrap.is_none() {
+        not_here("KAFKA_BOOTSTRAP is not set; tests/kafka/kafka starts a real Kafka");
+    }
+    bootstrap
+}
+
+/// Says that a test is left out because something is missing. In CI that is a failure.
+pub(crate) fn not_here(what: &str) {
+    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(!ci, "{what}; with CI=true nothing is left out");
+    eprintln!("left out: {what}");
+}
+
+/// A real Apache Kafka of the test's own, which it may kill.
+pub(crate) struct RealKafka {
+    folder: TempDir,
+    bootstrap: String,
+}
+
+impl RealKafka {
+    /// Starts one on a free port; takes some seconds.
+    pub(crate) fn start() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let port = free_ports().to_string();
+        let bootstrap = script(&["start", &path_text(folder.path()), &port]);
+        Self { folder, bootstrap }
+    }
+
+    /// `host:port`.
+    pub(crate) fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Where its certificate and logs are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&self) {
+        script(&["kill", &path_text(self.folder.path()), "1"]);
+    }
+
+    /// Starts it again after [`RealKafka::kill`], with the data it had.
+    pub(crate) fn start_again(&self) {
+        script(&["again", &path_text(self.folder.path()), "1"]);
+    }
+}
+
+impl Drop for RealKafka {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn script(arguments: &[&str]) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kafka");
+    let output = Command::new(&path).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{} {arguments:?}: {errors}",
+        path.display()
+    );
+    // Maven may colour what it prints before.
+    let printed = String::from_utf8_lossy(&output.stdout);
+    printed
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("\u{1b}[0m")
+        .to_owned()
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_str()
+        .expect("a temporary folder's name is UTF-8")
+        .to_owned()
+}
+
+/// The first of three ports in a row that nothing listens on now.
+fn free_ports() -> u16 {
+    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let start = 20_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    (start..start + 1_000)
+        .step_by(10)
+        .find(|port| (*port..*port + 3).all(free))
+        .expect("three free ports in a row")
+}

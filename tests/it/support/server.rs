@@ -1,0 +1,94 @@
+//! A `headwater serve` process with a data folder of its own.
+//!
+//! Invariant: a server that is started again has the address and the data folder that it had.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::process::Process;
+
+/// A running server.
+pub(crate) struct Server {
+    folder: TempDir,
+    address: SocketAddr,
+    http: SocketAddr,
+    process: Process,
+}
+
+impl Server {
+    /// Starts one on free ports.
+    pub(crate) fn start() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut process = launch(folder.path(), any, any);
+        let (address, http) = (process.announced("postgresql"), process.announced("http"));
+        Self {
+            folder,
+            address,
+            http,
+            process,
+        }
+    }
+
+    /// Where it speaks PostgreSQL's protocol.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it speaks HTTP.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// What it keeps.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its process, for signals and output.
+    pub(crate) fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// SIGKILL, then a new process with the same data and ports.
+    pub(crate) fn crash_and_start_again(&mut self) {
+        self.process.kill();
+        self.start_again();
+    }
+
+    /// Starts it again after its process has ended.
+    pub(crate) fn start_again(&mut self) {
+        self.process = launch(self.folder.path(), self.address, self.http);
+        assert_eq!(
+            self.process.announced("postgresql"),
+            self.address,
+            "the address stays"
+        );
+    }
+
+    /// A client of it.
+    pub(crate) async fn connect(&mut self) -> Client {
+        match Client::connect(self.address).await {
+            Ok(client) => client,
+            Err(error) => panic!("{error}; the server:\n{}", self.process.last_lines()),
+        }
+    }
+}
+
+fn launch(folder: &Path, listen: SocketAddr, http: SocketAddr) -> Process {
+    let mut command = Process::headwater();
+    command
+        .args([
+            "serve",
+            "--listen",
+            &listen.to_string(),
+            "--http-listen",
+            &http.to_string(),
+        ])
+        .arg("--data-dir")
+        .arg(folder.join("data"));
+    Process::start(&mut command, &folder.join("server.log"))
+}
