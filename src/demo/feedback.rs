@@ -118,7 +118,11 @@ fn words(dice: &mut Dice) -> String {
         _ => &REMARKS,
     };
     let sentence = dice.pick(mood).replace("{thing}", dice.pick(&THINGS));
-    sentence + dice.pick(&ENDINGS)
+    let ending = dice.pick(&ENDINGS);
+    if sentence.ends_with('?') {
+        return sentence;
+    }
+    sentence + ending
 }
 
 #[cfg(test)]
