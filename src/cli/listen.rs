@@ -33,7 +33,10 @@ pub(super) async fn open(address: SocketAddr, port: Port) -> Result<TcpListener>
 }
 
 /// Without authentication nobody outside this machine may come in.
-fn require_loopback(address: SocketAddr, port: Port) -> Result<()> {
+///
+/// # Errors
+/// When the address is not a loopback address.
+pub(super) fn require_loopback(address: SocketAddr, port: Port) -> Result<()> {
     if address.ip().is_loopback() {
         return Ok(());
     }

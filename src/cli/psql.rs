@@ -5,10 +5,12 @@
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use crate::config::{Config, Settings, environment};
+use crate::config::{CommonSettings, Config, Settings, address, environment};
 use crate::error::{Error, Result, SqlState};
 
 /// What a shell says when a program does not exist.
@@ -19,12 +21,12 @@ const NOT_FOUND: u8 = 127;
 #[command(disable_help_flag = true)]
 pub(super) struct Options {
     /// The server's address [default: 127.0.0.1:5433]
-    #[arg(long, env = "HEADWATER_LISTEN", value_name = "HOST:PORT")]
-    listen: Option<String>,
+    #[arg(long, env = "HEADWATER_LISTEN", value_name = "HOST:PORT", value_parser = address)]
+    listen: Option<SocketAddr>,
 
     /// The server's configuration file, if it says the address
     #[arg(long, env = "HEADWATER_CONFIG", value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
+    config: Option<PathBuf>,
 
     /// Passed on to psql, for example -c 'SHOW TABLES'
     #[arg(
@@ -38,13 +40,11 @@ pub(super) struct Options {
 /// Becomes psql; returns only when that fails.
 pub(super) fn run(options: Options) -> Result<ExitCode> {
     let config = Settings {
-        listen: options
-            .listen
-            .as_deref()
-            .map(crate::config::address)
-            .transpose()
-            .map_err(|message| Error::user(SqlState::InvalidParameterValue, message))?,
-        config: options.config,
+        listen: options.listen,
+        common: CommonSettings {
+            config: options.config,
+            ..CommonSettings::default()
+        },
         ..Settings::default()
     }
     .resolve()?;

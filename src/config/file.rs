@@ -47,8 +47,8 @@ fn parse(name: &str, text: &str) -> Result<Settings> {
             "listen" => settings.listen = Some(file.address(value)?),
             "http_listen" => settings.http_listen = Some(file.address(value)?),
             "data_dir" => settings.data_dir = Some(file.text(value)?.into()),
-            "log_format" => settings.log_format = Some(file.log_format(value)?),
-            "log_level" => settings.log_level = Some(file.text(value)?),
+            "log_format" => settings.common.log_format = Some(file.log_format(value)?),
+            "log_level" => settings.common.log_level = Some(file.text(value)?),
             "kafka" => file.kafka(value, &mut settings)?,
             "limits" => file.limits(value, &mut settings)?,
             _ => return Err(file.unknown(key, SETTINGS)),
@@ -71,7 +71,7 @@ impl File<'_> {
     fn kafka(&self, value: &Value<'_>, settings: &mut Settings) -> Result<()> {
         for (key, value) in self.table(value)? {
             if key.get_ref() == "bootstrap_servers" {
-                settings.kafka_bootstrap_servers = Some(self.text(value)?);
+                settings.common.kafka_bootstrap_servers = Some(self.text(value)?);
             } else {
                 self.property(key.get_ref(), value, settings)?;
             }
@@ -95,12 +95,15 @@ impl File<'_> {
                 return Err(self.expected(value, "a text, a whole number or true or false"));
             }
         };
-        settings.kafka_properties.push((name.to_owned(), text));
+        settings
+            .common
+            .kafka_properties
+            .push((name.to_owned(), text));
         Ok(())
     }
 
     fn limits(&self, value: &Value<'_>, settings: &mut Settings) -> Result<()> {
-        let limits = settings.limits.get_or_insert_default();
+        let limits = settings.common.limits.get_or_insert_default();
         for (key, value) in self.table(value)? {
             let Some(limit) = limits.named(key.get_ref()) else {
                 return Err(self.unknown(key, super::Limits::NAMES));
@@ -212,8 +215,8 @@ mod tests {
         .unwrap();
         assert_eq!(settings.listen.unwrap().port(), 1);
         assert_eq!(settings.http_listen.unwrap().port(), 2);
-        assert_eq!(settings.limits.as_ref().unwrap().connections_max, 7);
-        let mut properties = settings.kafka_properties.clone();
+        assert_eq!(settings.common.limits.as_ref().unwrap().connections_max, 7);
+        let mut properties = settings.common.kafka_properties.clone();
         properties.sort();
         assert_eq!(
             properties,

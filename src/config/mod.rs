@@ -85,6 +85,14 @@ pub struct Settings {
     #[arg(long, env = "HEADWATER_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
+    /// What commands without a server understand as well.
+    #[command(flatten)]
+    pub common: CommonSettings,
+}
+
+/// The settings that do not concern a server's ports and files.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
+pub struct CommonSettings {
     /// Settings as a TOML file; flags and environment win over it
     #[arg(long, env = "HEADWATER_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -120,7 +128,7 @@ impl Settings {
     /// # Errors
     /// `F0000` when the file cannot be read or says something that no setting understands.
     pub fn resolve(self) -> Result<Config> {
-        let file = match &self.config {
+        let file = match &self.common.config {
             Some(path) => file::read(path)?,
             None => Self::default(),
         };
@@ -129,12 +137,36 @@ impl Settings {
 
     /// This layer, with the gaps filled from the layer below.
     fn over(self, below: Self) -> Self {
-        let mut kafka_properties = below.kafka_properties;
-        kafka_properties.extend(self.kafka_properties);
         Self {
             listen: self.listen.or(below.listen),
             http_listen: self.http_listen.or(below.http_listen),
             data_dir: self.data_dir.or(below.data_dir),
+            common: self.common.over(below.common),
+        }
+    }
+
+    fn decide(self) -> Config {
+        let common = self.common;
+        Config {
+            listen: self.listen.unwrap_or(([127, 0, 0, 1], 5433).into()),
+            http_listen: self.http_listen.unwrap_or(([127, 0, 0, 1], 8433).into()),
+            data_dir: self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()),
+            log_format: common.log_format.unwrap_or(LogFormat::Text),
+            log_level: common.log_level.unwrap_or_else(|| "info".to_owned()),
+            kafka: KafkaDefaults {
+                bootstrap_servers: common.kafka_bootstrap_servers,
+                properties: common.kafka_properties.into_iter().collect(),
+            },
+            limits: common.limits.unwrap_or_default(),
+        }
+    }
+}
+
+impl CommonSettings {
+    fn over(self, below: Self) -> Self {
+        let mut kafka_properties = below.kafka_properties;
+        kafka_properties.extend(self.kafka_properties);
+        Self {
             config: self.config.or(below.config),
             log_format: self.log_format.or(below.log_format),
             log_level: self.log_level.or(below.log_level),
@@ -145,19 +177,13 @@ impl Settings {
             limits: self.limits.or(below.limits),
         }
     }
+}
 
-    fn decide(self) -> Config {
-        Config {
-            listen: self.listen.unwrap_or(([127, 0, 0, 1], 5433).into()),
-            http_listen: self.http_listen.unwrap_or(([127, 0, 0, 1], 8433).into()),
-            data_dir: self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()),
-            log_format: self.log_format.unwrap_or(LogFormat::Text),
-            log_level: self.log_level.unwrap_or_else(|| "info".to_owned()),
-            kafka: KafkaDefaults {
-                bootstrap_servers: self.kafka_bootstrap_servers,
-                properties: self.kafka_properties.into_iter().collect(),
-            },
-            limits: self.limits.unwrap_or_default(),
+impl From<CommonSettings> for Settings {
+    fn from(common: CommonSettings) -> Self {
+        Self {
+            common,
+            ..Self::default()
         }
     }
 }
@@ -210,19 +236,25 @@ fn property(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Settings, address, nearest, property};
+    use super::{CommonSettings, Config, Settings, address, nearest, property};
 
     #[test]
     fn the_upper_layer_wins_and_gaps_fall_through() {
         let above = Settings {
             listen: Some(([127, 0, 0, 1], 1).into()),
-            kafka_properties: vec![("a".into(), "above".into())],
+            common: CommonSettings {
+                kafka_properties: vec![("a".into(), "above".into())],
+                ..CommonSettings::default()
+            },
             ..Settings::default()
         };
         let below = Settings {
             listen: Some(([127, 0, 0, 1], 2).into()),
             http_listen: Some(([127, 0, 0, 1], 3).into()),
-            kafka_properties: vec![("a".into(), "below".into()), ("b".into(), "below".into())],
+            common: CommonSettings {
+                kafka_properties: vec![("a".into(), "below".into()), ("b".into(), "below".into())],
+                ..CommonSettings::default()
+            },
             ..Settings::default()
         };
         let config = above.over(below).decide();
