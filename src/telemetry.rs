@@ -54,6 +54,9 @@ macro_rules! metrics {
         pub enum Metric { $( #[doc = $help] $variant, )+ }
 
         impl Metric {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
+
             /// The name, without the `_total` of counters.
             pub fn name(self) -> &'static str {
                 match self { $( Self::$variant => concat!("headwater_", $name), )+ }
@@ -125,6 +128,24 @@ impl Observe for ServerCounters {
                 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
                 value: counter.load(Ordering::Relaxed) as f64,
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Metric, MetricKind};
+
+    #[test]
+    fn the_operator_s_page_explains_every_metric() {
+        let page = include_str!("../docs/operations.md");
+        for metric in Metric::ALL {
+            let total = match metric.kind() {
+                MetricKind::Counter => "_total",
+                MetricKind::Gauge => "",
+            };
+            let name = format!("| `{}{total}` |", metric.name());
+            assert!(page.contains(&name), "{name} is not explained");
         }
     }
 }

@@ -75,4 +75,15 @@ mod tests {
         }
         assert_eq!(limits.named("connections"), None);
     }
+
+    #[test]
+    fn the_operator_s_page_explains_every_limit() {
+        let page = include_str!("../../docs/operations.md");
+        for name in Limits::NAMES {
+            assert!(
+                page.contains(&format!("| `{name}` |")),
+                "{name} is not explained"
+            );
+        }
+    }
 }
