@@ -1,4 +1,34 @@
 //! Headwater: a SQL streaming server for Kafka.
+//!
+//! How a statement flows:
+//!
+//! ```text
+//! client ── server ── session ── sql ────── handler ─┬─ catalog             CREATE, DROP, SHOW
+//!           the wire  one a      text →     one a    ├─ DataFusion ─ scan   snapshot SELECT
+//!                     client     Statement  kind     └─ planner ─ plan ─ engine    live SELECT,
+//!                                                                                views, sinks
+//! ```
+//!
+//! How a row flows through a live query; one pass is a micro-batch, its end is the barrier:
+//!
+//! ```text
+//! fetch    → decode  → filter, project → window, aggregate ┐barrier┌→ merge, close, order → emit
+//! source     format    operator          operator, state   │       │  engine, watermark     session
+//! └──────────── lanes in parallel, each its partitions ────┘       └── one driver a query ─ or sink
+//! ```
+//!
+//! The rooms, in reading order; each one's head says what it owns and what it must not know:
+//!
+//! - [`cli`], [`config`], [`telemetry`], [`error`], [`clock`], [`task`], [`types`]: the program and
+//!   what all rooms share.
+//! - `sql`, `catalog`, [`plan`], `planner`, `functions`: from text to what is to run.
+//! - `format`, [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
+//! - `source`, `scan`, `sink`, `engine`: reading, running, writing.
+//! - `session`, `server`, [`console`]: the outside.
+//! - `broker`, [`demo`]: a small Kafka and made-up messages, for a first try.
+//!
+//! `ARCHITECTURE.md` is the same map with the invariants.
+
 pub mod cli;
 pub mod error;
 pub mod config;
