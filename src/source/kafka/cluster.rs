@@ -1,0 +1,350 @@
+//! Questions about a cluster: which topics, which partitions, which offsets.
+//!
+//! Owns the texts of the errors that a user sees when a topic or a broker is not there.
+//! Invariant: no question waits longer than its timeout (and a fifth of a second) for an answer.
+
+use std::time::Duration;
+
+use rdkafka_sys::rd_kafka_resp_err_t as Resp;
+
+use super::admin::{self, Failure, Which};
+use super::client::{Client, sentence};
+use super::code::{Code, Meaning};
+use super::{metadata, properties};
+use crate::clock;
+use crate::error::{Error, Result, SqlState};
+use crate::types::{KafkaConnection, Offset, PartitionId, PartitionRange};
+
+/// How long a broker may take to answer a question.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Near topic names in a hint.
+const NEAR_MAX: usize = 3;
+
+/// Asks a cluster about its topics. Its calls block; several threads may use it.
+#[derive(Debug)]
+pub struct Cluster {
+    client: Client,
+    servers: String,
+    read_committed: bool,
+}
+
+impl Cluster {
+    /// Prepares a client; the first question connects.
+    ///
+    /// # Errors
+    /// When a property under `kafka.` is unknown or has an invalid value.
+    pub fn connect(connection: &KafkaConnection) -> Result<Self> {
+        Ok(Self {
+            client: Client::new(&properties::for_metadata(connection)?)?,
+            servers: connection.bootstrap_servers.clone(),
+            read_committed: true,
+        })
+    }
+
+    /// Whether the ends of partitions are those of committed records (the default) or of all.
+    #[must_use]
+    pub fn read_committed(mut self, read_committed: bool) -> Self {
+        self.read_committed = read_committed;
+        self
+    }
+
+    /// The partitions of a topic, in ascending order.
+    ///
+    /// # Errors
+    /// An unknown topic (the hint names near ones), a user who may not see it, no answer in time.
+    pub fn partitions(&self, topic: &str, timeout: Duration) -> Result<Vec<PartitionId>> {
+        match self.lookup(topic, timeout)? {
+            Some(partitions) => Ok(partitions),
+            None => Err(self.unknown_topic(topic, timeout)),
+        }
+    }
+
+    /// The names of all topics that the user may see, in order.
+    ///
+    /// # Errors
+    /// No answer in time.
+    pub fn topics(&self, timeout: Duration) -> Result<Vec<String>> {
+        let topics = metadata::fetch(&self.client, None, timeout)?
+            .map_err(|code| self.translate(None, &code.into()))?;
+        let mut names: Vec<_> = topics.into_iter().map(|topic| topic.name).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// What each partition holds now: the first offset and the one after the last.
+    ///
+    /// # Errors
+    /// An unknown topic or partition, a user who may not read it, no answer in time.
+    pub fn offsets(
+        &self,
+        topic: &str,
+        partitions: &[PartitionId],
+        timeout: Duration,
+    ) -> Result<Vec<PartitionRange>> {
+        let first = self.list(topic, partitions, Which::Earliest, timeout)?;
+        let end = self.list(topic, partitions, Which::Latest, timeout)?;
+        Ok(first
+            .into_iter()
+            .zip(end)
+            .map(|((partition, start), (_, end))| {
+                let start = start.unwrap_or(Offset(0));
+                PartitionRange { partition, start, end: end.unwrap_or(start).max(start) }
+            })
+            .collect())
+    }
+
+    /// For each partition the first offset whose record's timestamp (milliseconds since the Unix
+    /// epoch) is not earlier; where no record is so late, the offset after the last.
+    ///
+    /// # Errors
+    /// An unknown topic or partition, a user who may not read it, no answer in time.
+    pub fn offsets_for_time(
+        &self,
+        topic: &str,
+        partitions: &[PartitionId],
+        time_ms: i64,
+        timeout: Duration,
+    ) -> Result<Vec<(PartitionId, Offset)>> {
+        // The ends are asked for first: a record that comes in between is not skipped.
+        let ends = self.list(topic, partitions, Which::Latest, timeout)?;
+        let found = self.list(topic, partitions, Which::AtOrAfter(time_ms), timeout)?;
+        Ok(found
+            .into_iter()
+            .zip(ends)
+            .map(|((partition, offset), (_, end))| {
+                (partition, offset.or(end).unwrap_or(Offset(0)))
+            })
+            .collect())
+    }
+
+    /// Makes a topic and waits until it can be seen; false if it was there. Without a replication
+    /// the broker's default holds.
+    ///
+    /// # Errors
+    /// An invalid name, a user who may not make topics, no answer in time.
+    pub fn create_topic(
+        &self,
+        topic: &str,
+        partitions: u32,
+        replication: Option<u16>,
+    ) -> Result<bool> {
+        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+        let replication = replication.map_or(-1, i32::from);
+        let outcome =
+            admin::create_topic(&self.client, topic, partitions, replication, ANSWER_TIMEOUT)?;
+        match outcome {
+            Ok(()) => self.await_topic(topic).map(|()| true),
+            Err(failure) if failure.code.is(Resp::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) => {
+                Ok(false)
+            }
+            Err(failure) => Err(self.translate(Some(topic), &failure)),
+        }
+    }
+
+    /// A new topic is known to its controller first and to the other brokers a little later.
+    fn await_topic(&self, topic: &str) -> Result<()> {
+        let start = clock::instant();
+        loop {
+            if self.lookup(topic, ANSWER_TIMEOUT)?.is_some_and(|found| !found.is_empty()) {
+                return Ok(());
+            }
+            if start.elapsed() > ANSWER_TIMEOUT {
+                return Err(self.unknown_topic(topic, ANSWER_TIMEOUT));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// `None` when there is no such topic.
+    fn lookup(&self, topic: &str, timeout: Duration) -> Result<Option<Vec<PartitionId>>> {
+        let found = metadata::fetch(&self.client, Some(topic), timeout)?
+            .map_err(|code| self.translate(Some(topic), &code.into()))?;
+        let Some(found) = found.into_iter().find(|found| found.name == topic) else {
+            return Ok(None);
+        };
+        if found.code.is_ok() || found.code.is(Resp::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
+            return Ok(Some(found.partitions));
+        }
+        match found.code.meaning() {
+            Meaning::TopicGone => Ok(None),
+            _ => Err(self.translate(Some(topic), &found.code.into())),
+        }
+    }
+
+    fn list(
+        &self,
+        topic: &str,
+        partitions: &[PartitionId],
+        which: Which,
+        timeout: Duration,
+    ) -> Result<admin::Offsets> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let how = (self.read_committed, timeout);
+        admin::offsets(&self.client, topic, partitions, which, how)?.map_err(|failure| {
+            if failure.code.meaning() == Meaning::TopicGone {
+                self.unknown_topic(topic, timeout)
+            } else {
+                self.translate(Some(topic), &failure)
+            }
+        })
+    }
+
+    fn unknown_topic(&self, topic: &str, timeout: Duration) -> Error {
+        let error = Error::user(
+            SqlState::UndefinedTable,
+            format!("topic \"{topic}\" does not exist"),
+        );
+        // The hint is a courtesy: without an answer to it the error stands.
+        let names = self.topics(timeout).unwrap_or_default();
+        let near = near_names(topic, &names);
+        if near.is_empty() {
+            return error.hint("Set create_topic = true to make the topic.");
+        }
+        error.hint(format!("Did you mean {}?", near.join(" or ")))
+    }
+
+    fn translate(&self, topic: Option<&str>, failure: &Failure) -> Error {
+        // Lets errors that came meanwhile explain this one.
+        let told = self.client.take_errors();
+        let refused = told
+            .iter()
+            .map(|(code, _)| *code)
+            .chain([failure.code])
+            .any(|code| code.meaning() == Meaning::NotAuthenticated);
+        let reason = self.client.reports().last_failure();
+        if refused {
+            return not_authenticated(&self.servers, reason.as_deref());
+        }
+        explain(&self.servers, topic, failure, reason.as_deref())
+    }
+}
+
+/// The broker does not know the user.
+pub(super) fn not_authenticated(servers: &str, reason: Option<&str>) -> Error {
+    let error = Error::external(
+        SqlState::ConnectionUnable,
+        true,
+        format!("kafka at \"{servers}\" refused the credentials"),
+    )
+    .hint("Check kafka.security.protocol, kafka.sasl.mechanisms, kafka.sasl.username and kafka.sasl.password.");
+    match reason {
+        Some(reason) => error.detail(sentence(reason)),
+        None => error,
+    }
+}
+
+fn explain(servers: &str, topic: Option<&str>, failure: &Failure, reason: Option<&str>) -> Error {
+    let about = topic.map_or_else(String::new, |topic| format!(" about topic \"{topic}\""));
+    if no_answer(failure.code) {
+        let error = Error::external(
+            SqlState::ConnectionUnable,
+            true,
+            format!("no answer from kafka at \"{servers}\"{about}"),
+        )
+        .hint("Check bootstrap_servers, that the broker runs, and that it advertises an address that can be reached from here.");
+        return match reason {
+            Some(reason) => error.detail(sentence(reason)),
+            None => error.detail(sentence(&failure.text)),
+        };
+    }
+    if failure.code.meaning() == Meaning::Refused {
+        return refused(topic.unwrap_or_default());
+    }
+    if failure.code.is(Resp::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
+        return Error::user(
+            SqlState::InvalidParameterValue,
+            format!("invalid topic name \"{}\"", topic.unwrap_or_default()),
+        )
+        .detail(sentence(&failure.text));
+    }
+    Error::external(
+        SqlState::ConnectionFailure,
+        true,
+        format!("kafka at \"{servers}\" could not answer{about}"),
+    )
+    .detail(sentence(&failure.text))
+}
+
+/// The broker knows the user and does not let him.
+pub(super) fn refused(topic: &str) -> Error {
+    Error::external(
+        SqlState::InsufficientPrivilege,
+        false,
+        format!("kafka does not allow this on topic \"{topic}\""),
+    )
+    .hint("The user of the connection needs the rights to describe, read or write the topic.")
+}
+
+fn no_answer(code: Code) -> bool {
+    [
+        Resp::RD_KAFKA_RESP_ERR__TRANSPORT,
+        Resp::RD_KAFKA_RESP_ERR__TIMED_OUT,
+        Resp::RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE,
+        Resp::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN,
+        Resp::RD_KAFKA_RESP_ERR__RESOLVE,
+        Resp::RD_KAFKA_RESP_ERR__SSL,
+        Resp::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+    ]
+    .into_iter()
+    .any(|one| code.is(one))
+}
+
+/// The names that a user may have meant, nearest first, each in quotes.
+fn near_names(wanted: &str, names: &[String]) -> Vec<String> {
+    let folded = wanted.to_lowercase();
+    let mut near: Vec<(f64, &String)> = names
+        .iter()
+        .filter(|name| !name.starts_with("__"))
+        .filter_map(|name| {
+            let name_folded = name.to_lowercase();
+            let mut likeness = strsim::normalized_damerau_levenshtein(&folded, &name_folded);
+            if folded.len() > 2 && (name_folded.contains(&folded) || folded.contains(&name_folded))
+            {
+                likeness = likeness.max(0.7);
+            }
+            (likeness >= 0.6).then_some((likeness, name))
+        })
+        .collect();
+    near.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then(a_name.cmp(b_name)));
+    near.truncate(NEAR_MAX);
+    near.into_iter().map(|(_, name)| format!("\"{name}\"")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cluster, near_names};
+    use crate::clock;
+    use crate::error::SqlState;
+    use crate::types::KafkaConnection;
+    use std::time::Duration;
+
+    fn near(wanted: &str, names: &[&str]) -> Vec<String> {
+        near_names(wanted, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_misspelt_topic_finds_its_neighbours_nearest_first() {
+        let names = ["trades", "trade-events", "tradez", "orders", "__consumer_offsets"];
+        assert_eq!(near("tradse", &names), ["\"trades\"", "\"tradez\""]);
+        assert_eq!(near("trade", &names), ["\"trades\"", "\"tradez\"", "\"trade-events\""]);
+        assert_eq!(near("TRADES", &names)[0], "\"trades\"");
+        assert!(near("payments", &names).is_empty());
+    }
+
+    #[test]
+    fn a_broker_that_is_not_there_is_an_error_within_the_timeout() {
+        let connection = KafkaConnection {
+            bootstrap_servers: "127.0.0.1:1".to_owned(),
+            ..KafkaConnection::default()
+        };
+        let cluster = Cluster::connect(&connection).unwrap();
+        let start = clock::instant();
+        let error = cluster.partitions("trades", Duration::from_millis(700)).unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert_eq!(error.state(), SqlState::ConnectionUnable);
+        assert!(error.detail_text().unwrap().contains("refused"), "{error}");
+    }
+}

@@ -1,0 +1,18 @@
+//! Kafka by librdkafka: one client for questions about topics and offsets ([`Cluster`]), one for
+//! each reader ([`Reader`]).
+//!
+//! The library is called through its C interface: its batch queue costs half of what one safe call a
+//! message costs, and its log and error callbacks can be caught instead of reaching the terminal.
+
+mod admin;
+pub(crate) mod client;
+mod cluster;
+pub(crate) mod code;
+mod gather;
+mod metadata;
+pub(crate) mod properties;
+mod reader;
+pub(crate) mod report;
+
+pub use cluster::{ANSWER_TIMEOUT, Cluster};
+pub use reader::{PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker};

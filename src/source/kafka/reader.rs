@@ -1,0 +1,331 @@
+//! Reads the messages of some partitions of one topic, from given offsets on.
+//!
+//! ```text
+//! broker -> library's threads -> queue (bounded) -> read(): up to rows_max messages in one buffer
+//! ```
+//! Owns the fetching client. Keeps no offsets beyond the library's own position, commits nothing.
+//! Invariant: within a partition messages come in offset order, each once; a lost connection is a
+//! [`Problem`], never an error, and reading goes on where it stood.
+
+#![expect(unsafe_code, reason = "the batch queue exists only in the C interface")]
+
+use std::collections::VecDeque;
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rdkafka_sys as sys;
+
+use super::client::{Client, c_string, sentence};
+use super::cluster::{ANSWER_TIMEOUT, not_authenticated, refused};
+use super::code::{Code, Meaning};
+use super::gather::{Gather, Item, Parts};
+use super::metadata::{self, milliseconds};
+use super::properties::{self, Fetching};
+use crate::error::{Error, Result, SqlState};
+use crate::types::{KafkaConnection, MessageBatch, Offset, PartitionId};
+
+/// Messages taken off the library's queue at once.
+const TAKE_MAX: usize = 1024;
+/// Bytes of a batch at the most, whatever is asked for: spans are 32 bits wide.
+const BYTES_MAX: usize = 1 << 30;
+
+/// What to read, and how much at once.
+#[derive(Debug, Clone)]
+pub struct ReaderOptions {
+    /// How to reach the cluster.
+    pub connection: KafkaConnection,
+    /// The topic.
+    pub topic: String,
+    /// Each partition with its first offset.
+    pub assignment: Vec<(PartitionId, Offset)>,
+    /// Whether records of open and aborted transactions are hidden.
+    pub read_committed: bool,
+    /// Whether keys are wanted.
+    pub with_keys: bool,
+    /// Whether headers are wanted.
+    pub with_headers: bool,
+    /// Messages of one read at the most; four times as many are fetched ahead.
+    pub rows_max: usize,
+    /// Bytes after which a read takes no further message; four times as many are fetched ahead.
+    pub bytes_max: usize,
+    /// How long the broker keeps an empty fetch before it says that a partition is at its end.
+    pub end_wait: Duration,
+}
+
+/// What one read gave.
+#[derive(Debug)]
+pub struct Read {
+    /// The messages; may be empty.
+    pub batch: MessageBatch,
+    /// The partitions that were found at their end, in the order in which it was found. An end
+    /// belongs after the partition's messages in `batch`.
+    pub ends: Vec<PartitionEnd>,
+    /// What went wrong and will be tried again by itself.
+    pub problems: Vec<Problem>,
+}
+
+/// A partition's end, as the broker told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionEnd {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The offset that its next message will have at the least. After a transaction it lies beyond
+    /// the last message by more than one.
+    pub next: Offset,
+}
+
+/// Something that went wrong and is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The partition, if it is about one.
+    pub partition: Option<PartitionId>,
+    /// What happened: short, without full stop.
+    pub message: String,
+}
+
+/// Reads messages. Its calls block, so it belongs on a thread of its own; dropping it returns at
+/// once.
+#[derive(Debug)]
+pub struct Reader {
+    /// Taken off the library's queue and not read yet. Freed before the client.
+    taken: VecDeque<Item>,
+    source: Arc<Source>,
+    options: ReaderOptions,
+    /// Bytes and rows of the last batch: the room for the next.
+    last: (usize, usize),
+}
+
+/// The queue and the client it belongs to.
+#[derive(Debug)]
+struct Source {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    client: Client,
+}
+
+// SAFETY: the library's queues may be used from every thread.
+unsafe impl Send for Source {}
+// SAFETY: as above.
+unsafe impl Sync for Source {}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        // SAFETY: owned and not used again; the client is dropped after this.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
+    }
+}
+
+/// Ends a waiting [`Reader::read`] early, from another thread.
+#[derive(Debug, Clone)]
+pub struct Waker(Weak<Source>);
+
+impl Waker {
+    /// Makes the read that waits now, or the next one, return at once. Does nothing when the reader
+    /// is gone.
+    pub fn wake(&self) {
+        if let Some(source) = self.0.upgrade() {
+            // SAFETY: the queue lives as long as the source.
+            unsafe { sys::rd_kafka_queue_yield(source.queue.as_ptr()) };
+        }
+    }
+}
+
+impl Reader {
+    /// Begins to fetch. Does not wait for a broker.
+    ///
+    /// # Errors
+    /// When a property under `kafka.` is unknown or invalid, or nothing is assigned.
+    pub fn open(options: ReaderOptions) -> Result<Self> {
+        assert!(options.rows_max > 0, "a read takes at least one message");
+        let fetching = Fetching {
+            read_committed: options.read_committed,
+            rows_max: options.rows_max,
+            bytes_max: options.bytes_max,
+            end_wait_ms: u32::try_from(milliseconds(options.end_wait)).unwrap_or(0),
+        };
+        let client = Client::new(&properties::for_reader(&options.connection, fetching)?)?;
+        // SAFETY: the handle is valid. Its events come through the consumer's queue from now on.
+        let queue = unsafe {
+            sys::rd_kafka_poll_set_consumer(client.as_ptr());
+            sys::rd_kafka_queue_get_consumer(client.as_ptr())
+        };
+        let queue = NonNull::new(queue)
+            .ok_or_else(|| Error::internal("the kafka client has no consumer queue"))?;
+        let source = Source { queue, client };
+        source.assign(&options.topic, &options.assignment)?;
+        let source = Arc::new(source);
+        Ok(Self { taken: VecDeque::new(), source, options, last: (0, 0) })
+    }
+
+    /// Waits up to `timeout` for one message, a partition's end or a problem, and returns with all
+    /// that is there by then, up to the limits.
+    ///
+    /// # Errors
+    /// What does not pass by itself: the topic is gone, an offset is no longer there, the broker
+    /// refuses the user, a record cannot be read.
+    pub fn read(&mut self, timeout: Duration) -> Result<Read> {
+        let parts = Parts { keys: self.options.with_keys, headers: self.options.with_headers };
+        let (bytes, rows) = self.last;
+        let mut gather = Gather::new(parts, bytes + bytes / 4, rows + rows / 4);
+        let mut ends = Vec::new();
+        let mut problems = Vec::new();
+        let bytes_max = self.options.bytes_max.min(BYTES_MAX);
+        if self.taken.is_empty() {
+            self.take(1, timeout);
+        }
+        while !self.taken.is_empty() {
+            while let Some(item) = self.taken.pop_front() {
+                match item.code() {
+                    Code::OK => gather.add(&item),
+                    _ => self.judge(&item, &mut ends, &mut problems)?,
+                }
+                if gather.rows() == self.options.rows_max || gather.bytes() >= bytes_max {
+                    break;
+                }
+            }
+            if gather.rows() == self.options.rows_max || gather.bytes() >= bytes_max {
+                break;
+            }
+            self.take((self.options.rows_max - gather.rows()).min(TAKE_MAX), Duration::ZERO);
+        }
+        for (code, reason) in self.source.client.reports().take_errors() {
+            if code.meaning() == Meaning::NotAuthenticated {
+                let servers = &self.options.connection.bootstrap_servers;
+                return Err(not_authenticated(servers, Some(&reason)));
+            }
+            problems.push(Problem { partition: None, message: reason });
+        }
+        self.last = (gather.bytes(), gather.rows());
+        Ok(Read { batch: gather.finish(), ends, problems })
+    }
+
+    /// A handle with which another thread ends a waiting read.
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::downgrade(&self.source))
+    }
+
+    /// Takes up to `count` items off the queue. With a timeout it waits until all are there, so it
+    /// waits only for one.
+    fn take(&mut self, count: usize, timeout: Duration) {
+        let mut items: [*mut sys::rd_kafka_message_t; TAKE_MAX] = [ptr::null_mut(); TAKE_MAX];
+        assert!(count <= TAKE_MAX, "there is room for {TAKE_MAX} items");
+        // SAFETY: the queue is valid, and `items` has room for `count`.
+        let taken = unsafe {
+            sys::rd_kafka_consume_batch_queue(
+                self.source.queue.as_ptr(),
+                milliseconds(timeout),
+                items.as_mut_ptr(),
+                count,
+            )
+        };
+        let taken = usize::try_from(taken).unwrap_or(0);
+        // SAFETY: the library filled the first `taken` places and gave the messages to us.
+        self.taken.extend(items[..taken].iter().map(|item| unsafe { Item::new(*item) }));
+    }
+
+    /// What an item that is no message means.
+    fn judge(
+        &self,
+        item: &Item,
+        ends: &mut Vec<PartitionEnd>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<()> {
+        let topic = &self.options.topic;
+        let partition = item.partition();
+        let text = item.text();
+        match item.code().meaning() {
+            Meaning::End => ends.push(PartitionEnd { partition, next: item.offset() }),
+            Meaning::Passing => problems.push(Problem {
+                partition: (partition.0 >= 0).then_some(partition),
+                message: text,
+            }),
+            Meaning::TopicGone if self.topic_is_there() => problems.push(Problem {
+                partition: (partition.0 >= 0).then_some(partition),
+                message: text,
+            }),
+            Meaning::TopicGone => return Err(gone(topic)),
+            Meaning::OffsetGone => return Err(offset_gone(topic, partition, item.offset(), &text)),
+            Meaning::Refused => return Err(refused(topic)),
+            Meaning::NotAuthenticated => {
+                let servers = &self.options.connection.bootstrap_servers;
+                return Err(not_authenticated(servers, Some(&text)));
+            }
+            Meaning::Corrupt => return Err(corrupt(topic, partition, &text)),
+            Meaning::Fatal => {
+                return Err(Error::external(
+                    SqlState::ConnectionFailure,
+                    true,
+                    format!("topic \"{topic}\" cannot be read"),
+                )
+                .detail(sentence(&text)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A broker that has just started may deny a topic that it will know in a moment: another one
+    /// is asked, and only a clear no counts.
+    fn topic_is_there(&self) -> bool {
+        let topic = &self.options.topic;
+        let answer = metadata::fetch(&self.source.client, Some(topic), ANSWER_TIMEOUT);
+        let Ok(Ok(topics)) = answer else { return true };
+        !topics
+            .iter()
+            .any(|found| found.name == *topic && found.code.meaning() == Meaning::TopicGone)
+    }
+}
+
+impl Source {
+    fn assign(&self, topic: &str, assignment: &[(PartitionId, Offset)]) -> Result<()> {
+        let topic = c_string(topic)?;
+        // SAFETY: handle and topic are valid; the library copies the list.
+        let code = unsafe {
+            let list = sys::rd_kafka_topic_partition_list_new(
+                i32::try_from(assignment.len()).unwrap_or(i32::MAX),
+            );
+            for (partition, offset) in assignment {
+                let item =
+                    sys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), partition.0);
+                (*item).offset = offset.0;
+            }
+            let code = sys::rd_kafka_assign(self.client.as_ptr(), list);
+            sys::rd_kafka_topic_partition_list_destroy(list);
+            Code(code as i32)
+        };
+        if code.is_ok() {
+            return Ok(());
+        }
+        Err(Error::internal(format!("assigning partitions: {code}")))
+    }
+}
+
+fn gone(topic: &str) -> Error {
+    Error::external(
+        SqlState::UndefinedTable,
+        false,
+        format!("topic \"{topic}\" does not exist any more"),
+    )
+    .hint("Create the topic again, or drop the table.")
+}
+
+fn offset_gone(topic: &str, partition: PartitionId, offset: Offset, reason: &str) -> Error {
+    Error::external(
+        SqlState::ObjectNotInPrerequisiteState,
+        false,
+        format!(
+            "offset {} of partition {} of topic \"{topic}\" is not there",
+            offset.0, partition.0
+        ),
+    )
+    .detail(sentence(reason))
+    .hint("Retention may have removed it, or the topic was made anew.")
+}
+
+fn corrupt(topic: &str, partition: PartitionId, reason: &str) -> Error {
+    Error::external(
+        SqlState::DataCorrupted,
+        true,
+        format!("a record in partition {} of topic \"{topic}\" cannot be read", partition.0),
+    )
+    .detail(sentence(reason))
+}

@@ -1,0 +1,13 @@
+//! Fetching messages: which partitions a topic has, which offsets they hold, and their messages by
+//! offset range.
+//!
+//! Owns the consuming side of the client library, behind plain types. Knows nothing of formats, SQL
+//! or queries, and keeps no offsets: a caller says where to read and remembers how far it came.
+//! Invariant: every call blocks for a bounded time and runs off the runtime; nothing is committed to
+//! a consumer group.
+
+pub(crate) mod kafka;
+
+pub use kafka::{
+    ANSWER_TIMEOUT, Cluster, PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker,
+};
