@@ -35,7 +35,10 @@ pub(super) struct Failure {
 
 impl From<Code> for Failure {
     fn from(code: Code) -> Self {
-        Self { code, text: code.to_string() }
+        Self {
+            code,
+            text: code.to_string(),
+        }
     }
 }
 
@@ -54,7 +57,11 @@ pub(super) fn offsets(
     (read_committed, timeout): (bool, Duration),
 ) -> Result<std::result::Result<Offsets, Failure>> {
     let topic = c_string(topic)?;
-    let request = Request::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout)?;
+    let request = Request::new(
+        client,
+        sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS,
+        timeout,
+    )?;
     let wanted = match which {
         Which::Earliest => sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST as i64,
         Which::Latest => sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64,
@@ -67,7 +74,10 @@ pub(super) fn offsets(
                 request.options,
                 sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
             );
-            assert!(refused.is_null(), "a request for offsets takes an isolation level");
+            assert!(
+                refused.is_null(),
+                "a request for offsets takes an isolation level"
+            );
         }
         let list = sys::rd_kafka_topic_partition_list_new(
             i32::try_from(partitions.len()).unwrap_or(i32::MAX),
@@ -79,7 +89,9 @@ pub(super) fn offsets(
         sys::rd_kafka_ListOffsets(client.as_ptr(), list, request.options, request.queue);
         sys::rd_kafka_topic_partition_list_destroy(list);
     }
-    Ok(request.answer(timeout).and_then(|answer| answer.offsets(partitions)))
+    Ok(request
+        .answer(timeout)
+        .and_then(|answer| answer.offsets(partitions)))
 }
 
 /// Makes a topic. Blocks up to `timeout`. A replication of -1 is the broker's default.
@@ -94,7 +106,11 @@ pub(super) fn create_topic(
     timeout: Duration,
 ) -> Result<std::result::Result<(), Failure>> {
     let name = c_string(topic)?;
-    let request = Request::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout)?;
+    let request = Request::new(
+        client,
+        sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS,
+        timeout,
+    )?;
     let mut text = [0 as c_char; 512];
     // SAFETY: all pointers are valid for the calls; the library copies topic and options.
     unsafe {
@@ -168,7 +184,11 @@ impl Request {
             let code = Code(sys::rd_kafka_event_error(event) as i32);
             (code, text_or(sys::rd_kafka_event_error_string(event), code))
         };
-        if code.is_ok() { Ok(answer) } else { Err(Failure { code, text }) }
+        if code.is_ok() {
+            Ok(answer)
+        } else {
+            Err(Failure { code, text })
+        }
     }
 }
 
@@ -190,7 +210,10 @@ impl Answer {
         // SAFETY: the event is valid and holds offsets; its arrays live as long as it does.
         let found = unsafe {
             let result = sys::rd_kafka_event_ListOffsets_result(self.0);
-            assert!(!result.is_null(), "the queue holds only the answer to its own request");
+            assert!(
+                !result.is_null(),
+                "the queue holds only the answer to its own request"
+            );
             let mut count = 0;
             let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
             array(infos, count)
@@ -212,7 +235,8 @@ impl Answer {
                     .iter()
                     .find(|(partition, _, _)| partition == wanted)
                     .ok_or_else(|| {
-                        let missing = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+                        let missing =
+                            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
                         Failure::from(Code(missing as i32))
                     })?;
                 Ok((*wanted, (*offset >= 0).then_some(Offset(*offset))))
@@ -224,7 +248,10 @@ impl Answer {
         // SAFETY: the event is valid and holds topics; its arrays live as long as it does.
         unsafe {
             let result = sys::rd_kafka_event_CreateTopics_result(self.0);
-            assert!(!result.is_null(), "the queue holds only the answer to its own request");
+            assert!(
+                !result.is_null(),
+                "the queue holds only the answer to its own request"
+            );
             let mut count = 0;
             let topics = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
             for topic in array(topics, count) {
@@ -263,5 +290,7 @@ unsafe fn text_or(text: *const c_char, code: Code) -> String {
         return code.to_string();
     }
     // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
 }

@@ -4,7 +4,10 @@
 //! this handle.
 //! Invariant: the handle outlives every object made from it, and [`Reports`] outlives the handle.
 
-#![expect(unsafe_code, reason = "the batch queue and the callbacks exist only in the C interface")]
+#![expect(
+    unsafe_code,
+    reason = "the batch queue and the callbacks exist only in the C interface"
+)]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
@@ -45,7 +48,9 @@ impl Client {
     /// # Errors
     /// When a property is unknown, has a value that the library refuses, or contradicts another.
     pub(crate) fn new(properties: &Properties) -> Result<Self> {
-        let servers = properties.get("bootstrap.servers").map_or("", String::as_str);
+        let servers = properties
+            .get("bootstrap.servers")
+            .map_or("", String::as_str);
         let reports = Arc::new(Reports::new(servers));
         let conf = Conf::new(properties)?;
         // SAFETY: `conf` is valid; the callbacks match their declared types. The library keeps the
@@ -69,7 +74,9 @@ impl Client {
             return Err(refused(&text_of(&text)));
         };
         std::mem::forget(conf);
-        Ok(Self { handle: Some(Handle { client, reports }) })
+        Ok(Self {
+            handle: Some(Handle { client, reports }),
+        })
     }
 
     /// The library's handle, valid as long as `self`.
@@ -173,9 +180,8 @@ impl Drop for Conf {
 /// # Errors
 /// When it holds a zero byte.
 pub(super) fn c_string(text: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| {
-        Error::user(SqlState::InvalidParameterValue, "a name holds a zero byte")
-    })
+    CString::new(text)
+        .map_err(|_| Error::user(SqlState::InvalidParameterValue, "a name holds a zero byte"))
 }
 
 fn refused(text: &str) -> Error {
@@ -198,7 +204,9 @@ pub(crate) fn sentence(text: &str) -> String {
 
 fn text_of(text: &[c_char; TEXT_BYTES]) -> String {
     // SAFETY: the library ends the text with a zero within the array; it began as zeros.
-    unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(text.as_ptr()) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Runs on a thread of the library.
@@ -252,7 +260,10 @@ mod tests {
     fn an_unknown_property_is_an_error_that_names_it() {
         let error = connect("linger.mss", "1").unwrap_err();
         assert_eq!(error.state(), SqlState::UndefinedObject);
-        assert_eq!(error.message(), "property \"kafka.linger.mss\" does not exist");
+        assert_eq!(
+            error.message(),
+            "property \"kafka.linger.mss\" does not exist"
+        );
     }
 
     #[test]

@@ -89,7 +89,11 @@ impl Cluster {
             .zip(end)
             .map(|((partition, start), (_, end))| {
                 let start = start.unwrap_or(Offset(0));
-                PartitionRange { partition, start, end: end.unwrap_or(start).max(start) }
+                PartitionRange {
+                    partition,
+                    start,
+                    end: end.unwrap_or(start).max(start),
+                }
             })
             .collect())
     }
@@ -112,9 +116,7 @@ impl Cluster {
         Ok(found
             .into_iter()
             .zip(ends)
-            .map(|((partition, offset), (_, end))| {
-                (partition, offset.or(end).unwrap_or(Offset(0)))
-            })
+            .map(|((partition, offset), (_, end))| (partition, offset.or(end).unwrap_or(Offset(0))))
             .collect())
     }
 
@@ -135,7 +137,11 @@ impl Cluster {
             admin::create_topic(&self.client, topic, partitions, replication, ANSWER_TIMEOUT)?;
         match outcome {
             Ok(()) => self.await_topic(topic).map(|()| true),
-            Err(failure) if failure.code.is(Resp::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) => {
+            Err(failure)
+                if failure
+                    .code
+                    .is(Resp::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) =>
+            {
                 Ok(false)
             }
             Err(failure) => Err(self.translate(Some(topic), &failure)),
@@ -146,7 +152,10 @@ impl Cluster {
     fn await_topic(&self, topic: &str) -> Result<()> {
         let start = clock::instant();
         loop {
-            if self.lookup(topic, ANSWER_TIMEOUT)?.is_some_and(|found| !found.is_empty()) {
+            if self
+                .lookup(topic, ANSWER_TIMEOUT)?
+                .is_some_and(|found| !found.is_empty())
+            {
                 return Ok(());
             }
             if start.elapsed() > ANSWER_TIMEOUT {
@@ -310,7 +319,9 @@ fn near_names(wanted: &str, names: &[String]) -> Vec<String> {
         .collect();
     near.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then(a_name.cmp(b_name)));
     near.truncate(NEAR_MAX);
-    near.into_iter().map(|(_, name)| format!("\"{name}\"")).collect()
+    near.into_iter()
+        .map(|(_, name)| format!("\"{name}\""))
+        .collect()
 }
 
 #[cfg(test)]
@@ -322,14 +333,29 @@ mod tests {
     use std::time::Duration;
 
     fn near(wanted: &str, names: &[&str]) -> Vec<String> {
-        near_names(wanted, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        near_names(
+            wanted,
+            &names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn a_misspelt_topic_finds_its_neighbours_nearest_first() {
-        let names = ["trades", "trade-events", "tradez", "orders", "__consumer_offsets"];
+        let names = [
+            "trades",
+            "trade-events",
+            "tradez",
+            "orders",
+            "__consumer_offsets",
+        ];
         assert_eq!(near("tradse", &names), ["\"trades\"", "\"tradez\""]);
-        assert_eq!(near("trade", &names), ["\"trades\"", "\"tradez\"", "\"trade-events\""]);
+        assert_eq!(
+            near("trade", &names),
+            ["\"trades\"", "\"tradez\"", "\"trade-events\""]
+        );
         assert_eq!(near("TRADES", &names)[0], "\"trades\"");
         assert!(near("payments", &names).is_empty());
     }
@@ -342,8 +368,14 @@ mod tests {
         };
         let cluster = Cluster::connect(&connection).unwrap();
         let start = clock::instant();
-        let error = cluster.partitions("trades", Duration::from_millis(700)).unwrap_err();
-        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        let error = cluster
+            .partitions("trades", Duration::from_millis(700))
+            .unwrap_err();
+        assert!(
+            start.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            start.elapsed()
+        );
         assert_eq!(error.state(), SqlState::ConnectionUnable);
         assert!(error.detail_text().unwrap().contains("refused"), "{error}");
     }

@@ -1,6 +1,9 @@
 //! Copies messages out of the library into one buffer, and frees them.
 
-#![expect(unsafe_code, reason = "messages are C structures until they are copied")]
+#![expect(
+    unsafe_code,
+    reason = "messages are C structures until they are copied"
+)]
 
 use std::ffi::{CStr, c_void};
 use std::mem::MaybeUninit;
@@ -103,10 +106,22 @@ impl Gather {
         // SAFETY: the item holds a valid message, whose key and payload are valid for their lengths.
         let (raw, key, payload) = unsafe {
             let raw = &*item.0;
-            (raw, bytes(raw.key, raw.key_len), bytes(raw.payload, raw.len))
+            (
+                raw,
+                bytes(raw.key, raw.key_len),
+                bytes(raw.payload, raw.len),
+            )
         };
-        let key = if self.parts.keys { key.map(|key| self.append(key)) } else { None };
-        let headers = if self.parts.headers { self.append_headers(item) } else { None };
+        let key = if self.parts.keys {
+            key.map(|key| self.append(key))
+        } else {
+            None
+        };
+        let headers = if self.parts.headers {
+            self.append_headers(item)
+        } else {
+            None
+        };
         let payload = payload.map(|payload| self.append(payload));
         let mut kind = MaybeUninit::uninit();
         // SAFETY: the message is valid; the kind is written and not read.
@@ -123,8 +138,12 @@ impl Gather {
 
     /// The batch, with its padding.
     pub(super) fn finish(mut self) -> MessageBatch {
-        self.buffer.resize(self.buffer.len() + MessageBatch::PADDING, 0);
-        MessageBatch { buffer: Buffer::from(self.buffer), messages: self.messages }
+        self.buffer
+            .resize(self.buffer.len() + MessageBatch::PADDING, 0);
+        MessageBatch {
+            buffer: Buffer::from(self.buffer),
+            messages: self.messages,
+        }
     }
 
     fn append(&mut self, bytes: &[u8]) -> Span {

@@ -37,7 +37,9 @@ pub(super) fn fetch(
         Some(name) => {
             let name = c_string(name)?;
             // SAFETY: handle and name are valid; no topic configuration is passed on.
-            Some(unsafe { sys::rd_kafka_topic_new(client.as_ptr(), name.as_ptr(), ptr::null_mut()) })
+            Some(unsafe {
+                sys::rd_kafka_topic_new(client.as_ptr(), name.as_ptr(), ptr::null_mut())
+            })
         }
         None => None,
     };
@@ -87,7 +89,11 @@ unsafe fn list(answer: &sys::rd_kafka_metadata) -> Vec<TopicMetadata> {
             };
             let mut partitions: Vec<_> = partitions.iter().map(|p| PartitionId(p.id)).collect();
             partitions.sort_unstable();
-            TopicMetadata { name: name.to_string_lossy().into_owned(), code, partitions }
+            TopicMetadata {
+                name: name.to_string_lossy().into_owned(),
+                code,
+                partitions,
+            }
         })
         .collect()
 }

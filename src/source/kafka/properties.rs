@@ -63,7 +63,9 @@ pub(crate) struct Fetching {
 /// When the connection sets a property that is not its to set.
 pub(crate) fn for_reader(connection: &KafkaConnection, fetching: Fetching) -> Result<Properties> {
     let ahead_messages = fetching.rows_max.saturating_mul(4).clamp(16, 100_000);
-    let ahead_kib = (fetching.bytes_max / 1024).saturating_mul(4).clamp(1024, 65_536);
+    let ahead_kib = (fetching.bytes_max / 1024)
+        .saturating_mul(4)
+        .clamp(1024, 65_536);
     let fetch_bytes = fetching.bytes_max.clamp(64 * 1024, 1024 * 1024);
     let isolation = if fetching.read_committed {
         "read_committed"
@@ -198,7 +200,12 @@ mod tests {
     }
 
     fn fetching(rows_max: usize, bytes_max: usize) -> Fetching {
-        Fetching { read_committed: true, rows_max, bytes_max, end_wait_ms: 100 }
+        Fetching {
+            read_committed: true,
+            rows_max,
+            bytes_max,
+            end_wait_ms: 100,
+        }
     }
 
     #[test]
@@ -214,7 +221,10 @@ mod tests {
     fn what_the_offsets_rest_on_cannot_be_set() {
         for name in ["enable.auto.commit", "auto.offset.reset", "isolation.level"] {
             let error = for_metadata(&connection(&[(name, "x")])).unwrap_err();
-            assert_eq!(error.message(), format!("property \"kafka.{name}\" cannot be set"));
+            assert_eq!(
+                error.message(),
+                format!("property \"kafka.{name}\" cannot be set")
+            );
         }
     }
 

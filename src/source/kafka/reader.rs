@@ -154,7 +154,12 @@ impl Reader {
         let source = Source { queue, client };
         source.assign(&options.topic, &options.assignment)?;
         let source = Arc::new(source);
-        Ok(Self { taken: VecDeque::new(), source, options, last: (0, 0) })
+        Ok(Self {
+            taken: VecDeque::new(),
+            source,
+            options,
+            last: (0, 0),
+        })
     }
 
     /// Waits up to `timeout` for one message, a partition's end or a problem, and returns with all
@@ -164,7 +169,10 @@ impl Reader {
     /// What does not pass by itself: the topic is gone, an offset is no longer there, the broker
     /// refuses the user, a record cannot be read.
     pub fn read(&mut self, timeout: Duration) -> Result<Read> {
-        let parts = Parts { keys: self.options.with_keys, headers: self.options.with_headers };
+        let parts = Parts {
+            keys: self.options.with_keys,
+            headers: self.options.with_headers,
+        };
         let (bytes, rows) = self.last;
         let mut gather = Gather::new(parts, bytes + bytes / 4, rows + rows / 4);
         let mut ends = Vec::new();
@@ -177,7 +185,15 @@ impl Reader {
             while let Some(item) = self.taken.pop_front() {
                 match item.code() {
                     Code::OK => gather.add(&item),
-                    _ => self.judge(&item, &mut ends, &mut problems)?,
+                    code => {
+                        let told = Told {
+                            code,
+                            partition: Some(item.partition()).filter(|partition| partition.0 >= 0),
+                            offset: item.offset(),
+                            text: item.text(),
+                        };
+                        self.judge(told, &mut ends, &mut problems)?;
+                    }
                 }
                 if gather.rows() == self.options.rows_max || gather.bytes() >= bytes_max {
                     break;
@@ -186,17 +202,27 @@ impl Reader {
             if gather.rows() == self.options.rows_max || gather.bytes() >= bytes_max {
                 break;
             }
-            self.take((self.options.rows_max - gather.rows()).min(TAKE_MAX), Duration::ZERO);
+            self.take(
+                (self.options.rows_max - gather.rows()).min(TAKE_MAX),
+                Duration::ZERO,
+            );
         }
-        for (code, reason) in self.source.client.reports().take_errors() {
-            if code.meaning() == Meaning::NotAuthenticated {
-                let servers = &self.options.connection.bootstrap_servers;
-                return Err(not_authenticated(servers, Some(&reason)));
-            }
-            problems.push(Problem { partition: None, message: reason });
+        for (code, text) in self.source.client.reports().take_errors() {
+            // What the library tells of a topic that vanished comes this way, too.
+            let told = Told {
+                code,
+                partition: None,
+                offset: Offset(-1),
+                text,
+            };
+            self.judge(told, &mut ends, &mut problems)?;
         }
         self.last = (gather.bytes(), gather.rows());
-        Ok(Read { batch: gather.finish(), ends, problems })
+        Ok(Read {
+            batch: gather.finish(),
+            ends,
+            problems,
+        })
     }
 
     /// A handle with which another thread ends a waiting read.
@@ -220,59 +246,83 @@ impl Reader {
         };
         let taken = usize::try_from(taken).unwrap_or(0);
         // SAFETY: the library filled the first `taken` places and gave the messages to us.
-        self.taken.extend(items[..taken].iter().map(|item| unsafe { Item::new(*item) }));
+        self.taken.extend(
+            items[..taken]
+                .iter()
+                .map(|item| unsafe { Item::new(*item) }),
+        );
     }
 
-    /// What an item that is no message means.
+    /// What it means that was told beside the messages: an end, a problem that passes, or an error.
     fn judge(
         &self,
-        item: &Item,
+        told: Told,
         ends: &mut Vec<PartitionEnd>,
         problems: &mut Vec<Problem>,
     ) -> Result<()> {
         let topic = &self.options.topic;
-        let partition = item.partition();
-        let text = item.text();
-        match item.code().meaning() {
-            Meaning::End => ends.push(PartitionEnd { partition, next: item.offset() }),
-            Meaning::Passing => problems.push(Problem {
-                partition: (partition.0 >= 0).then_some(partition),
-                message: text,
-            }),
-            Meaning::TopicGone if self.topic_is_there() => problems.push(Problem {
-                partition: (partition.0 >= 0).then_some(partition),
-                message: text,
-            }),
-            Meaning::TopicGone => return Err(gone(topic)),
-            Meaning::OffsetGone => return Err(offset_gone(topic, partition, item.offset(), &text)),
-            Meaning::Refused => return Err(refused(topic)),
-            Meaning::NotAuthenticated => {
-                let servers = &self.options.connection.bootstrap_servers;
-                return Err(not_authenticated(servers, Some(&text)));
+        let servers = &self.options.connection.bootstrap_servers;
+        let Told {
+            code,
+            partition,
+            offset,
+            text,
+        } = told;
+        match code.meaning() {
+            Meaning::End => {
+                ends.extend(partition.map(|partition| PartitionEnd {
+                    partition,
+                    next: offset,
+                }));
+                Ok(())
             }
-            Meaning::Corrupt => return Err(corrupt(topic, partition, &text)),
-            Meaning::Fatal => {
-                return Err(Error::external(
-                    SqlState::ConnectionFailure,
-                    true,
-                    format!("topic \"{topic}\" cannot be read"),
-                )
-                .detail(sentence(&text)));
+            Meaning::Passing => {
+                problems.push(Problem {
+                    partition,
+                    message: text,
+                });
+                Ok(())
             }
+            Meaning::TopicGone if self.topic_is_there(partition) => {
+                problems.push(Problem {
+                    partition,
+                    message: text,
+                });
+                Ok(())
+            }
+            Meaning::TopicGone => Err(gone(topic)),
+            Meaning::OffsetGone => Err(offset_gone(topic, partition, offset, &text)),
+            Meaning::Refused => Err(refused(topic)),
+            Meaning::NotAuthenticated => Err(not_authenticated(servers, Some(&text))),
+            Meaning::Corrupt => Err(corrupt(topic, partition, &text)),
+            Meaning::Fatal => Err(unreadable(topic, &text)),
         }
-        Ok(())
     }
 
     /// A broker that has just started may deny a topic that it will know in a moment: another one
     /// is asked, and only a clear no counts.
-    fn topic_is_there(&self) -> bool {
+    fn topic_is_there(&self, partition: Option<PartitionId>) -> bool {
         let topic = &self.options.topic;
         let answer = metadata::fetch(&self.source.client, Some(topic), ANSWER_TIMEOUT);
         let Ok(Ok(topics)) = answer else { return true };
-        !topics
+        topics
             .iter()
-            .any(|found| found.name == *topic && found.code.meaning() == Meaning::TopicGone)
+            .filter(|found| found.name == *topic)
+            .all(|found| {
+                let missing = partition.is_some_and(|partition| {
+                    found.code.is_ok() && !found.partitions.contains(&partition)
+                });
+                found.code.meaning() != Meaning::TopicGone && !missing
+            })
     }
+}
+
+/// What the library told beside messages.
+struct Told {
+    code: Code,
+    partition: Option<PartitionId>,
+    offset: Offset,
+    text: String,
 }
 
 impl Source {
@@ -308,24 +358,41 @@ fn gone(topic: &str) -> Error {
     .hint("Create the topic again, or drop the table.")
 }
 
-fn offset_gone(topic: &str, partition: PartitionId, offset: Offset, reason: &str) -> Error {
+fn offset_gone(topic: &str, partition: Option<PartitionId>, offset: Offset, reason: &str) -> Error {
+    let place = named(partition);
     Error::external(
         SqlState::ObjectNotInPrerequisiteState,
         false,
         format!(
-            "offset {} of partition {} of topic \"{topic}\" is not there",
-            offset.0, partition.0
+            "offset {} of {place}topic \"{topic}\" is not there",
+            offset.0
         ),
     )
     .detail(sentence(reason))
     .hint("Retention may have removed it, or the topic was made anew.")
 }
 
-fn corrupt(topic: &str, partition: PartitionId, reason: &str) -> Error {
+fn corrupt(topic: &str, partition: Option<PartitionId>, reason: &str) -> Error {
+    let place = named(partition);
     Error::external(
         SqlState::DataCorrupted,
         true,
-        format!("a record in partition {} of topic \"{topic}\" cannot be read", partition.0),
+        format!("a record in {place}topic \"{topic}\" cannot be read"),
     )
     .detail(sentence(reason))
+}
+
+fn unreadable(topic: &str, reason: &str) -> Error {
+    Error::external(
+        SqlState::ConnectionFailure,
+        true,
+        format!("topic \"{topic}\" cannot be read"),
+    )
+    .detail(sentence(reason))
+}
+
+fn named(partition: Option<PartitionId>) -> String {
+    partition.map_or_else(String::new, |partition| {
+        format!("partition {} of ", partition.0)
+    })
 }

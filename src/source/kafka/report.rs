@@ -6,6 +6,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka_sys::rd_kafka_resp_err_t as Resp;
+
 use super::code::Code;
 use crate::clock;
 
@@ -39,7 +41,11 @@ impl Reports {
         Self {
             servers: servers.to_owned(),
             state: Mutex::new(State {
-                limit: Limit { start: clock::instant(), passed: 0, held_back: 0 },
+                limit: Limit {
+                    start: clock::instant(),
+                    passed: 0,
+                    held_back: 0,
+                },
                 errors: Vec::new(),
                 last_failure: None,
             }),
@@ -72,7 +78,10 @@ impl Reports {
     pub(crate) fn error(&self, code: Code, reason: &str) {
         let reason = without_thread(reason);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.last_failure = Some(reason.to_owned());
+        // "All are down" says less than why the last one is.
+        if !code.is(Resp::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+            state.last_failure = Some(reason.to_owned());
+        }
         if state.errors.len() < ERRORS_MAX {
             state.errors.push((code, reason.to_owned()));
         }
@@ -87,7 +96,7 @@ impl Reports {
     /// Why the connection failed, as last told.
     pub(crate) fn last_failure(&self) -> Option<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.last_failure.clone()
+        state.last_failure.as_deref().map(bare).map(str::to_owned)
     }
 }
 
@@ -97,6 +106,14 @@ fn without_thread(text: &str) -> &str {
         return text;
     };
     rest.split_once("]: ").map_or(text, |(_, rest)| rest)
+}
+
+/// Cuts the broker's name before a failure off, and the library's own state behind it.
+fn bare(failure: &str) -> &str {
+    let failure = failure.split_once(": ").map_or(failure, |(_, rest)| rest);
+    failure
+        .rfind(" (after ")
+        .map_or(failure, |end| &failure[..end])
 }
 
 /// Lets so many lines through in each period and counts the rest.
@@ -125,13 +142,17 @@ impl Limit {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINES_MAX, Limit, PERIOD, Reports, without_thread};
+    use super::{Code, LINES_MAX, Limit, PERIOD, Reports, Resp, without_thread};
     use crate::clock;
 
     #[test]
     fn the_lines_held_back_are_told_with_the_next_one() {
         let start = clock::instant();
-        let mut limit = Limit { start, passed: 0, held_back: 0 };
+        let mut limit = Limit {
+            start,
+            passed: 0,
+            held_back: 0,
+        };
         for _ in 0..LINES_MAX {
             assert_eq!(limit.pass(start), Some(0));
         }
@@ -144,11 +165,13 @@ mod tests {
     #[test]
     fn the_last_failure_says_why_without_the_thread() {
         let reports = Reports::new("a:1");
-        reports.log(3, "FAIL", "[thrd:a:1/bootstrap]: a:1/bootstrap: Connection refused");
-        assert_eq!(
-            reports.last_failure().unwrap(),
-            "a:1/bootstrap: Connection refused"
-        );
+        let line = "[thrd:a:1/bootstrap]: a:1/bootstrap: Connection refused (after 0ms in state X)";
+        reports.log(3, "FAIL", line);
+        assert_eq!(reports.last_failure().unwrap(), "Connection refused");
+        let down = Resp::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32;
+        reports.error(Code(down), "1/1 brokers are down");
+        assert_eq!(reports.last_failure().unwrap(), "Connection refused");
+        assert_eq!(reports.take_errors().len(), 1);
         assert_eq!(without_thread("plain"), "plain");
     }
 }
