@@ -1,4 +1,4 @@
-//! The source against a real Kafka at `$KAFKA_BOOTSTRAP`. Messages are produced with rdkafka
+//! The source against a real Kafka. Messages are produced with rdkafka
 //! directly, so that the source is not judged by our own sink.
 
 use std::collections::BTreeMap;
@@ -11,16 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-/// The broker to test against; `None` skips the test, which CI does not allow.
-fn bootstrap() -> Option<String> {
-    let found = std::env::vars().find(|(name, _)| name == "KAFKA_BOOTSTRAP");
-    let ci = std::env::vars().any(|(name, value)| name == "CI" && value == "true");
-    assert!(found.is_some() || !ci, "KAFKA_BOOTSTRAP must be set in CI");
-    if found.is_none() {
-        println!("skipped: KAFKA_BOOTSTRAP is not set");
-    }
-    found.map(|(_, value)| value)
-}
+use crate::support::broker::real_kafka;
 
 struct Topic {
     connection: KafkaConnection,
@@ -31,12 +22,15 @@ impl Topic {
     /// A new topic with a name of its own.
     fn create(test: &str, partitions: u32) -> Option<Self> {
         let connection = KafkaConnection {
-            bootstrap_servers: bootstrap()?,
+            bootstrap_servers: real_kafka()?,
             properties: BTreeMap::new(),
         };
         let name = format!("source-{test}-{}", uuid::Uuid::new_v4());
         let cluster = Cluster::connect(&connection).unwrap();
-        assert!(cluster.create_topic(&name, partitions, None).unwrap(), "the topic is new");
+        assert!(
+            cluster.create_topic(&name, partitions, None).unwrap(),
+            "the topic is new"
+        );
         Some(Self { connection, name })
     }
 
@@ -53,7 +47,13 @@ impl Topic {
     fn fill(&self, partition: i32, count: i64) {
         let producer = self.producer(&[]);
         for n in 0..count {
-            send(&producer, &self.name, partition, &format!("{{\"n\":{n}}}"), 1000 + n);
+            send(
+                &producer,
+                &self.name,
+                partition,
+                &format!("{{\"n\":{n}}}"),
+                1000 + n,
+            );
         }
         producer.flush(Duration::from_secs(20)).unwrap();
     }
@@ -101,27 +101,41 @@ fn read_to_end(reader: &mut Reader, partitions: usize) -> Seen {
     let mut seen = Seen::default();
     let start = Instant::now();
     while seen.ends.len() < partitions {
-        assert!(start.elapsed() < Duration::from_secs(30), "no end: {seen:?}");
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "no end: {seen:?}"
+        );
         let read = reader.read(Duration::from_millis(200)).unwrap();
         for (row, message) in read.batch.messages.iter().enumerate() {
             let payload = read.batch.payload(row).expect("no tombstones here");
             let payload = String::from_utf8(payload.to_vec()).unwrap();
-            seen.payloads.entry(message.partition.0).or_default().push(payload);
+            seen.payloads
+                .entry(message.partition.0)
+                .or_default()
+                .push(payload);
         }
-        seen.ends.extend(read.ends.iter().map(|end| (end.partition.0, end.next.0)));
-        seen.problems.extend(read.problems.into_iter().map(|problem| problem.message));
+        seen.ends
+            .extend(read.ends.iter().map(|end| (end.partition.0, end.next.0)));
+        seen.problems
+            .extend(read.problems.into_iter().map(|problem| problem.message));
     }
     seen
 }
 
 #[test]
 fn a_reader_gives_each_partition_in_order_and_tells_its_end() {
-    let Some(topic) = Topic::create("order", 3) else { return };
+    let Some(topic) = Topic::create("order", 3) else {
+        return;
+    };
     topic.fill(0, 5000);
     topic.fill(2, 10);
     let mut reader = Reader::open(topic.options(&[(0, 0), (1, 0), (2, 4)])).unwrap();
     let seen = read_to_end(&mut reader, 3);
-    let numbers = |from: i64, to: i64| (from..to).map(|n| format!("{{\"n\":{n}}}")).collect::<Vec<_>>();
+    let numbers = |from: i64, to: i64| {
+        (from..to)
+            .map(|n| format!("{{\"n\":{n}}}"))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(seen.payloads[&0], numbers(0, 5000));
     assert_eq!(seen.payloads[&2], numbers(4, 10));
     assert!(!seen.payloads.contains_key(&1), "partition 1 is empty");
@@ -131,7 +145,9 @@ fn a_reader_gives_each_partition_in_order_and_tells_its_end() {
 
 #[test]
 fn a_read_keeps_to_its_limits_and_loses_nothing() {
-    let Some(topic) = Topic::create("limits", 1) else { return };
+    let Some(topic) = Topic::create("limits", 1) else {
+        return;
+    };
     topic.fill(0, 1000);
     for (rows_max, bytes_max) in [(7, 1 << 20), (8192, 100)] {
         let mut options = topic.options(&[(0, 0)]);
@@ -156,18 +172,39 @@ fn a_read_keeps_to_its_limits_and_loses_nothing() {
 
 #[test]
 fn keys_headers_times_and_tombstones_arrive() {
-    let Some(topic) = Topic::create("parts", 1) else { return };
+    let Some(topic) = Topic::create("parts", 1) else {
+        return;
+    };
     let producer = topic.producer(&[]);
     let headers = OwnedHeaders::new()
-        .insert(Header { key: "a", value: Some("x\"y") })
-        .insert(Header { key: "none", value: None::<&str> })
-        .insert(Header { key: "a", value: Some("last") });
+        .insert(Header {
+            key: "a",
+            value: Some("x\"y"),
+        })
+        .insert(Header {
+            key: "none",
+            value: None::<&str>,
+        })
+        .insert(Header {
+            key: "a",
+            value: Some("last"),
+        });
     producer
-        .send(BaseRecord::to(&topic.name).key("k1").payload("{}").timestamp(42).headers(headers))
+        .send(
+            BaseRecord::to(&topic.name)
+                .key("k1")
+                .payload("{}")
+                .timestamp(42)
+                .headers(headers),
+        )
         .map_err(|(error, _)| error)
         .unwrap();
     producer
-        .send(BaseRecord::<str, str>::to(&topic.name).key("k2").timestamp(43))
+        .send(
+            BaseRecord::<str, str>::to(&topic.name)
+                .key("k2")
+                .timestamp(43),
+        )
         .map_err(|(error, _)| error)
         .unwrap();
     producer.flush(Duration::from_secs(10)).unwrap();
@@ -192,29 +229,55 @@ fn keys_headers_times_and_tombstones_arrive() {
 
 #[test]
 fn the_first_message_is_there_soon_and_a_later_one_at_once() {
-    let Some(topic) = Topic::create("latency", 1) else { return };
+    let Some(topic) = Topic::create("latency", 1) else {
+        return;
+    };
     topic.fill(0, 1);
     let start = Instant::now();
     let mut reader = Reader::open(topic.options(&[(0, 0)])).unwrap();
-    while reader.read(Duration::from_secs(5)).unwrap().batch.messages.is_empty() {}
+    while reader
+        .read(Duration::from_secs(5))
+        .unwrap()
+        .batch
+        .messages
+        .is_empty()
+    {}
     let first = start.elapsed();
     let producer = topic.producer(&[("linger.ms", "0")]);
     let mut delays = Vec::new();
     for n in 0..50 {
         let sent = Instant::now();
         send(&producer, &topic.name, 0, "{}", n);
-        while reader.read(Duration::from_secs(5)).unwrap().batch.messages.is_empty() {}
+        while reader
+            .read(Duration::from_secs(5))
+            .unwrap()
+            .batch
+            .messages
+            .is_empty()
+        {}
         delays.push(sent.elapsed());
     }
     delays.sort();
-    println!("first message after {first:?}, then p50 {:?}, worst {:?}", delays[25], delays[49]);
-    assert!(first < Duration::from_secs(3), "first message after {first:?}");
-    assert!(delays[25] < Duration::from_millis(100), "half of them after {:?}", delays[25]);
+    println!(
+        "first message after {first:?}, then p50 {:?}, worst {:?}",
+        delays[25], delays[49]
+    );
+    assert!(
+        first < Duration::from_secs(3),
+        "first message after {first:?}"
+    );
+    assert!(
+        delays[25] < Duration::from_millis(100),
+        "half of them after {:?}",
+        delays[25]
+    );
 }
 
 #[test]
 fn a_waker_ends_a_waiting_read() {
-    let Some(topic) = Topic::create("waker", 1) else { return };
+    let Some(topic) = Topic::create("waker", 1) else {
+        return;
+    };
     let mut reader = Reader::open(topic.options(&[(0, 0)])).unwrap();
     read_to_end(&mut reader, 1);
     let waker = reader.waker();
@@ -226,7 +289,11 @@ fn a_waker_ends_a_waiting_read() {
     let start = Instant::now();
     let read = reader.read(Duration::from_secs(20)).unwrap();
     assert!(read.batch.messages.is_empty());
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
     let waker = waking.join().unwrap();
     drop(reader);
     waker.wake();
@@ -234,7 +301,9 @@ fn a_waker_ends_a_waiting_read() {
 
 #[test]
 fn only_committed_records_are_read_and_the_end_lies_behind_the_control_record() {
-    let Some(topic) = Topic::create("committed", 1) else { return };
+    let Some(topic) = Topic::create("committed", 1) else {
+        return;
+    };
     let producer = topic.producer(&[("transactional.id", topic.name.as_str())]);
     let wait = Duration::from_secs(20);
     producer.init_transactions(wait).unwrap();
@@ -254,10 +323,20 @@ fn only_committed_records_are_read_and_the_end_lies_behind_the_control_record() 
 
     let partitions = [PartitionId(0)];
     let committed = Cluster::connect(&topic.connection).unwrap();
-    let range = committed.offsets(&topic.name, &partitions, ANSWER_TIMEOUT).unwrap()[0];
-    assert_eq!((range.start, range.end), (Offset(0), Offset(6)), "the last stable offset");
-    let all = Cluster::connect(&topic.connection).unwrap().read_committed(false);
-    let range = all.offsets(&topic.name, &partitions, ANSWER_TIMEOUT).unwrap()[0];
+    let range = committed
+        .offsets(&topic.name, &partitions, ANSWER_TIMEOUT)
+        .unwrap()[0];
+    assert_eq!(
+        (range.start, range.end),
+        (Offset(0), Offset(6)),
+        "the last stable offset"
+    );
+    let all = Cluster::connect(&topic.connection)
+        .unwrap()
+        .read_committed(false);
+    let range = all
+        .offsets(&topic.name, &partitions, ANSWER_TIMEOUT)
+        .unwrap()[0];
     assert_eq!(range.end, Offset(7));
 
     let mut reader = Reader::open(topic.options(&[(0, 0)])).unwrap();
@@ -275,7 +354,9 @@ fn only_committed_records_are_read_and_the_end_lies_behind_the_control_record() 
 
 #[test]
 fn offsets_are_found_by_time() {
-    let Some(topic) = Topic::create("times", 2) else { return };
+    let Some(topic) = Topic::create("times", 2) else {
+        return;
+    };
     topic.fill(0, 100);
     let cluster = Cluster::connect(&topic.connection).unwrap();
     let partitions = cluster.partitions(&topic.name, ANSWER_TIMEOUT).unwrap();
@@ -296,41 +377,72 @@ fn offsets_are_found_by_time() {
 
 #[test]
 fn an_unknown_topic_names_its_neighbours_and_makes_no_topic() {
-    let Some(topic) = Topic::create("neighbour", 1) else { return };
+    let Some(topic) = Topic::create("neighbour", 1) else {
+        return;
+    };
     let cluster = Cluster::connect(&topic.connection).unwrap();
     let wrong = format!("{}x", topic.name);
     let error = cluster.partitions(&wrong, ANSWER_TIMEOUT).unwrap_err();
     assert_eq!(error.state(), SqlState::UndefinedTable);
     assert_eq!(error.message(), format!("topic \"{wrong}\" does not exist"));
-    assert!(error.hint_text().unwrap().contains(&format!("\"{}\"", topic.name)), "{error:?}");
-    assert!(!cluster.topics(ANSWER_TIMEOUT).unwrap().contains(&wrong), "it was not made");
-    let error = cluster.partitions("not a name!", ANSWER_TIMEOUT).unwrap_err();
+    assert!(
+        error
+            .hint_text()
+            .unwrap()
+            .contains(&format!("\"{}\"", topic.name)),
+        "{error:?}"
+    );
+    assert!(
+        !cluster.topics(ANSWER_TIMEOUT).unwrap().contains(&wrong),
+        "it was not made"
+    );
+    let error = cluster
+        .partitions("not a name!", ANSWER_TIMEOUT)
+        .unwrap_err();
     assert!(error.message().contains("not a name!"), "{error:?}");
 }
 
 #[test]
 fn a_topic_is_made_once() {
-    let Some(topic) = Topic::create("twice", 2) else { return };
+    let Some(topic) = Topic::create("twice", 2) else {
+        return;
+    };
     let cluster = Cluster::connect(&topic.connection).unwrap();
-    assert!(!cluster.create_topic(&topic.name, 5, None).unwrap(), "it is there");
-    assert_eq!(cluster.partitions(&topic.name, ANSWER_TIMEOUT).unwrap().len(), 2);
+    assert!(
+        !cluster.create_topic(&topic.name, 5, None).unwrap(),
+        "it is there"
+    );
+    assert_eq!(
+        cluster
+            .partitions(&topic.name, ANSWER_TIMEOUT)
+            .unwrap()
+            .len(),
+        2
+    );
     let error = cluster.create_topic("bad/name", 1, None).unwrap_err();
     assert_eq!(error.state(), SqlState::InvalidParameterValue, "{error:?}");
 }
 
 #[test]
 fn an_offset_that_is_not_there_is_an_error_that_says_so() {
-    let Some(topic) = Topic::create("gone", 1) else { return };
+    let Some(topic) = Topic::create("gone", 1) else {
+        return;
+    };
     topic.fill(0, 3);
     let mut reader = Reader::open(topic.options(&[(0, 1000)])).unwrap();
     let error = fails(&mut reader);
     assert_eq!(error.state(), SqlState::ObjectNotInPrerequisiteState);
-    assert!(error.message().starts_with("offset 1000 of partition 0"), "{error:?}");
+    assert!(
+        error.message().starts_with("offset 1000 of partition 0"),
+        "{error:?}"
+    );
 }
 
 #[test]
 fn a_deleted_topic_is_an_error_that_says_so() {
-    let Some(topic) = Topic::create("deleted", 1) else { return };
+    let Some(topic) = Topic::create("deleted", 1) else {
+        return;
+    };
     topic.fill(0, 3);
     let mut reader = Reader::open(topic.options(&[(0, 0)])).unwrap();
     read_to_end(&mut reader, 1);
@@ -361,7 +473,9 @@ fn fails(reader: &mut Reader) -> headwater::error::Error {
 
 #[test]
 fn a_message_of_five_megabytes_is_read() {
-    let Some(topic) = Topic::create("large", 1) else { return };
+    let Some(topic) = Topic::create("large", 1) else {
+        return;
+    };
     let admin: rdkafka::admin::AdminClient<_> = ClientConfig::new()
         .set("bootstrap.servers", &topic.connection.bootstrap_servers)
         .create()
@@ -385,13 +499,25 @@ fn a_message_of_five_megabytes_is_read() {
 
 #[test]
 fn dropping_a_reader_returns_at_once() {
-    let Some(topic) = Topic::create("drop", 1) else { return };
+    let Some(topic) = Topic::create("drop", 1) else {
+        return;
+    };
     topic.fill(0, 20_000);
     let mut reader = Reader::open(topic.options(&[(0, 0)])).unwrap();
-    while reader.read(Duration::from_secs(5)).unwrap().batch.messages.is_empty() {}
+    while reader
+        .read(Duration::from_secs(5))
+        .unwrap()
+        .batch
+        .messages
+        .is_empty()
+    {}
     let start = Instant::now();
     drop(reader);
-    assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        start.elapsed()
+    );
 
     let mut options = topic.options(&[(0, 0)]);
     options.connection.bootstrap_servers = "127.0.0.1:1".to_owned();
@@ -400,7 +526,11 @@ fn dropping_a_reader_returns_at_once() {
     assert!(read.batch.messages.is_empty());
     let start = Instant::now();
     drop(reader);
-    assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 /// Against librdkafka's mock cluster, whose brokers can be switched off.
@@ -421,8 +551,16 @@ fn a_broker_that_goes_away_and_comes_back_is_a_problem_and_no_error() {
 
     cluster.broker_down(1).unwrap();
     let start = Instant::now();
-    while reader.read(Duration::from_millis(200)).unwrap().problems.is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(20), "nobody told of the dead broker");
+    while reader
+        .read(Duration::from_millis(200))
+        .unwrap()
+        .problems
+        .is_empty()
+    {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "nobody told of the dead broker"
+        );
     }
     cluster.broker_up(1).unwrap();
     topic.fill(0, 5);

@@ -9,5 +9,6 @@
     reason = "tests stand outside of the product's doors"
 )]
 
+mod kafka_source;
 mod own_reading;
 mod support;

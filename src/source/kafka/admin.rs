@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "the library answers in C structures")]
 
 use std::ffi::{CStr, c_char};
-use std::ptr;
 use std::slice;
 use std::time::Duration;
 
@@ -276,7 +275,7 @@ impl Drop for Answer {
 /// # Safety
 /// `first` must point to `count` items, unless `count` is 0.
 unsafe fn array<'a, T>(first: *const T, count: usize) -> &'a [T] {
-    if count == 0 || first == ptr::null() {
+    if count == 0 || first.is_null() {
         return &[];
     }
     // SAFETY: the caller's promise.
