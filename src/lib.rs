@@ -40,6 +40,8 @@ pub mod plan;
 pub mod watermark;
 pub mod state;
 pub mod operator;
+pub mod functions;
+pub mod checkpoint;
 pub mod source;
 pub mod console;
 pub mod demo;

@@ -23,7 +23,7 @@ use super::row_pipeline::{Rows, batch, condition, evaluate, timestamps};
 use crate::error::{Error, Result, SqlState, from_arrow};
 use crate::plan::{AggregatePlan, GroupColumn};
 use crate::state::{GroupTable, Rows as KeyedRows};
-use crate::types::{EventTime, Watermark};
+use crate::types::{EventTime, Watermark, WindowBound};
 
 /// The tables of one lane, or of a whole query.
 pub struct Aggregate {
@@ -127,8 +127,14 @@ impl Aggregate {
             self.update(NO_WINDOW, &columns, None, count)?;
             return Ok(Vec::new());
         };
-        let starts = evaluate(&window.start, &rows.batch)?;
-        let starts = timestamps(&starts)?;
+        let bounds_of = evaluate(&window.bound, &rows.batch)?;
+        let back = window.bound_kind.after_start(window.kind);
+        let starts = timestamps(&bounds_of)?;
+        let starts = if back == 0 {
+            starts.clone()
+        } else {
+            starts.unary(|bound| bound - back)
+        };
         if starts.null_count() > 0 {
             return Err(Error::user(
                 SqlState::DatetimeFieldOverflow,
@@ -136,7 +142,7 @@ impl Aggregate {
             ));
         }
         let columns = self.evaluate(&rows.batch)?;
-        let (least, most) = bounds(starts);
+        let (least, most) = bounds(&starts);
         let size = window.kind.size();
         let mut late = Vec::new();
         let all_on_time = least.saturating_add(size) > lateness.greatest.0.0
@@ -145,7 +151,7 @@ impl Aggregate {
             self.update(least, &columns, None, count)?;
             return Ok(late);
         }
-        for (start, picked) in by_window(starts) {
+        for (start, picked) in by_window(&starts) {
             let end = EventTime(start.saturating_add(size));
             if end <= self.ignore_until {
                 continue;
@@ -292,17 +298,16 @@ impl Aggregate {
         values: Vec<ArrayRef>,
         groups: usize,
     ) -> Result<RecordBatch> {
-        let size = self
-            .plan
-            .window
-            .as_ref()
-            .map_or(0, |window| window.kind.size());
+        let after = |bound: WindowBound| {
+            self.plan
+                .window
+                .as_ref()
+                .map_or(0, |window| bound.after_start(window.kind))
+        };
         let mut columns = Vec::with_capacity(self.plan.schema.fields().len());
         for (column, field) in self.plan.groups.iter().zip(self.plan.schema.fields()) {
             columns.push(match column {
-                GroupColumn::WindowStart => instant(start, field, groups),
-                GroupColumn::WindowEnd => instant(start + size, field, groups),
-                GroupColumn::WindowTime => instant(start + size - 1, field, groups),
+                GroupColumn::Window(bound) => instant(start + after(*bound), field, groups),
                 GroupColumn::Key(key) => Arc::clone(&keys[*key]),
             });
         }
@@ -317,6 +322,12 @@ impl Aggregate {
             .keys()
             .next()
             .map(|start| EventTime(start.saturating_add(size)))
+    }
+
+    /// The start of the earliest window that is still open.
+    pub fn first_open(&self) -> Option<EventTime> {
+        self.plan.window.as_ref()?;
+        self.panes.keys().next().map(|start| EventTime(*start))
     }
 
     /// The number of groups held.

@@ -6,12 +6,12 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::{FilterBuilder, prep_null_mask_filter};
-use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::physical_expr::PhysicalExpr;
 
 use crate::error::{Error, Result, from_arrow, from_datafusion};
-use crate::plan::{RowStage, WindowKind};
+use crate::plan::RowStage;
 
 /// Rows, and where in the decoded batch each came from.
 #[derive(Debug, Clone)]
@@ -66,11 +66,6 @@ impl RowPipeline {
             rows = match stage {
                 RowStage::Filter(predicate) => filter(&rows, predicate)?,
                 RowStage::Project { exprs, schema } => project(rows, exprs, schema)?,
-                RowStage::AssignWindow {
-                    time,
-                    window,
-                    schema,
-                } => assign_window(rows, time, *window, schema)?,
             };
         }
         Ok(rows)
@@ -80,9 +75,7 @@ impl RowPipeline {
     fn schema_after(&self, rows: &Rows) -> SchemaRef {
         let last = self.stages.iter().rev().find_map(|stage| match stage {
             RowStage::Filter(_) => None,
-            RowStage::Project { schema, .. } | RowStage::AssignWindow { schema, .. } => {
-                Some(Arc::clone(schema))
-            }
+            RowStage::Project { schema, .. } => Some(Arc::clone(schema)),
         });
         last.unwrap_or_else(|| rows.batch.schema())
     }
@@ -164,36 +157,4 @@ pub(super) fn batch(
 ) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(from_arrow)
-}
-
-fn assign_window(
-    rows: Rows,
-    time: &Arc<dyn PhysicalExpr>,
-    window: WindowKind,
-    schema: &SchemaRef,
-) -> Result<Rows> {
-    let time = evaluate(time, &rows.batch)?;
-    let time = timestamps(&time)?;
-    let count = rows.batch.num_columns();
-    let zone = |index: usize| match schema.field(count + index).data_type() {
-        DataType::Timestamp(_, zone) => zone.clone(),
-        _ => None,
-    };
-    let start: TimestampMicrosecondArray = time
-        .unary_opt(|time| window.start_of(time))
-        .with_timezone_opt(zone(0));
-    let shifted = |by: i64, zone| -> ArrayRef {
-        let shifted: TimestampMicrosecondArray =
-            start.unary_opt(|start: i64| start.checked_add(by));
-        Arc::new(shifted.with_timezone_opt(zone))
-    };
-    let size = window.size();
-    let (end, last) = (shifted(size, zone(1)), shifted(size - 1, zone(2)));
-    let mut columns = rows.batch.columns().to_vec();
-    columns.extend([Arc::new(start) as ArrayRef, end, last]);
-    let batch = batch(schema, columns, rows.batch.num_rows())?;
-    Ok(Rows {
-        batch,
-        origin: rows.origin,
-    })
 }

@@ -1,11 +1,12 @@
 //! Grouped aggregation, with or without a window.
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+
+use crate::types::{WindowBound, WindowKind};
 
 /// A grouped aggregation.
 #[derive(Debug, Clone)]
@@ -27,19 +28,17 @@ pub struct AggregatePlan {
 pub struct WindowPlan {
     /// Which windows.
     pub kind: WindowKind,
-    /// The start of each row's window or pane; a timestamp in microseconds.
-    pub start: Arc<dyn PhysicalExpr>,
+    /// A bound of each row's window; a timestamp in microseconds.
+    pub bound: Arc<dyn PhysicalExpr>,
+    /// Which bound it is.
+    pub bound_kind: WindowBound,
 }
 
 /// What a group column of the output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupColumn {
-    /// The start of the window.
-    WindowStart,
-    /// Its (exclusive) end.
-    WindowEnd,
-    /// Its last instant: the end less one microsecond.
-    WindowTime,
+    /// A bound of the window.
+    Window(WindowBound),
     /// A key of [`AggregatePlan::keys`].
     Key(usize),
 }
@@ -53,90 +52,4 @@ pub struct AggregateCall {
     pub arguments: Vec<Arc<dyn PhysicalExpr>>,
     /// The FILTER clause.
     pub filter: Option<Arc<dyn PhysicalExpr>>,
-}
-
-/// Which windows a row belongs to. All lengths in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum WindowKind {
-    /// Windows of one size, side by side, aligned to the epoch plus `offset`.
-    Tumble {
-        /// Length; positive.
-        size: i64,
-        /// Shift of the alignment.
-        offset: i64,
-    },
-}
-
-impl WindowKind {
-    /// The start of the window that a time lies in; `None` when it cannot be represented.
-    pub fn start_of(self, time: i64) -> Option<i64> {
-        match self {
-            Self::Tumble { size, offset } => {
-                let shift = time.checked_sub(offset)?.rem_euclid(size);
-                time.checked_sub(shift)
-            }
-        }
-    }
-
-    /// The length of a window.
-    pub fn size(self) -> i64 {
-        match self {
-            Self::Tumble { size, .. } => size,
-        }
-    }
-}
-
-impl fmt::Display for WindowKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tumble { size, offset } => {
-                write!(f, "tumble {}", length(*size))?;
-                if *offset != 0 {
-                    write!(f, " offset {}", length(*offset))?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-fn length(micros: i64) -> String {
-    if micros % 1_000_000 == 0 {
-        format!("{} s", micros / 1_000_000)
-    } else if micros % 1_000 == 0 {
-        format!("{} ms", micros / 1_000)
-    } else {
-        format!("{micros} us")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::WindowKind;
-
-    #[test]
-    fn a_tumbling_window_starts_at_a_multiple_of_its_size_plus_the_offset() {
-        let minute = WindowKind::Tumble {
-            size: 60,
-            offset: 0,
-        };
-        assert_eq!(minute.start_of(59), Some(0));
-        assert_eq!(minute.start_of(60), Some(60));
-        assert_eq!(
-            minute.start_of(-1),
-            Some(-60),
-            "times before the epoch have windows too"
-        );
-        let shifted = WindowKind::Tumble {
-            size: 60,
-            offset: 15,
-        };
-        assert_eq!(shifted.start_of(14), Some(-45));
-        assert_eq!(shifted.start_of(15), Some(15));
-        assert_eq!(
-            minute.start_of(i64::MIN),
-            None,
-            "no window fits before the first instant"
-        );
-    }
 }

@@ -13,7 +13,7 @@ mod source;
 mod stage;
 mod stream_plan;
 
-pub use aggregate::{AggregateCall, AggregatePlan, GroupColumn, WindowKind, WindowPlan};
+pub use aggregate::{AggregateCall, AggregatePlan, GroupColumn, WindowPlan};
 pub use scan::{MaxFuture, ScanColumn, ScanOrigin, ScanSpec};
 pub use source::{EventTimePlan, OnError, ScanStartup, SourcePlan};
 pub use stage::RowStage;

@@ -17,15 +17,6 @@ pub enum RowStage {
         /// What comes out.
         schema: SchemaRef,
     },
-    /// Appends `window_start`, `window_end` and `window_time` of a tumbling window.
-    AssignWindow {
-        /// The event time, microseconds.
-        time: Arc<dyn PhysicalExpr>,
-        /// Which windows.
-        window: super::WindowKind,
-        /// The input's fields and the three of the window.
-        schema: SchemaRef,
-    },
 }
 
 impl RowStage {
@@ -41,7 +32,6 @@ impl RowStage {
                     .collect();
                 format!("project: {}", columns.join(", "))
             }
-            Self::AssignWindow { time, window, .. } => format!("window: {window} on {time}"),
         }
     }
 }

@@ -25,6 +25,9 @@ pub struct StreamPlan {
     pub output: Vec<RowStage>,
     /// The query ends after so many rows.
     pub limit: Option<u64>,
+    /// For a query that updates its rows: which columns of `schema` tell its rows apart, if all
+    /// of them are there and no row ever goes away.
+    pub key: Option<Vec<usize>>,
     /// The rows that reach the sink.
     pub schema: SchemaRef,
     /// When rows are emitted.

@@ -6,8 +6,10 @@ mod columns;
 mod kafka;
 mod message_batch;
 mod time;
+mod window;
 
 pub use columns::{JsonPath, MetadataColumn, PathStep};
 pub use kafka::{KafkaConnection, Offset, PartitionId, PartitionRange};
 pub use message_batch::{Message, MessageBatch, Span};
 pub use time::{EventTime, ProcessingTime, Watermark};
+pub use window::{WindowBound, WindowKind};

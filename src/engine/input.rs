@@ -1,0 +1,205 @@
+//! A query's fetch threads and the bounded queue in which they meet it.
+//!
+//! ```text
+//! reader of lane 0 ─┐
+//! reader of lane 1 ─┴→ queue (READS_QUEUED_MAX a lane) → collect(): what is there, up to ROWS_MAX
+//! ```
+//! A full queue stops the readers, and they stop the fetching: that is the back-pressure.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::plan::SourcePlan;
+use crate::source::{PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker};
+use crate::task;
+use crate::types::{MessageBatch, MetadataColumn, Offset, PartitionId};
+
+/// Messages of one read at the most.
+const READ_ROWS_MAX: usize = 8_192;
+/// Bytes after which a read takes no further message.
+const READ_BYTES_MAX: usize = 4 << 20;
+/// Reads that wait in the queue, a lane.
+const READS_QUEUED_MAX: usize = 4;
+/// Messages of one micro-batch at the most, a lane.
+const MICRO_BATCH_ROWS_MAX: usize = 65_536;
+/// How long a reader waits before it looks whether the query is still there.
+const READ_WAIT: Duration = Duration::from_secs(1);
+/// How long the broker keeps an empty fetch.
+const END_WAIT: Duration = Duration::from_millis(500);
+
+/// The receiving side of all lanes.
+pub(super) struct Inputs {
+    queue: Receiver<Input>,
+    wakers: Vec<Waker>,
+    stop: Arc<AtomicBool>,
+    lanes: usize,
+}
+
+enum Input {
+    Read { lane: usize, read: Read },
+    Failed(Error),
+    Wake,
+}
+
+/// Ends the wait of a query.
+#[derive(Debug, Clone)]
+pub(super) struct WakeQuery(SyncSender<Input>);
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Read { .. } => "Read",
+            Self::Failed(_) => "Failed",
+            Self::Wake => "Wake",
+        })
+    }
+}
+
+impl WakeQuery {
+    /// Wakes it; if its queue is full it is awake.
+    pub(super) fn wake(&self) {
+        let _ = self.0.try_send(Input::Wake);
+    }
+}
+
+/// What the lanes had ready.
+pub(super) struct Collected {
+    /// Messages by lane.
+    pub lanes: Vec<Vec<MessageBatch>>,
+    /// Partitions that stood at their end at some moment.
+    pub ends: Vec<PartitionEnd>,
+    /// Trouble that passes by itself.
+    pub problems: Vec<Problem>,
+}
+
+impl Inputs {
+    /// Starts a reader for each lane's partitions.
+    pub(super) fn open(
+        source: &SourcePlan,
+        lanes: &[Vec<(PartitionId, Offset)>],
+    ) -> Result<(Self, WakeQuery)> {
+        let (sender, queue) = sync_channel(READS_QUEUED_MAX * lanes.len());
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut wakers = Vec::with_capacity(lanes.len());
+        for (lane, assignment) in lanes.iter().enumerate() {
+            let reader = Reader::open(options(source, assignment.clone()))?;
+            wakers.push(reader.waker());
+            let fetch = Fetch {
+                lane,
+                queue: sender.clone(),
+                stop: Arc::clone(&stop),
+                rows_per_second: source.max_rows_per_second.map(|rate| {
+                    (f64::from(rate) / lanes.len() as f64).max(1.0)
+                }),
+            };
+            task::spawn_thread(&format!("fetch {}", source.scan.table), move || fetch.run(reader))
+                .map_err(|error| Error::internal(format!("no thread to fetch on: {error}")))?;
+        }
+        Ok((Self { queue, wakers, stop, lanes: lanes.len() }, WakeQuery(sender)))
+    }
+
+    /// Waits up to `timeout` for something and takes what is there.
+    pub(super) fn collect(&self, timeout: Duration) -> Result<Collected> {
+        let mut collected = Collected {
+            lanes: (0..self.lanes).map(|_| Vec::new()).collect(),
+            ends: Vec::new(),
+            problems: Vec::new(),
+        };
+        let mut rows = 0;
+        let mut next = match self.queue.recv_timeout(timeout) {
+            Ok(input) => Some(input),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return Err(readers_gone()),
+        };
+        while let Some(input) = next {
+            match input {
+                Input::Read { lane, read } => {
+                    rows += read.batch.messages.len();
+                    if !read.batch.messages.is_empty() {
+                        collected.lanes[lane].push(read.batch);
+                    }
+                    collected.ends.extend(read.ends);
+                    collected.problems.extend(read.problems);
+                }
+                Input::Failed(error) => return Err(error),
+                Input::Wake => {}
+            }
+            if rows >= MICRO_BATCH_ROWS_MAX * self.lanes {
+                break;
+            }
+            next = match self.queue.try_recv() {
+                Ok(input) => Some(input),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => return Err(readers_gone()),
+            };
+        }
+        Ok(collected)
+    }
+}
+
+impl Drop for Inputs {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        for waker in &self.wakers {
+            waker.wake();
+        }
+    }
+}
+
+fn readers_gone() -> Error {
+    Error::internal("the query's readers have ended")
+}
+
+fn options(source: &SourcePlan, assignment: Vec<(PartitionId, Offset)>) -> ReaderOptions {
+    let wants = |column| source.scan.columns.iter().any(|c| c.origin == crate::plan::ScanOrigin::Metadata(column));
+    let paced = source.max_rows_per_second.map_or(READ_ROWS_MAX, |rate| rate as usize / 10 + 1);
+    ReaderOptions {
+        connection: source.scan.connection.clone(),
+        topic: source.scan.topic.clone(),
+        assignment,
+        read_committed: source.scan.read_committed,
+        with_keys: wants(MetadataColumn::Key),
+        with_headers: wants(MetadataColumn::Headers),
+        rows_max: READ_ROWS_MAX.min(paced),
+        bytes_max: READ_BYTES_MAX,
+        end_wait: END_WAIT,
+    }
+}
+
+/// One lane's fetch thread.
+struct Fetch {
+    lane: usize,
+    queue: SyncSender<Input>,
+    stop: Arc<AtomicBool>,
+    rows_per_second: Option<f64>,
+}
+
+impl Fetch {
+    fn run(self, mut reader: Reader) {
+        while !self.stop.load(Ordering::Acquire) {
+            let began = clock::instant();
+            let read = match reader.read(READ_WAIT) {
+                Ok(read) => read,
+                Err(error) => {
+                    let _ = self.queue.send(Input::Failed(error));
+                    return;
+                }
+            };
+            let rows = read.batch.messages.len();
+            if rows == 0 && read.ends.is_empty() && read.problems.is_empty() {
+                continue;
+            }
+            if self.queue.send(Input::Read { lane: self.lane, read }).is_err() {
+                return; // The query is gone.
+            }
+            if let Some(rate) = self.rows_per_second {
+                let due = Duration::from_secs_f64(rows as f64 / rate);
+                std::thread::sleep(due.saturating_sub(began.elapsed()));
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! One parallel slice of a query: decode, event time, row stages and partial state.
+//!
+//! Invariant (conservation): messages in = rows used + rejected + late.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray};
+use arrow::compute::filter_record_batch;
+use arrow::record_batch::RecordBatch;
+
+use super::event_time::{Standing, Times, times};
+use crate::error::{Result, from_arrow};
+use crate::operator::{Aggregate, ClosedWindow, Lateness, RowPipeline, Rows};
+use crate::plan::{Changelog, SourcePlan, StreamPlan};
+use crate::scan::Decode;
+use crate::types::{EventTime, MessageBatch, Offset, PartitionId, Watermark};
+
+/// A lane's decoder, stages and groups.
+pub(super) struct Lane {
+    source: Arc<SourcePlan>,
+    visible: Vec<usize>,
+    decode: Decode,
+    pipeline: RowPipeline,
+    /// `None`: the rows themselves come out.
+    pub aggregate: Option<Aggregate>,
+}
+
+/// What a lane made of its messages in one micro-batch.
+#[derive(Default)]
+pub(super) struct LaneOutput {
+    /// The rows, if the query has no aggregate.
+    pub rows: Vec<RecordBatch>,
+    /// How many messages became what.
+    pub counted: Counted,
+    /// Messages that are no rows.
+    pub rejected: Vec<Rejection>,
+    /// Rows whose window had closed.
+    pub late: Vec<LateMessage>,
+    /// The greatest that each partition said of the watermark.
+    pub said: BTreeMap<PartitionId, Watermark>,
+    /// The greatest event time of all rows.
+    pub greatest_event: Option<EventTime>,
+    /// The next offset of each partition.
+    pub next: BTreeMap<PartitionId, Offset>,
+}
+
+/// How many messages became what.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    /// Messages that came in.
+    pub messages: u64,
+    /// Those that were no rows.
+    pub rejected: u64,
+    /// Rows whose window had closed.
+    pub late: u64,
+    /// Bytes of all payloads and keys.
+    pub bytes: u64,
+}
+
+/// A message that is no row of the table.
+#[derive(Debug, Clone)]
+pub struct Rejection {
+    /// Where it lies.
+    pub partition: PartitionId,
+    /// Where it lies.
+    pub offset: Offset,
+    /// The record's timestamp, milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its bytes; cut at [`Rejection::BYTES_MAX`].
+    pub payload: Option<Vec<u8>>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Rejection {
+    /// Of a longer message only so many bytes are kept.
+    pub const BYTES_MAX: usize = 64 * 1024;
+
+    /// Copies what is told of a message.
+    pub fn of(batch: &MessageBatch, row: usize, reason: String) -> Self {
+        let message = &batch.messages[row];
+        let copy = |bytes: &[u8]| bytes[..bytes.len().min(Self::BYTES_MAX)].to_vec();
+        Self {
+            partition: message.partition,
+            offset: message.offset,
+            timestamp_ms: message.timestamp_ms,
+            key: batch.key(row).map(copy),
+            payload: batch.payload(row).map(copy),
+            reason,
+        }
+    }
+}
+
+/// A row that came after its window had closed.
+#[derive(Debug, Clone)]
+pub struct LateMessage {
+    /// Where it lies, and its bytes.
+    pub message: Rejection,
+    /// When it happened.
+    pub event_time: EventTime,
+    /// Its window.
+    pub window: (EventTime, EventTime),
+    /// The watermark when it came.
+    pub watermark: Watermark,
+}
+
+impl Lane {
+    /// A lane of a plan.
+    pub(super) fn try_new(plan: &StreamPlan, source: &Arc<SourcePlan>) -> Result<Self> {
+        let readable = plan.changelog() == Changelog::Update;
+        let aggregate = plan
+            .aggregate
+            .as_ref()
+            .map(|aggregate| Aggregate::new(Arc::new(aggregate.clone()), readable));
+        Ok(Self {
+            source: Arc::clone(source),
+            visible: (0..source.visible_columns).collect(),
+            decode: Decode::try_new(&source.scan)?,
+            pipeline: RowPipeline::new(&plan.rows),
+            aggregate,
+        })
+    }
+
+    /// Runs messages through the lane.
+    pub(super) fn process(
+        &mut self,
+        batches: &[MessageBatch],
+        standing: &Standing,
+    ) -> Result<LaneOutput> {
+        let mut output = LaneOutput::default();
+        let mut standing = standing.clone();
+        for batch in batches {
+            self.one(batch, &standing, &mut output)?;
+            for (partition, said) in &output.said {
+                if let Some((own, _)) = standing.partitions.get_mut(partition) {
+                    *own = (*own).max(*said);
+                }
+            }
+        }
+        Ok(output)
+    }
+
+    fn one(
+        &mut self,
+        messages: &MessageBatch,
+        standing: &Standing,
+        output: &mut LaneOutput,
+    ) -> Result<()> {
+        output.counted.messages += messages.messages.len() as u64;
+        for message in &messages.messages {
+            output.next.insert(message.partition, Offset(message.offset.0 + 1));
+            let bytes = |span: Option<crate::types::Span>| span.map_or(0, |s| u64::from(s.len));
+            output.counted.bytes += bytes(message.payload) + bytes(message.key);
+        }
+        let decoded = self.decode.decode(messages)?;
+        let mut rejected: Vec<Rejection> = decoded
+            .rejected
+            .into_iter()
+            .map(|r| Rejection::of(messages, r.message, r.reason))
+            .collect();
+        let message_of = |row: usize| {
+            decoded.source_rows.as_ref().map_or(row, |rows| rows[row] as usize)
+        };
+        let partition_of = |row: usize| messages.messages[message_of(row)].partition;
+        let times = times(&self.source.event_time, &decoded.batch, standing, partition_of)?;
+        let batch = decoded.batch.project(&self.visible).map_err(from_arrow)?;
+        let rows = if times.event.null_count() == 0 {
+            self.pipeline.process(batch)?
+        } else {
+            let reason = format!("column \"{}\" is the event time and must not be null", self.source.event_time.column);
+            for row in (0..batch.num_rows()).filter(|row| times.event.is_null(*row)) {
+                rejected.push(Rejection::of(messages, message_of(row), reason.clone()));
+            }
+            self.without_null_times(&batch, &times)?
+        };
+        let greatest = arrow::compute::max(&times.event).map(EventTime);
+        output.greatest_event = output.greatest_event.max(greatest);
+        output.counted.rejected += rejected.len() as u64;
+        output.rejected.append(&mut rejected);
+        for (partition, said) in &times.said {
+            output.said.insert(*partition, *said);
+        }
+        let Some(aggregate) = &mut self.aggregate else {
+            output.rows.extend((rows.batch.num_rows() > 0).then_some(rows.batch));
+            return Ok(());
+        };
+        let lateness =
+            Lateness { row_watermarks: &times.row_watermarks, greatest: times.greatest };
+        let late = aggregate.process(&rows, lateness)?;
+        output.counted.late += late.len() as u64;
+        output.late.extend(late.into_iter().map(|late| LateMessage {
+            message: Rejection::of(messages, message_of(late.row), "late".to_owned()),
+            event_time: EventTime(times.event.value(late.row)),
+            window: (late.window_start, late.window_end),
+            watermark: late.watermark,
+        }));
+        Ok(())
+    }
+
+    fn without_null_times(&self, batch: &RecordBatch, times: &Times) -> Result<Rows> {
+        let valid: BooleanArray = (0..batch.num_rows()).map(|r| Some(times.event.is_valid(r))).collect();
+        let kept = filter_record_batch(batch, &valid).map_err(from_arrow)?;
+        let origin: Vec<u32> = valid.values().set_indices_u32().collect();
+        let mut rows = self.pipeline.process(kept)?;
+        let through = |row: usize| origin[rows.origin_of(row)];
+        rows.origin = Some((0..rows.batch.num_rows()).map(through).collect());
+        Ok(rows)
+    }
+
+    /// The lane's share of the windows that the watermark has closed.
+    pub(super) fn close(&mut self, watermark: Watermark) -> Vec<ClosedWindow> {
+        self.aggregate.as_mut().map_or_else(Vec::new, |aggregate| aggregate.close(watermark))
+    }
+}

@@ -1,0 +1,338 @@
+//! Running queries: lanes, micro-batches, epochs, restart, back-pressure.
+//!
+//! Owns every continuous query of the server, each on its own threads. Knows no SQL: a query comes
+//! as a `StreamPlan`.
+
+mod begin;
+mod event_time;
+mod input;
+mod lane;
+mod live;
+mod materialized;
+mod output;
+mod pace;
+mod query;
+mod rate;
+mod rejected;
+mod resume;
+mod status;
+mod supervisor;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+pub use begin::LiveStart;
+pub use lane::{LateMessage, Rejection};
+pub use live::LiveRows;
+pub use materialized::Materialized;
+pub use rejected::{DeadLetter, LateRecord, SetAside};
+pub use status::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus};
+pub use supervisor::OpenSink;
+
+use crate::checkpoint::PositionStore;
+use crate::clock::SharedClock;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::StreamPlan;
+use crate::source::{ANSWER_TIMEOUT, Cluster};
+use crate::task;
+use crate::types::{Offset, PartitionId};
+use status::Identity;
+use supervisor::{Control, Destination, Supervisor};
+
+/// Batches of rows that wait for a live query's client.
+const LIVE_BATCHES_QUEUED_MAX: usize = 16;
+/// How long a dropped query may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Ended live queries are shown so many.
+const ENDED_KEPT_MAX: usize = 20;
+
+/// What an engine is told.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Where queries keep what they must remember; `None`: nowhere.
+    pub data_dir: Option<PathBuf>,
+    /// The time.
+    pub clock: SharedClock,
+    /// The memory budget of one query's groups, and of one view's rows.
+    pub query_bytes_max: u64,
+    /// How often an epoch ends.
+    pub checkpoint_interval: Duration,
+    /// Lanes a query at the most.
+    pub lanes_max: usize,
+}
+
+/// Runs continuous queries. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: EngineOptions,
+    set_aside: Arc<SetAside>,
+    queries: Mutex<BTreeMap<u64, Entry>>,
+    next_id: AtomicU64,
+}
+
+struct Entry {
+    shared: Arc<QueryShared>,
+    control: Arc<Control>,
+    view: Option<Arc<Materialized>>,
+    positions: Option<PositionStore>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("queries", &self.lock().len()).finish()
+    }
+}
+
+impl Engine {
+    /// An engine without queries.
+    pub fn new(options: EngineOptions) -> Self {
+        let inner = Inner {
+            options,
+            set_aside: Arc::default(),
+            queries: Mutex::default(),
+            next_id: AtomicU64::new(1),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Starts a live query; its rows come as they are emitted, and dropping them ends it.
+    ///
+    /// # Errors
+    /// When there is no thread for it. What goes wrong later comes with the rows.
+    pub fn live(&self, plan: StreamPlan, start: LiveStart) -> Result<LiveRows> {
+        let (rows, receiver) = mpsc::channel(LIVE_BATCHES_QUEUED_MAX);
+        let schema = Arc::clone(&plan.schema);
+        let destination = Destination::Client { rows, start };
+        let (shared, control) = self.start(QueryKind::Live, None, plan, destination)?;
+        Ok(LiveRows::new(schema, receiver, shared, control))
+    }
+
+    /// Starts the query of a materialized view.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn create_view(&self, name: &str, plan: StreamPlan) -> Result<()> {
+        let bytes_max = self.inner.options.query_bytes_max;
+        let view = Arc::new(Materialized::new(Arc::clone(&plan.schema), bytes_max));
+        self.start(QueryKind::MaterializedView, Some(name), plan, Destination::View(view))?;
+        Ok(())
+    }
+
+    /// Starts the query of a sink.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn create_sink(&self, name: &str, plan: StreamPlan, open: OpenSink) -> Result<()> {
+        let positions =
+            self.inner.options.data_dir.as_ref().map(|dir| PositionStore::new(dir, name));
+        let destination = Destination::Sink { open, positions };
+        self.start(QueryKind::Sink, Some(name), plan, destination)?;
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        kind: QueryKind,
+        name: Option<&str>,
+        plan: StreamPlan,
+        destination: Destination,
+    ) -> Result<(Arc<QueryShared>, Arc<Control>)> {
+        let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
+        let name = name.map_or_else(|| format!("live_{id}"), str::to_owned);
+        let scan = &plan.source.scan;
+        let identity = Identity {
+            id,
+            name: name.clone(),
+            kind,
+            table: scan.table.clone(),
+            text: plan.text.clone(),
+            plan: plan.describe(),
+            topic: (scan.connection.clone(), scan.topic.clone(), scan.read_committed),
+        };
+        let options = &self.inner.options;
+        let shared = Arc::new(QueryShared::new(identity, options.clock.now()));
+        let control = Arc::new(Control::default());
+        let entry = Entry {
+            shared: Arc::clone(&shared),
+            control: Arc::clone(&control),
+            view: match &destination {
+                Destination::View(view) => Some(Arc::clone(view)),
+                Destination::Client { .. } | Destination::Sink { .. } => None,
+            },
+            positions: match &destination {
+                Destination::Sink { positions, .. } => positions.clone(),
+                Destination::Client { .. } | Destination::View(_) => None,
+            },
+        };
+        self.lock().insert(id, entry);
+        self.forget_ended();
+        let supervisor = Supervisor {
+            plan: Arc::new(plan),
+            destination,
+            shared: Arc::clone(&shared),
+            control: Arc::clone(&control),
+            surroundings: query::Surroundings {
+                clock: SharedClock::clone(&options.clock),
+                set_aside: Arc::clone(&self.inner.set_aside),
+                state_bytes_max: options.query_bytes_max,
+                checkpoint_interval: options.checkpoint_interval,
+            },
+            lanes_max: options.lanes_max,
+        };
+        if let Err(error) = task::spawn_thread(&format!("query {name}"), move || supervisor.run()) {
+            self.lock().remove(&id);
+            return Err(Error::internal(format!("no thread for the query: {error}")));
+        }
+        Ok((shared, control))
+    }
+
+    /// Ends a view's or sink's query, waits for that, and forgets what it remembered.
+    ///
+    /// # Errors
+    /// When it does not end within some seconds, or the disk refuses.
+    pub fn drop_query(&self, name: &str) -> Result<()> {
+        let found = self.lock().iter().find_map(|(id, entry)| {
+            (entry.shared.kind != QueryKind::Live && entry.shared.name == name).then_some(*id)
+        });
+        let Some(id) = found else { return Ok(()) };
+        let Some(entry) = self.lock().remove(&id) else { return Ok(()) };
+        entry.shared.stop();
+        entry.control.wake();
+        if !entry.control.join(STOP_TIMEOUT) {
+            tracing::warn!(query = %name, "query does not end, left behind");
+        }
+        match entry.positions {
+            Some(positions) => positions.remove(),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends every query, for the server's end; waits up to `timeout` in all.
+    pub fn shutdown(&self, timeout: Duration) {
+        let entries: Vec<(Arc<QueryShared>, Arc<Control>)> = self
+            .lock()
+            .values()
+            .map(|entry| (Arc::clone(&entry.shared), Arc::clone(&entry.control)))
+            .collect();
+        for (shared, control) in &entries {
+            shared.stop();
+            control.wake();
+        }
+        let deadline = crate::clock::instant() + timeout;
+        for (_, control) in &entries {
+            control.join(deadline.saturating_duration_since(crate::clock::instant()));
+        }
+    }
+
+    /// Ends a live query by its number; false if there is none.
+    pub fn cancel(&self, id: u64) -> bool {
+        let queries = self.lock();
+        let Some(entry) = queries.get(&id).filter(|e| e.shared.kind == QueryKind::Live) else {
+            return false;
+        };
+        entry.shared.stop();
+        entry.control.wake();
+        true
+    }
+
+    /// The rows of a materialized view.
+    pub fn materialized(&self, name: &str) -> Option<Arc<Materialized>> {
+        self.lock()
+            .values()
+            .find(|entry| entry.view.is_some() && entry.shared.name == name)
+            .and_then(|entry| entry.view.clone())
+    }
+
+    /// All queries: those that run, and the last live ones that ended.
+    pub fn queries(&self) -> Vec<Arc<QueryShared>> {
+        self.lock().values().map(|entry| Arc::clone(&entry.shared)).collect()
+    }
+
+    /// What was set aside on this server.
+    pub fn set_aside(&self) -> &Arc<SetAside> {
+        &self.inner.set_aside
+    }
+
+    /// Waits until everything that the topics hold now has gone through a committed epoch of every
+    /// view and sink that reads them.
+    ///
+    /// # Errors
+    /// When a broker does not answer, or a query fails meanwhile.
+    pub async fn flush(&self) -> Result<()> {
+        let queries: Vec<(Arc<QueryShared>, Arc<Control>)> = self
+            .lock()
+            .values()
+            .filter(|entry| entry.shared.kind != QueryKind::Live)
+            .map(|entry| (Arc::clone(&entry.shared), Arc::clone(&entry.control)))
+            .collect();
+        for (shared, control) in queries {
+            shared.flush_waits(true);
+            let flushed = flush_one(&shared, &control).await;
+            shared.flush_waits(false);
+            flushed?;
+        }
+        Ok(())
+    }
+
+    fn forget_ended(&self) {
+        let mut queries = self.lock();
+        let ended: Vec<u64> = queries
+            .iter()
+            .filter(|(_, entry)| entry.shared.kind == QueryKind::Live && entry.control.has_ended())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ended.iter().take(ended.len().saturating_sub(ENDED_KEPT_MAX)) {
+            queries.remove(id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
+        self.inner.queries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<()> {
+    let mut changes = shared.watch();
+    let (connection, topic, read_committed) = shared.topic.clone();
+    let ends: BTreeMap<PartitionId, Offset> = task::spawn_blocking(move || {
+        let cluster = Cluster::connect(&connection)?.read_committed(read_committed);
+        let partitions = cluster.partitions(&topic, ANSWER_TIMEOUT)?;
+        let ranges = cluster.offsets(&topic, &partitions, ANSWER_TIMEOUT)?;
+        Ok(ranges.into_iter().map(|range| (range.partition, range.end)).collect())
+    })
+    .await?;
+    control.wake();
+    loop {
+        let status = shared.status();
+        match status.state {
+            QueryState::Failed => {
+                return Err(Error::user(
+                    SqlState::ObjectNotInPrerequisiteState,
+                    format!("query \"{}\" has failed", shared.name),
+                )
+                .detail(status.last_error.map_or_else(String::new, |error| error.to_string())));
+            }
+            QueryState::Finished => return Ok(()),
+            QueryState::Starting | QueryState::Running | QueryState::Retrying => {}
+        }
+        let done = ends.iter().all(|(partition, end)| {
+            let committed = status.partitions.get(partition).and_then(|p| p.committed);
+            committed.is_some_and(|committed| committed >= *end)
+        });
+        if done {
+            return Ok(());
+        }
+        if changes.changed().await.is_err() {
+            return Ok(());
+        }
+    }
+}

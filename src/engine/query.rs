@@ -1,0 +1,467 @@
+//! One running query: the loop that turns messages into emitted rows.
+//!
+//! ```text
+//! collect → lanes (side by side) → watermark → close windows, merge the lanes → output stages
+//!         → sink → epoch
+//! ```
+//! Invariant: the end of a micro-batch is a barrier: no row is in flight.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+
+use super::begin::Begin;
+use super::event_time::Standing;
+use super::input::{Collected, Inputs};
+use super::lane::{Counted, Lane, LaneOutput};
+use super::output::Output;
+use super::pace::Pace;
+use super::rate::Rate;
+use super::rejected::{DeadLetter, LateRecord, SetAside};
+use super::resume::Marks;
+use super::status::{PartitionStatus, QueryShared, QueryState};
+use crate::checkpoint::Position;
+use crate::clock::SharedClock;
+use crate::error::{Error, Result, SqlState};
+use crate::operator::RowPipeline;
+use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
+use crate::task;
+use crate::types::{EventTime, Offset, PartitionId, Watermark};
+use crate::watermark::Watermarks;
+
+/// How long a query sleeps at the most before it looks whether its client is still there.
+const TICK: Duration = Duration::from_secs(1);
+/// `EMIT EVERY` looks not more often than this.
+const EVERY_MIN: Duration = Duration::from_millis(1);
+/// How often the memory of the groups is measured.
+const MEASURE_EVERY: Duration = Duration::from_millis(200);
+
+/// What a query needs of its surroundings.
+#[derive(Debug, Clone)]
+pub(super) struct Surroundings {
+    pub clock: SharedClock,
+    pub set_aside: Arc<SetAside>,
+    /// The memory budget of a query's groups.
+    pub state_bytes_max: u64,
+    /// How often an epoch ends.
+    pub checkpoint_interval: Duration,
+}
+
+/// A query under way.
+pub(super) struct Query {
+    plan: Arc<StreamPlan>,
+    source: Arc<SourcePlan>,
+    lanes: Vec<Lane>,
+    inputs: Inputs,
+    watermarks: Watermarks,
+    output_stages: RowPipeline,
+    output: Output,
+    pub shared: Arc<QueryShared>,
+    surroundings: Surroundings,
+    partitions: BTreeMap<PartitionId, PartitionStatus>,
+    /// Rows that the limit still allows.
+    left: Option<u64>,
+    /// When rows may be emitted again (`EMIT EVERY`).
+    pace: Pace,
+    epoch: Pace,
+    epochs: u64,
+    /// True when something was staged or read since the last epoch.
+    dirty: bool,
+    rate: Rate,
+    marks: Marks,
+    greatest_event: EventTime,
+    /// When the groups' memory is measured again: that costs.
+    measure: Pace,
+    /// Groups held, and the bytes that they hold, when last measured.
+    held: (u64, u64),
+}
+
+/// Why a query ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was asked to, or nobody takes its rows.
+    Stopped,
+    /// Its limit is reached, or there is nothing more to read.
+    Complete,
+}
+
+impl Query {
+    /// Prepares a query that reads what `inputs` bring.
+    pub(super) fn try_new(
+        plan: &Arc<StreamPlan>,
+        begin: &Begin,
+        inputs: Inputs,
+        lanes: usize,
+        output: Output,
+        (shared, surroundings): (Arc<QueryShared>, Surroundings),
+    ) -> Result<Self> {
+        let source = Arc::new(plan.source.clone());
+        let mut lanes: Vec<Lane> =
+            (0..lanes).map(|_| Lane::try_new(plan, &source)).collect::<Result<_>>()?;
+        for lane in &mut lanes {
+            if let Some(aggregate) = &mut lane.aggregate {
+                aggregate.ignore_until(begin.ignore_until);
+            }
+        }
+        let now = surroundings.clock.monotonic();
+        let ids = begin.partitions.iter().map(|range| range.partition);
+        let mut watermarks = Watermarks::new(ids, source.idle_timeout, now);
+        let mut partitions = BTreeMap::new();
+        for range in &begin.partitions {
+            if range.start >= range.end {
+                watermarks.reached_end(range.partition);
+            }
+            let (start, end) = (Some(range.start), Some(range.end));
+            let status = PartitionStatus { start, next: start, end, ..Default::default() };
+            partitions.insert(range.partition, status);
+        }
+        let pace = match plan.emission {
+            Emission::Every(pace) => Pace::new(pace, now),
+            Emission::Final | Emission::Changes => Pace::always(),
+        };
+        Ok(Self {
+            output_stages: RowPipeline::new(&plan.output),
+            left: plan.limit,
+            epoch: Pace::new(surroundings.checkpoint_interval, now),
+            plan: Arc::clone(plan),
+            source,
+            lanes,
+            inputs,
+            watermarks,
+            output,
+            shared,
+            surroundings,
+            partitions,
+            pace,
+            epochs: 0,
+            dirty: false,
+            rate: Rate::default(),
+            marks: Marks::new(begin.partitions.iter().map(|r| (r.partition, r.start)).collect()),
+            greatest_event: EventTime::MIN,
+            measure: Pace::new(MEASURE_EVERY, now),
+            held: (0, 0),
+        })
+    }
+
+    /// Runs until the query is stopped, complete, or meets an error that it cannot get over.
+    pub(super) fn run(&mut self) -> Result<Ended> {
+        self.publish(Counted::default(), 0, &[]);
+        if self.left == Some(0) {
+            return Ok(Ended::Complete);
+        }
+        loop {
+            let input = self.inputs.collect(self.wait())?;
+            if self.shared.stopping() || self.output.is_gone() {
+                self.end_epoch()?;
+                return Ok(Ended::Stopped);
+            }
+            if let Some(ended) = self.micro_batch(input)? {
+                self.end_epoch()?;
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn micro_batch(&mut self, mut input: Collected) -> Result<Option<Ended>> {
+        self.plan.batch_time.set(self.surroundings.clock.now());
+        let outputs = self.process(std::mem::take(&mut input.lanes))?;
+        let counted = self.account(&outputs)?;
+        let rows = self.emit(outputs, &input)?;
+        let (rows, emitted) = self.within_limit(rows);
+        let taken = self.output.stage(rows)?;
+        self.measure()?;
+        self.dirty |= counted.messages > 0 || emitted > 0;
+        self.publish(counted, emitted, &input.problems);
+        if !taken {
+            return Ok(Some(Ended::Stopped));
+        }
+        let now = self.surroundings.clock.monotonic();
+        if self.dirty && (self.shared.flush_wanted() || self.epoch.is_due(now)) {
+            self.end_epoch()?;
+        }
+        let complete = self.left == Some(0)
+            || (self.plan.trigger == Trigger::AvailableNow && self.is_caught_up());
+        Ok(complete.then_some(Ended::Complete))
+    }
+
+    /// How long there is nothing to do unless messages come.
+    fn wait(&self) -> Duration {
+        let now = self.surroundings.clock.monotonic();
+        let mut until = now + TICK;
+        if self.shared.flush_wanted() && self.dirty {
+            return Duration::ZERO;
+        }
+        if self.dirty {
+            until = until.min(self.epoch.next(now));
+        }
+        if let Emission::Every(_) = self.plan.emission {
+            until = until.min(self.pace.next(now).max(now + EVERY_MIN));
+        }
+        if self.plan.aggregate.as_ref().is_some_and(|a| a.window.is_some())
+            && let Some(change) = self.watermarks.next_change(now)
+        {
+            until = until.min(change);
+        }
+        until.saturating_sub(now)
+    }
+
+    /// Runs each lane's messages, side by side when more than one has any.
+    fn process(&mut self, messages: Vec<Vec<crate::types::MessageBatch>>) -> Result<Vec<LaneOutput>> {
+        let partitions = self
+            .watermarks
+            .partitions()
+            .map(|(id, state)| (id, (state.watermark, self.watermarks.others(id))))
+            .collect();
+        let standing = Standing { query: self.watermarks.current(), partitions };
+        if self.lanes.len() == 1 {
+            // A query of one lane takes the messages of all readers.
+            let messages: Vec<_> = messages.into_iter().flatten().collect();
+            return Ok(vec![self.lanes[0].process(&messages, &standing)?]);
+        }
+        let work: Vec<_> = self
+            .lanes
+            .iter_mut()
+            .zip(messages)
+            .filter(|(_, messages)| !messages.is_empty())
+            .collect();
+        task::in_parallel(work, |(lane, messages)| lane.process(&messages, &standing))
+            .into_iter()
+            .collect()
+    }
+
+    /// Counts what the lanes set aside, and keeps it.
+    fn account(&mut self, outputs: &[LaneOutput]) -> Result<Counted> {
+        let mut sum = Counted::default();
+        let at = self.surroundings.clock.now();
+        for output in outputs {
+            sum.messages += output.counted.messages;
+            sum.rejected += output.counted.rejected;
+            sum.late += output.counted.late;
+            sum.bytes += output.counted.bytes;
+            for (partition, next) in &output.next {
+                self.partitions.entry(*partition).or_default().next = Some(*next);
+            }
+            if let (OnError::Fail, Some(bad)) = (self.source.on_error, output.rejected.first()) {
+                return Err(Error::user(SqlState::DataException, bad.reason.clone()).detail(format!(
+                    "The message is at offset {} of partition {} of topic \"{}\".",
+                    bad.offset.0, bad.partition.0, self.source.scan.topic
+                )));
+            }
+            if self.source.on_error == OnError::DeadLetter {
+                self.surroundings.set_aside.dead(output.rejected.iter().map(|m| DeadLetter {
+                    table: self.source.scan.table.clone(),
+                    topic: self.source.scan.topic.clone(),
+                    message: m.clone(),
+                    at,
+                }));
+            }
+            self.surroundings.set_aside.late(output.late.iter().map(|late| LateRecord {
+                query: self.shared.name.clone(),
+                table: self.source.scan.table.clone(),
+                late: late.clone(),
+                at,
+            }));
+        }
+        Ok(sum)
+    }
+
+    /// Moves the watermark on and gives what is to be emitted.
+    fn emit(&mut self, outputs: Vec<LaneOutput>, input: &Collected) -> Result<Vec<RecordBatch>> {
+        let now = self.surroundings.clock.monotonic();
+        let mut rows = Vec::new();
+        for output in outputs {
+            self.greatest_event = self.greatest_event.max(output.greatest_event.unwrap_or(EventTime::MIN));
+            for (partition, said) in output.said {
+                self.watermarks.observe(partition, said, now);
+            }
+            rows.extend(output.rows);
+        }
+        self.note_ends(input);
+        let watermark = self.watermarks.advance(now);
+        let Some(plan) = &self.plan.aggregate else { return Ok(rows) };
+        match self.plan.emission {
+            Emission::Final => {
+                debug_assert!(plan.window.is_some(), "the planner refuses what never closes");
+                rows = self.close(watermark)?;
+            }
+            Emission::Changes | Emission::Every(_) => {
+                if self.pace.is_due(now) || self.window_closes(watermark) {
+                    self.pace.done(now);
+                    rows = self.changes()?;
+                }
+                for lane in &mut self.lanes {
+                    drop(lane.close(watermark));
+                }
+            }
+        }
+        rows.into_iter()
+            .map(|batch| Ok(self.output_stages.process(batch)?.batch))
+            .collect()
+    }
+
+    fn note_ends(&mut self, input: &Collected) {
+        for end in &input.ends {
+            let status = self.partitions.entry(end.partition).or_default();
+            status.end = Some(status.end.map_or(end.next, |known| known.max(end.next)));
+            // After a transaction the end lies beyond the last message.
+            if status.next.is_none_or(|next| end.next >= next) {
+                status.next = Some(end.next);
+                self.watermarks.reached_end(end.partition);
+                self.dirty = true;
+            }
+        }
+        for problem in &input.problems {
+            let behind: Vec<PartitionId> = match problem.partition {
+                Some(partition) => vec![partition],
+                None => self.partitions.keys().copied().collect(),
+            };
+            behind.into_iter().for_each(|partition| self.watermarks.behind(partition));
+        }
+        for status in self.partitions.values_mut() {
+            status.end = status.end.max(status.next);
+        }
+    }
+
+    /// The rows of the windows that have closed, earliest first; the lanes' shares put together.
+    fn close(&mut self, watermark: Watermark) -> Result<Vec<RecordBatch>> {
+        let mut windows = BTreeMap::new();
+        for lane in &mut self.lanes {
+            for closed in lane.close(watermark) {
+                match windows.entry(closed.start) {
+                    std::collections::btree_map::Entry::Vacant(place) => {
+                        place.insert(closed);
+                    }
+                    std::collections::btree_map::Entry::Occupied(mut first) => {
+                        let mut closed = closed;
+                        first.get_mut().table.merge(&mut closed.table)?;
+                    }
+                }
+            }
+        }
+        let aggregate = self.lanes[0].aggregate.as_ref().expect("the plan has an aggregate");
+        windows.into_values().map(|closed| aggregate.rows_of(closed)).collect()
+    }
+
+    fn window_closes(&self, watermark: Watermark) -> bool {
+        let next = self.lanes[0].aggregate.as_ref().and_then(|aggregate| aggregate.next_close());
+        next.is_some_and(|end| watermark.closes(end))
+    }
+
+    fn changes(&mut self) -> Result<Vec<RecordBatch>> {
+        assert!(self.lanes.len() == 1, "a query that emits changes has one lane");
+        let aggregate = self.lanes[0].aggregate.as_mut().expect("the plan has an aggregate");
+        aggregate.emit_changes()
+    }
+
+    fn within_limit(&mut self, rows: Vec<RecordBatch>) -> (Vec<RecordBatch>, u64) {
+        let mut kept = Vec::with_capacity(rows.len());
+        let mut emitted = 0;
+        for batch in rows {
+            let count = batch.num_rows() as u64;
+            let allowed = self.left.map_or(count, |left| left.min(count));
+            if let Some(left) = &mut self.left {
+                *left -= allowed;
+            }
+            if allowed > 0 {
+                emitted += allowed;
+                kept.push(batch.slice(0, usize::try_from(allowed).expect("of a batch's rows")));
+            }
+        }
+        (kept, emitted)
+    }
+
+    /// Ends an epoch: what was staged lasts from here on.
+    fn end_epoch(&mut self) -> Result<()> {
+        if !self.dirty {
+            return Ok(());
+        }
+        self.epochs += 1;
+        let position = self.position();
+        self.output.commit(&position)?;
+        self.dirty = false;
+        let now = self.surroundings.clock.monotonic();
+        self.epoch.done(now);
+        for status in self.partitions.values_mut() {
+            status.committed = status.next;
+        }
+        let epochs = self.epochs;
+        self.shared.update(|status| {
+            status.epochs = epochs;
+            status.partitions.clone_from(&self.partitions);
+        });
+        Ok(())
+    }
+
+    fn is_caught_up(&self) -> bool {
+        self.partitions.values().all(|p| p.next >= p.end)
+    }
+
+    fn publish(&mut self, counted: Counted, emitted: u64, problems: &[crate::source::Problem]) {
+        let now = self.surroundings.clock.now();
+        self.rate.add(self.surroundings.clock.monotonic(), counted.messages);
+        for (id, state) in self.watermarks.partitions() {
+            let status = self.partitions.entry(id).or_default();
+            status.watermark = (state.watermark > Watermark::MIN).then_some(state.watermark.0);
+            status.idle = state.idle;
+        }
+        let watermark = self.watermarks.current();
+        let rate = self.rate.per_second(self.surroundings.clock.monotonic());
+        let (groups, bytes) = self.held;
+        self.shared.update(|status| {
+            status.state = QueryState::Running;
+            status.rows_in += counted.messages;
+            status.rows_rejected += counted.rejected;
+            status.rows_late += counted.late;
+            status.rows_used += counted.messages - counted.rejected - counted.late;
+            status.rows_out += emitted;
+            status.bytes_in += counted.bytes;
+            status.watermark = (watermark > Watermark::MIN).then_some(watermark.0);
+            status.micro_batches += 1;
+            status.state_rows = groups;
+            status.state_bytes = bytes;
+            status.rows_in_per_second = rate;
+            if counted.messages > 0 {
+                status.last_rows_at = Some(now);
+            }
+            if let Some(problem) = problems.last() {
+                status.last_problem = Some(problem.message.clone());
+            }
+            status.partitions.clone_from(&self.partitions);
+        });
+    }
+
+    /// Where a run that goes on after this epoch must begin to read.
+    fn position(&mut self) -> Position {
+        let next: BTreeMap<PartitionId, Offset> =
+            self.partitions.iter().filter_map(|(id, s)| Some((*id, s.next?))).collect();
+        self.marks.add(self.greatest_event, next);
+        let open = self.lanes.iter().filter_map(|lane| lane.aggregate.as_ref()?.first_open()).min();
+        let next = self.marks.position(open);
+        Position::new(self.plan.text.clone(), self.epochs, self.watermarks.current().0.0, next)
+    }
+
+    /// Measures the groups from time to time and holds them to the budget.
+    fn measure(&mut self) -> Result<()> {
+        let now = self.surroundings.clock.monotonic();
+        if !self.measure.is_due(now) {
+            return Ok(());
+        }
+        self.measure.done(now);
+        let aggregates = || self.lanes.iter().filter_map(|lane| lane.aggregate.as_ref());
+        let groups: usize = aggregates().map(|a| a.groups()).sum();
+        let bytes: usize = aggregates().map(|a| a.size_bytes()).sum();
+        self.held = (groups as u64, bytes as u64);
+        let budget = self.surroundings.state_bytes_max;
+        if self.held.1 <= budget {
+            return Ok(());
+        }
+        Err(Error::user(
+            SqlState::ConfigurationLimitExceeded,
+            format!("the query's aggregate holds {bytes} bytes, more than its budget of {budget}"),
+        )
+        .detail(format!("It has {groups} groups."))
+        .hint("Group by fewer keys, use a window, or raise limits.query_bytes_max."))
+    }
+}

@@ -1,0 +1,131 @@
+//! Messages that are no rows, and rows that came too late: kept, within bounds, to be looked at.
+//!
+//! Invariant: a message is kept once, however many queries met it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::lane::{LateMessage, Rejection};
+use crate::types::{Offset, PartitionId, ProcessingTime};
+
+/// Messages kept of each kind; the oldest go first.
+const KEPT_MAX: usize = 10_000;
+/// Bytes kept of each kind.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+
+/// A message that is no row of its table.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The table.
+    pub table: String,
+    /// The topic.
+    pub topic: String,
+    /// The message, and why it is no row.
+    pub message: Rejection,
+    /// When it was met.
+    pub at: ProcessingTime,
+}
+
+/// A row whose window had closed when it came.
+#[derive(Debug, Clone)]
+pub struct LateRecord {
+    /// The query whose window it was.
+    pub query: String,
+    /// The table.
+    pub table: String,
+    /// The row.
+    pub late: LateMessage,
+    /// When it was met.
+    pub at: ProcessingTime,
+}
+
+/// What was set aside on this server.
+#[derive(Debug, Default)]
+pub struct SetAside {
+    dead: Mutex<Kept<(String, PartitionId, Offset), DeadLetter>>,
+    late: Mutex<Kept<(String, PartitionId, Offset), LateRecord>>,
+}
+
+/// Values by key, in order of arrival, within bounds.
+#[derive(Debug)]
+struct Kept<K, V> {
+    by_key: BTreeMap<K, V>,
+    order: VecDeque<(K, usize)>,
+    bytes: usize,
+}
+
+impl<K, V> Default for Kept<K, V> {
+    fn default() -> Self {
+        Self { by_key: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl<K: Ord + Clone, V> Kept<K, V> {
+    fn keep(&mut self, key: K, value: V, bytes: usize) {
+        if self.by_key.insert(key.clone(), value).is_some() {
+            return;
+        }
+        self.order.push_back((key, bytes));
+        self.bytes += bytes;
+        while self.order.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX {
+            let Some((oldest, bytes)) = self.order.pop_front() else { break };
+            self.by_key.remove(&oldest);
+            self.bytes -= bytes;
+        }
+    }
+}
+
+impl SetAside {
+    /// Keeps messages that are no rows.
+    pub fn dead(&self, letters: impl IntoIterator<Item = DeadLetter>) {
+        let mut kept = lock(&self.dead);
+        for letter in letters {
+            let message = &letter.message;
+            let key = (letter.table.clone(), message.partition, message.offset);
+            let bytes = size(message);
+            kept.keep(key, letter, bytes);
+        }
+    }
+
+    /// Keeps rows that came too late.
+    pub fn late(&self, records: impl IntoIterator<Item = LateRecord>) {
+        let mut kept = lock(&self.late);
+        for record in records {
+            let message = &record.late.message;
+            let key = (record.query.clone(), message.partition, message.offset);
+            let bytes = size(message);
+            kept.keep(key, record, bytes);
+        }
+    }
+
+    /// The messages that are no rows, by table, partition and offset.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        lock(&self.dead).by_key.values().cloned().collect()
+    }
+
+    /// The rows that came too late, by query, partition and offset.
+    pub fn late_rows(&self) -> Vec<LateRecord> {
+        lock(&self.late).by_key.values().cloned().collect()
+    }
+
+    /// Forgets a dropped table's messages.
+    pub fn forget_table(&self, table: &str) {
+        let mut dead = lock(&self.dead);
+        dead.by_key.retain(|key, _| key.0 != table);
+        let Kept { by_key, order, bytes } = &mut *dead;
+        order.retain(|(key, size)| {
+            let kept = by_key.contains_key(key);
+            *bytes -= if kept { 0 } else { *size };
+            kept
+        });
+    }
+}
+
+fn size(message: &Rejection) -> usize {
+    let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+    256 + bytes(&message.key) + bytes(&message.payload) + message.reason.len()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

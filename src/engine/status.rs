@@ -1,0 +1,283 @@
+//! What a query says of itself: its state, its numbers, where it stands in each partition.
+//!
+//! Invariant: rows in = rows used + rows rejected + rows late.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::error::Error;
+use crate::types::{EventTime, KafkaConnection, Offset, PartitionId, ProcessingTime};
+
+/// What a query is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryKind {
+    /// Its rows go to a client.
+    Live,
+    /// Its rows are kept to be asked for.
+    MaterializedView,
+    /// Its rows go to a sink.
+    Sink,
+}
+
+impl QueryKind {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::MaterializedView => "materialized view",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+/// What a query does now.
+#[derive(Debug, Clone)]
+pub enum QueryState {
+    /// It looks where to begin.
+    Starting,
+    /// It reads.
+    Running,
+    /// It met trouble outside and tries again by itself.
+    Retrying,
+    /// It has ended with an error.
+    Failed,
+    /// It has ended: dropped, cancelled, or at its limit.
+    Finished,
+}
+
+impl QueryState {
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Failed => "failed",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// A query's numbers, as of its last micro-batch.
+#[derive(Debug, Clone)]
+pub struct QueryStatus {
+    /// What it does now.
+    pub state: QueryState,
+    /// The last error, also one that it got over.
+    pub last_error: Option<Error>,
+    /// The last trouble with the broker that passes by itself.
+    pub last_problem: Option<String>,
+    /// Messages read.
+    pub rows_in: u64,
+    /// Messages that became rows and were in time.
+    pub rows_used: u64,
+    /// Messages that were no rows.
+    pub rows_rejected: u64,
+    /// Rows whose window had closed.
+    pub rows_late: u64,
+    /// Rows given to the sink or client.
+    pub rows_out: u64,
+    /// Bytes of keys and payloads read.
+    pub bytes_in: u64,
+    /// The query's watermark, if it has one yet.
+    pub watermark: Option<EventTime>,
+    /// Groups held.
+    pub state_rows: u64,
+    /// Memory that the groups hold.
+    pub state_bytes: u64,
+    /// Micro-batches run.
+    pub micro_batches: u64,
+    /// Epochs committed.
+    pub epochs: u64,
+    /// When it was started.
+    pub started_at: ProcessingTime,
+    /// When its last rows came.
+    pub last_rows_at: Option<ProcessingTime>,
+    /// Rows a second, over about the last ten seconds.
+    pub rows_in_per_second: f64,
+    /// By partition.
+    pub partitions: BTreeMap<PartitionId, PartitionStatus>,
+}
+
+/// Where a query stands in one partition.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PartitionStatus {
+    /// Where it began.
+    pub start: Option<Offset>,
+    /// The next offset to read.
+    pub next: Option<Offset>,
+    /// Everything before this is committed.
+    pub committed: Option<Offset>,
+    /// The partition's end, as last told by the broker.
+    pub end: Option<Offset>,
+    /// The partition's watermark.
+    pub watermark: Option<EventTime>,
+    /// Whether it holds the others back.
+    pub idle: bool,
+}
+
+impl PartitionStatus {
+    /// Messages not read yet.
+    pub fn lag(&self) -> Option<u64> {
+        let (next, end) = (self.next?, self.end?);
+        Some(u64::try_from(end.0 - next.0).unwrap_or(0))
+    }
+}
+
+impl QueryStatus {
+    /// Messages not read yet, over all partitions whose end is known.
+    pub fn lag(&self) -> u64 {
+        self.partitions.values().filter_map(PartitionStatus::lag).sum()
+    }
+
+    /// How much of what there was at the start is read, from 0 to 1; `None` when that is unknown.
+    pub fn caught_up(&self) -> Option<f64> {
+        let (mut done, mut whole) = (0.0, 0.0);
+        for partition in self.partitions.values() {
+            let (start, next, end) = (partition.start?, partition.next?, partition.end?);
+            done += (next.0.min(end.0) - start.0).max(0) as f64;
+            whole += (end.0 - start.0).max(0) as f64;
+        }
+        Some(if whole > 0.0 { done / whole } else { 1.0 })
+    }
+}
+
+/// A query as its owner, its watchers and its threads share it.
+#[derive(Debug)]
+pub struct QueryShared {
+    /// Its number; live queries are told apart by it.
+    pub id: u64,
+    /// The view's or sink's name; for live queries made from the number.
+    pub name: String,
+    /// What it is for.
+    pub kind: QueryKind,
+    /// The table that it reads.
+    pub table: String,
+    /// Its statement.
+    pub text: String,
+    /// Its plan, as `EXPLAIN` shows it.
+    pub plan: String,
+    /// The topic that it reads, and whether only committed records.
+    pub(super) topic: (KafkaConnection, String, bool),
+    status: Mutex<QueryStatus>,
+    stop: AtomicBool,
+    /// How many wait for a flush: while there is one, every micro-batch ends an epoch.
+    flushes: AtomicUsize,
+    /// Counts up when the status changed.
+    progress: watch::Sender<u64>,
+}
+
+/// What tells queries apart.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub id: u64,
+    pub name: String,
+    pub kind: QueryKind,
+    pub table: String,
+    pub text: String,
+    pub plan: String,
+    pub topic: (KafkaConnection, String, bool),
+}
+
+impl QueryShared {
+    pub(super) fn new(identity: Identity, started_at: ProcessingTime) -> Self {
+        let Identity { id, name, kind, table, text, plan, topic } = identity;
+        let status = QueryStatus {
+            state: QueryState::Starting,
+            last_error: None,
+            last_problem: None,
+            rows_in: 0,
+            rows_used: 0,
+            rows_rejected: 0,
+            rows_late: 0,
+            rows_out: 0,
+            bytes_in: 0,
+            watermark: None,
+            state_rows: 0,
+            state_bytes: 0,
+            micro_batches: 0,
+            epochs: 0,
+            started_at,
+            last_rows_at: None,
+            rows_in_per_second: 0.0,
+            partitions: BTreeMap::new(),
+        };
+        Self {
+            id,
+            name,
+            kind,
+            table,
+            text,
+            plan,
+            topic,
+            status: Mutex::new(status),
+            stop: AtomicBool::new(false),
+            flushes: AtomicUsize::new(0),
+            progress: watch::Sender::new(0),
+        }
+    }
+
+    /// The numbers as of now.
+    pub fn status(&self) -> QueryStatus {
+        self.lock().clone()
+    }
+
+    /// A new try begins: its rows are counted anew.
+    pub(super) fn restart(&self) {
+        self.update(|status| {
+            (status.rows_in, status.rows_used) = (0, 0);
+            (status.rows_rejected, status.rows_late, status.rows_out) = (0, 0, 0);
+            status.bytes_in = 0;
+            status.partitions.clear();
+        });
+    }
+
+    /// Changes the status and wakes those who wait for it.
+    pub(super) fn update(&self, change: impl FnOnce(&mut QueryStatus)) {
+        {
+            let mut status = self.lock();
+            change(&mut status);
+            assert!(
+                status.rows_in == status.rows_used + status.rows_rejected + status.rows_late,
+                "rows in = used + rejected + late"
+            );
+        }
+        self.progress.send_modify(|count| *count += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueryStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the query to end.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// True when the query was asked to end.
+    pub(super) fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Somebody begins (`+1`) or ends (`-1`) to wait for a flush.
+    pub(super) fn flush_waits(&self, begins: bool) {
+        if begins {
+            self.flushes.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.flushes.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// True while somebody waits for a flush.
+    pub(super) fn flush_wanted(&self) -> bool {
+        self.flushes.load(Ordering::Acquire) > 0
+    }
+
+    /// Tells of each change of the status.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.progress.subscribe()
+    }
+}

@@ -1,0 +1,218 @@
+//! A query's thread: begins, runs, tries again where that helps, and tells how it ended.
+//!
+//! Invariant: a panic or an error of one query is its own state and touches no other.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::begin::{self, Begin, LiveStart};
+use super::input::{Inputs, WakeQuery};
+use super::materialized::Materialized;
+use super::output::Output;
+use super::query::{Query, Surroundings};
+use super::status::{QueryShared, QueryState};
+use crate::checkpoint::PositionStore;
+use crate::error::{Error, Fault, Result};
+use crate::plan::{Changelog, StreamPlan};
+use crate::sink::Sink;
+use crate::types::{EventTime, Offset, PartitionId, PartitionRange};
+
+/// The first pause before a query tries again; it doubles each time.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// The longest pause.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Opens a sink anew, for each try.
+pub type OpenSink = Box<dyn Fn() -> Result<Box<dyn Sink>> + Send>;
+
+/// Where a query's rows go, as its supervisor keeps it.
+pub(super) enum Destination {
+    Client { rows: mpsc::Sender<Result<arrow::record_batch::RecordBatch>>, start: LiveStart },
+    View(Arc<Materialized>),
+    Sink { open: OpenSink, positions: Option<PositionStore> },
+}
+
+/// What ends a query's waits.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    wake: Mutex<Option<WakeQuery>>,
+    ended: Mutex<bool>,
+    end: Condvar,
+}
+
+impl Control {
+    /// Wakes the query, wherever it waits.
+    pub(super) fn wake(&self) {
+        if let Some(wake) = &*self.wake.lock().unwrap_or_else(PoisonError::into_inner) {
+            wake.wake();
+        }
+        self.end.notify_all();
+    }
+
+    /// Waits until the query's thread has ended; false if it did not within `timeout`.
+    pub(super) fn join(&self, timeout: Duration) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ended, _) = self
+            .end
+            .wait_timeout_while(ended, timeout, |ended| !*ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        *ended
+    }
+
+    /// True when the query's thread has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps, unless the query is asked to stop.
+    fn pause(&self, duration: Duration, shared: &QueryShared) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.end.wait_timeout_while(ended, duration, |_| !shared.stopping());
+        drop(waited);
+    }
+
+    fn set_wake(&self, wake: Option<WakeQuery>) {
+        *self.wake.lock().unwrap_or_else(PoisonError::into_inner) = wake;
+    }
+
+    fn finish(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.end.notify_all();
+    }
+}
+
+/// Everything that a query's thread owns.
+pub(super) struct Supervisor {
+    pub plan: Arc<StreamPlan>,
+    pub destination: Destination,
+    pub shared: Arc<QueryShared>,
+    pub control: Arc<Control>,
+    pub surroundings: Surroundings,
+    pub lanes_max: usize,
+}
+
+impl Supervisor {
+    /// The thread's whole life.
+    pub(super) fn run(self) {
+        let mut pause = RETRY_FIRST;
+        loop {
+            let began = self.shared.status().micro_batches;
+            let ended = catch_unwind(AssertUnwindSafe(|| self.attempt())).unwrap_or_else(|panic| {
+                Err(Error::internal(format!("the query panicked: {}", text_of(panic.as_ref()))))
+            });
+            self.control.set_wake(None);
+            match ended {
+                Err(error) if self.may_retry(&error) && !self.shared.stopping() => {
+                    if self.shared.status().micro_batches > began + 100 {
+                        pause = RETRY_FIRST;
+                    }
+                    self.tell_retry(&error, pause);
+                    self.control.pause(pause, &self.shared);
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                ended => {
+                    self.tell_end(ended);
+                    self.control.finish();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn attempt(&self) -> Result<()> {
+        let begin = self.begin()?;
+        let updates = self.plan.changelog() == Changelog::Update;
+        let readers = self.lanes_max.min(begin.partitions.len()).max(1);
+        let (inputs, wake) = Inputs::open(&self.plan.source, &assignments(&begin, readers))?;
+        self.control.set_wake(Some(wake));
+        let output = match &self.destination {
+            Destination::Client { rows, .. } => Output::Client(rows.clone()),
+            Destination::View(view) => {
+                view.clear();
+                Output::View(Arc::clone(view))
+            }
+            Destination::Sink { open, positions } => {
+                Output::Sink { sink: open()?, positions: positions.clone() }
+            }
+        };
+        let lanes = if updates { 1 } else { readers };
+        let around = (Arc::clone(&self.shared), self.surroundings.clone());
+        self.shared.restart();
+        let mut query = Query::try_new(&self.plan, &begin, inputs, lanes, output, around)?;
+        tracing::info!(query = %self.shared.name, table = %self.shared.table, lanes, "query running");
+        query.run()?;
+        Ok(())
+    }
+
+    fn begin(&self) -> Result<Begin> {
+        match &self.destination {
+            Destination::Client { start, .. } => begin::live(&self.plan, start),
+            Destination::Sink { positions: Some(store), .. } => match store.read()? {
+                Some(position) if position.text == self.shared.text => begin::resumed(
+                    &self.plan.source,
+                    &position.next,
+                    EventTime(position.emitted_until),
+                ),
+                Some(_) | None => begin::created(&self.plan.source),
+            },
+            Destination::View(_) | Destination::Sink { positions: None, .. } => {
+                begin::created(&self.plan.source)
+            }
+        }
+    }
+
+    fn may_retry(&self, error: &Error) -> bool {
+        let durable = !matches!(self.destination, Destination::Client { .. });
+        durable && error.fault() == Fault::External { retry: true }
+    }
+
+    fn tell_retry(&self, error: &Error, pause: Duration) {
+        let retry_in_ms = pause.as_millis();
+        tracing::warn!(query = %self.shared.name, error = %error, retry_in_ms, "query failed, retrying");
+        self.shared.update(|status| {
+            status.state = QueryState::Retrying;
+            status.last_error = Some(error.clone());
+        });
+    }
+
+    fn tell_end(&self, ended: Result<()>) {
+        match ended {
+            Ok(()) => self.shared.update(|status| status.state = QueryState::Finished),
+            Err(error) => {
+                match &self.destination {
+                    // A live query's error goes to its client, who decides.
+                    Destination::Client { rows, .. } => {
+                        let _ = rows.blocking_send(Err(error.clone()));
+                    }
+                    Destination::View(_) | Destination::Sink { .. } => {
+                        tracing::error!(query = %self.shared.name, error = %error, "query failed");
+                    }
+                }
+                self.shared.update(|status| {
+                    status.state = QueryState::Failed;
+                    status.last_error = Some(error);
+                });
+            }
+        }
+    }
+}
+
+/// Deals the partitions out to the lanes.
+fn assignments(begin: &Begin, lanes: usize) -> Vec<Vec<(PartitionId, Offset)>> {
+    let mut dealt = vec![Vec::new(); lanes];
+    for (index, PartitionRange { partition, start, .. }) in begin.partitions.iter().enumerate() {
+        dealt[index % lanes].push((*partition, *start));
+    }
+    dealt
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}

@@ -1,0 +1,11 @@
+//! SQL functions of ours.
+//!
+//! Each is a DataFusion function; knows nothing of tables or queries.
+
+mod batch_time;
+mod json;
+mod window_bound;
+
+pub use batch_time::{batch_time, is_batch_time};
+pub use json::{JsonOperators, json_functions};
+pub use window_bound::{as_window_bound, window_bound};

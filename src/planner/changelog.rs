@@ -1,0 +1,124 @@
+//! When a query's rows are emitted, and what their receiver must bear.
+
+use std::time::Duration;
+
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use crate::error::{Error, Result, SqlState};
+use crate::plan::{AggregatePlan, Emission};
+use crate::sql::{Emit, StreamQuery};
+
+/// Who takes a query's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A client, who sees whatever comes.
+    Client,
+    /// A materialized view: rows that are added, or rows that replace others by key.
+    View,
+    /// A sink that only adds.
+    AppendSink,
+}
+
+/// Decides when rows are emitted; refuses what never would be.
+pub(super) fn emission(
+    query: &StreamQuery,
+    aggregate: Option<&AggregatePlan>,
+) -> Result<Emission> {
+    let windowed = aggregate.map(|aggregate| aggregate.window.is_some());
+    match (windowed, query.emit) {
+        (None, Some(Emit::Every(_))) => Err(Error::user(
+            SqlState::FeatureNotSupported,
+            "EMIT EVERY needs an aggregate: without one every row is emitted as it comes",
+        )
+        .at(query.emit_position)),
+        (None, _) | (Some(true), None | Some(Emit::Final)) => Ok(Emission::Final),
+        (Some(false), Some(Emit::Final)) => Err(Error::user(
+            SqlState::WindowingError,
+            "an aggregate without a window never becomes final",
+        )
+        .hint(
+            "Use EMIT CHANGES, or add a window: FROM TUMBLE(t, ts, INTERVAL '1 minute') .. \
+             GROUP BY window_start, ..",
+        )
+        .at(query.emit_position)),
+        (Some(_), Some(Emit::Changes)) | (Some(false), None) => Ok(Emission::Changes),
+        (Some(_), Some(Emit::Every(micros))) => match u64::try_from(micros) {
+            Ok(micros) if micros > 0 => Ok(Emission::Every(Duration::from_micros(micros))),
+            _ => Err(Error::user(
+                SqlState::InvalidParameterValue,
+                "the interval of EMIT EVERY must be positive",
+            )
+            .at(query.emit_position)),
+        },
+    }
+}
+
+/// Checks that the receiver can bear rows that replace others.
+pub(super) fn check_updates(
+    purpose: Purpose,
+    emission: Emission,
+    has_aggregate: bool,
+    key: Option<&Vec<usize>>,
+) -> Result<()> {
+    let updates = has_aggregate && emission != Emission::Final;
+    match purpose {
+        Purpose::AppendSink if updates => Err(Error::user(
+            SqlState::FeatureNotSupported,
+            "the query changes rows that it has emitted, and this sink only adds rows",
+        )
+        .hint(
+            "Add a window and EMIT FINAL, so that each row comes once; or keep the rows in a \
+             MATERIALIZED VIEW.",
+        )),
+        Purpose::View if updates && key.is_none() => Err(Error::user(
+            SqlState::FeatureNotSupported,
+            "the query changes rows that it has emitted, and not all of its GROUP BY columns are \
+             in its output, or HAVING may take rows away",
+        )
+        .hint("Select every GROUP BY column, and put the condition into queries on the view.")),
+        Purpose::Client | Purpose::View | Purpose::AppendSink => Ok(()),
+    }
+}
+
+/// The columns of `plan`'s output that are the group columns of its aggregate; `None` unless all
+/// of them are there and every group's row is.
+pub(super) fn key_columns(plan: &LogicalPlan) -> Option<Vec<usize>> {
+    let mut groups = None;
+    let mut found = Vec::new();
+    for column in 0..plan.schema().fields().len() {
+        let (count, group) = group_of(column, plan)?;
+        groups = Some(count);
+        if let Some(group) = group
+            && !found.iter().any(|(known, _)| *known == group)
+        {
+            found.push((group, column));
+        }
+    }
+    (found.len() == groups?).then(|| found.into_iter().map(|(_, column)| column).collect())
+}
+
+/// The number of group columns of the aggregate below, and which of them the column is.
+fn group_of(column: usize, plan: &LogicalPlan) -> Option<(usize, Option<usize>)> {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let mut expr = &projection.expr[column];
+            while let Expr::Alias(alias) = expr {
+                expr = &alias.expr;
+            }
+            match expr {
+                Expr::Column(inner) => {
+                    let index = projection.input.schema().maybe_index_of_column(inner)?;
+                    group_of(index, &projection.input)
+                }
+                _ => group_of(0, &projection.input).map(|(count, _)| (count, None)),
+            }
+        }
+        LogicalPlan::SubqueryAlias(alias) => group_of(column, &alias.input),
+        LogicalPlan::Limit(limit) => group_of(column, &limit.input),
+        LogicalPlan::Aggregate(aggregate) => {
+            let count = aggregate.group_expr.len();
+            Some((count, (column < count).then_some(column)))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,21 @@
+//! Names and types resolved, streaming rules checked: a query becomes a `StreamPlan`.
+//!
+//! DataFusion plans and optimises the SQL; then the optimised plan is walked from its scan upwards
+//! and each node becomes a step of ours, or an error that says why not.
+//!
+//! Knows no running query: it meets the engine in `plan`.
+
+mod aggregate;
+mod changelog;
+mod continuous;
+mod extend;
+mod lower;
+mod now;
+mod origin;
+mod source;
+mod types;
+mod window_relation;
+
+pub use changelog::Purpose;
+pub use extend::extend;
+pub use lower::plan_stream;

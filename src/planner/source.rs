@@ -1,0 +1,159 @@
+//! A table as a query reads it: the columns that are needed, and how its rows' time is told.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+
+use crate::catalog::{ColumnOrigin, TableDefinition};
+use crate::error::{Error, Result, SqlState, from_datafusion};
+use crate::plan::{EventTimePlan, MaxFuture, ScanColumn, ScanOrigin, ScanSpec, SourcePlan};
+use crate::types::MetadataColumn;
+
+/// The hidden column with the record's own timestamp, the event time of tables without a
+/// watermark.
+const RECORD_TIME: &str = "kafka timestamp";
+
+/// The source of a query that needs `columns` of a table.
+pub(super) fn source(
+    table: &TableDefinition,
+    columns: &[&str],
+    state: &SessionState,
+) -> Result<SourcePlan> {
+    let all = declared(table)?;
+    let (name, time, watermark) = event_time(table, &all, state)?;
+    let mut needed: Vec<ScanColumn> =
+        columns.iter().map(|column| scan_column(table, column)).collect::<Result<_>>()?;
+    let visible_columns = needed.len();
+    for expr in [&time, &watermark] {
+        for column in expr.column_refs() {
+            if !needed.iter().any(|known| known.field.name() == column.name()) {
+                needed.push(scan_column(table, column.name())?);
+            }
+        }
+    }
+    let fields: Vec<FieldRef> = needed.iter().map(|c| Arc::clone(&c.field)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let names = DFSchema::try_from(Arc::clone(&schema)).map_err(from_datafusion)?;
+    let compile = |expr: Expr| state.create_physical_expr(expr, &names).map_err(from_datafusion);
+    let max_future = table.options.max_future.and_then(|bound| {
+        let column = needed.iter().position(|c| *c.field.name() == name)?;
+        matches!(needed[column].origin, ScanOrigin::Payload { .. })
+            .then_some(MaxFuture { column, bound })
+    });
+    Ok(SourcePlan {
+        scan: ScanSpec {
+            table: table.name.clone(),
+            topic: table.options.topic.clone(),
+            connection: table.options.connection.clone(),
+            columns: needed,
+            schema,
+            read_committed: table.options.read_committed,
+            max_future,
+        },
+        visible_columns,
+        event_time: EventTimePlan {
+            column: name,
+            time: compile(time)?,
+            watermark: compile(watermark)?,
+        },
+        idle_timeout: table.options.idle_timeout,
+        startup: table.options.scan_startup.clone(),
+        on_error: table.options.on_error,
+        dead_letter_topic: table.options.dead_letter_topic.clone(),
+        max_rows_per_second: table.options.max_rows_per_second,
+    })
+}
+
+/// All declared columns, under their bare names.
+fn declared(table: &TableDefinition) -> Result<DFSchema> {
+    let fields: Vec<FieldRef> = table.columns.iter().map(|c| Arc::clone(&c.field)).collect();
+    DFSchema::try_from(Arc::new(Schema::new(fields))).map_err(from_datafusion)
+}
+
+/// The event time's column, its expression and the watermark's, over columns that can be scanned.
+fn event_time(
+    table: &TableDefinition,
+    all: &DFSchema,
+    state: &SessionState,
+) -> Result<(String, Expr, Expr)> {
+    let Some(watermark) = &table.watermark else {
+        let declared = table
+            .columns
+            .iter()
+            .find(|c| matches!(c.origin, ColumnOrigin::Metadata(MetadataColumn::Timestamp)));
+        let name = declared.map_or(RECORD_TIME, |column| column.field.name());
+        let time = Expr::Column(Column::from_name(name));
+        return Ok((name.to_owned(), time.clone(), time));
+    };
+    let time = Expr::Column(Column::from_name(&watermark.column));
+    let rule = state
+        .create_logical_expr(&watermark.expr.to_string(), all)
+        .map_err(from_datafusion)?;
+    let time_type = time.get_type(all).map_err(from_datafusion)?;
+    let DataType::Timestamp(_, zone) = &time_type else {
+        return Err(Error::user(
+            SqlState::DatatypeMismatch,
+            format!("the event-time column \"{}\" is not a timestamp", watermark.column),
+        ));
+    };
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+    let time = inline_computed(time, table, all, state)?;
+    let rule = inline_computed(rule, table, all, state)?;
+    Ok((watermark.column.clone(), cast(time, micros.clone()), cast(rule, micros)))
+}
+
+/// Puts a computed column's expression where its name stands.
+fn inline_computed(
+    expr: Expr,
+    table: &TableDefinition,
+    all: &DFSchema,
+    state: &SessionState,
+) -> Result<Expr> {
+    expr.transform_up(|inner| {
+        let Expr::Column(column) = &inner else { return Ok(Transformed::no(inner)) };
+        let found = table.columns.iter().find(|c| c.field.name() == column.name());
+        match found.map(|c| (&c.field, &c.origin)) {
+            Some((field, ColumnOrigin::Computed(sql))) => {
+                let expr = state.create_logical_expr(&sql.to_string(), all)?;
+                Ok(Transformed::yes(cast(expr, field.data_type().clone())))
+            }
+            _ => Ok(Transformed::no(Expr::Column(Column::from_name(column.name())))),
+        }
+    })
+    .map(|transformed| transformed.data)
+    .map_err(from_datafusion)
+}
+
+/// A column as the scan makes it.
+fn scan_column(table: &TableDefinition, name: &str) -> Result<ScanColumn> {
+    if name == RECORD_TIME {
+        let time = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+        let field = Arc::new(Field::new(RECORD_TIME, time, true));
+        let origin = ScanOrigin::Metadata(MetadataColumn::Timestamp);
+        return Ok(ScanColumn { field, origin });
+    }
+    let column = table
+        .columns
+        .iter()
+        .find(|column| column.field.name() == name)
+        .ok_or_else(|| Error::internal(format!("table \"{}\" lost column \"{name}\"", table.name)))?;
+    let origin = match &column.origin {
+        ColumnOrigin::Payload(path) => ScanOrigin::Payload {
+            path: path.clone(),
+            raw_json: is_json(&column.field),
+        },
+        ColumnOrigin::Metadata(metadata) => ScanOrigin::Metadata(*metadata),
+        ColumnOrigin::Computed(_) => {
+            return Err(Error::internal(format!("computed column \"{name}\" reached a scan")));
+        }
+    };
+    Ok(ScanColumn { field: Arc::clone(&column.field), origin })
+}
+
+fn is_json(field: &Field) -> bool {
+    field.metadata().get("ARROW:extension:name").is_some_and(|name| name == "arrow.json")
+}
