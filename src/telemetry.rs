@@ -82,6 +82,16 @@ metrics! {
     Connections = "connections", Counter, "PostgreSQL connections accepted";
     Statements = "statements", Counter, "Statements run, failed ones included";
     StatementErrors = "statement_errors", Counter, "Statements that ended with an error";
+    LiveQueries = "live_queries", Gauge, "Live statements that run now";
+    QueryRunning = "query_running", Gauge, "1 while the view's or sink's query reads";
+    QueryRowsIn = "query_rows_in", Counter, "Messages that the query has read";
+    QueryRowsUsed = "query_rows_used", Counter, "Messages that became rows and were in time";
+    QueryRowsRejected = "query_rows_rejected", Counter, "Messages that were set aside";
+    QueryRowsLate = "query_rows_late", Counter, "Rows whose window had closed";
+    QueryRowsOut = "query_rows_out", Counter, "Rows given to the view or sink";
+    QueryLagMessages = "query_lag_messages", Gauge, "Messages not read yet";
+    QueryWatermarkDelaySeconds = "query_watermark_delay_seconds", Gauge, "How far the watermark is behind the clock";
+    QueryStateBytes = "query_state_bytes", Gauge, "Memory that the query's groups hold";
 }
 
 /// One number at the time of a scrape.

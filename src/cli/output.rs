@@ -9,16 +9,16 @@ use crate::error::{Error, Result, SqlState};
 /// # Errors
 /// When standard output cannot be written, for example because the reader has gone.
 pub(super) fn line(text: &str) -> Result<()> {
-    text_as_is(&format!("{text}\n"))
+    self::text(&format!("{text}\n"))
 }
 
 /// Prints text that has its line ends.
 ///
 /// # Errors
 /// When standard output cannot be written, for example because the reader has gone.
-pub(super) fn text_as_is(text: &str) -> Result<()> {
+pub(super) fn text(whole_lines: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
+    out.write_all(whole_lines.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| {
             let what = if error.kind() == ErrorKind::BrokenPipe {

@@ -14,6 +14,13 @@ pub(super) fn error_in(error: &Error, file: &str, text: &str) {
     write(&render_in(error, file, text));
 }
 
+/// Prints a message that is not an error.
+pub(super) fn notice(notice: &Error) {
+    let mut out = format!("notice: {}\n", notice.message());
+    push_rest(&mut out, notice);
+    write(&out);
+}
+
 fn write(text: &str) {
     // Nobody is left to tell when standard error is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
