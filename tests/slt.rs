@@ -1,4 +1,5 @@
-//! Runs every `.slt` file over the wire: by the simple protocol, by the extended protocol, and with crashes.
+//! Runs every `.slt` file over the wire: by the simple protocol, by the extended protocol, and with crashes. Also the
+//! files in `queries/` and the snippets of `docs/sql.md`.
 //!
 //! One trial for each file and way, each with a broker and a server of its own, so that no trial sees another.
 //! `UPDATE=1 cargo test --test slt -- NAME` writes what the server answers into the files.
@@ -20,6 +21,8 @@ use libtest_mimic::{Arguments, Trial};
 mod bench;
 #[path = "harness/database.rs"]
 mod database;
+#[path = "harness/documents.rs"]
+mod documents;
 #[path = "harness/script.rs"]
 mod script;
 #[expect(dead_code, reason = "tests/it uses the rest of it")]
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for path in files(&root.join("tests/slt"), "slt") {
         trials.extend(trials_of(&root, &path, update));
+    }
+    if !update {
+        trials.extend(document_trials(&root));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -61,6 +67,25 @@ fn trials_of(root: &Path, path: &Path, update: bool) -> Vec<Trial> {
         })
     };
     ways.iter().map(trial).collect()
+}
+
+fn document_trials(root: &Path) -> Vec<Trial> {
+    let page = root.join("docs/sql.md");
+    let mut trials = vec![Trial::test("docs/sql.md", move || {
+        documents::run_snippets(&page).map_err(Into::into)
+    })];
+    for query in files(&root.join("queries"), "sql") {
+        let root = root.to_owned();
+        let name = query
+            .strip_prefix(&root)
+            .unwrap_or(&query)
+            .display()
+            .to_string();
+        trials.push(Trial::test(name, move || {
+            documents::run_query(&root, &query).map_err(Into::into)
+        }));
+    }
+    trials
 }
 
 /// All files under a folder with that ending, in a fixed order.

@@ -27,7 +27,7 @@ sql:
 catalog:    sql
 plan:
 planner:    sql catalog plan functions
-functions:
+functions:  plan
 format:
 watermark:
 state:
@@ -37,7 +37,7 @@ scan:       source format plan
 sink:       format
 alert:      state plan
 checkpoint:
-engine:     plan scan watermark operator sink alert checkpoint
+engine:     plan source scan watermark operator sink alert checkpoint
 session:    sql catalog planner plan engine scan sink
 server:     session
 console:    session engine
@@ -71,7 +71,7 @@ const WORDS: &[(&str, Place, &str)] = &[
     ),
     (
         "sqlparser",
-        Only("src/sql src/catalog src/planner src/session"),
+        Only("src/sql src/catalog src/planner src/functions src/session"),
         "hand it in as a plan",
     ),
     (
@@ -277,7 +277,9 @@ fn every_query_has_its_expected_output() {
                 .any(|file| file.path == format!("queries/{name}.expected"))
         })
         .map(|name| {
-            format!("queries/{name}.sql: write queries/{name}.expected (UPDATE=1 fills it)")
+            format!(
+                "queries/{name}.sql: write queries/{name}.expected: its rows on tests/data, as CSV"
+            )
         })
         .collect();
     report(&faults);

@@ -30,9 +30,10 @@ impl Bench {
     pub(crate) fn start() -> Self {
         let broker = Broker::start();
         let bootstrap = broker.bootstrap();
+        let server = Server::start(&bootstrap);
         let parts = Parts {
             broker,
-            server: Server::start(),
+            server,
             starts: 1,
         };
         Self {

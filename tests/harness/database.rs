@@ -1,6 +1,7 @@
 //! A connection as sqllogictest's runner wants it.
 //!
-//! Invariant: what a value looks like does not depend on the protocol; NULL is `NULL`, an empty text is `(empty)`.
+//! Invariants: what a value looks like does not depend on the protocol; NULL is `NULL`, an empty text is `(empty)`.
+//! After a crash a connection has the session variables that it had set before.
 
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub(crate) struct Database {
     bench: Arc<Bench>,
     way: Way,
     client: Option<(Client, u64)>,
+    /// The `SET` statements that succeeded.
+    settings: Vec<String>,
 }
 
 impl Database {
@@ -25,6 +28,7 @@ impl Database {
             bench,
             way,
             client: None,
+            settings: Vec::new(),
         }
     }
 
@@ -36,7 +40,13 @@ impl Database {
             .filter(|(client, start)| *start == starts && client.is_open());
         let client = match usable {
             Some(client) => client,
-            None => self.bench.connect().await?,
+            None => {
+                let (client, start) = self.bench.connect().await?;
+                for setting in &self.settings {
+                    client.simple(setting).await?;
+                }
+                (client, start)
+            }
         };
         Ok(&self.client.insert(client).0)
     }
@@ -56,7 +66,15 @@ impl AsyncDB for Database {
             Way::Extended => client.extended(&sql).await,
         };
         match answer {
-            Ok(Answer::Done(count)) => Ok(DBOutput::StatementComplete(count)),
+            Ok(Answer::Done(count)) => {
+                if sql
+                    .get(..4)
+                    .is_some_and(|head| head.eq_ignore_ascii_case("set "))
+                {
+                    self.settings.push(sql);
+                }
+                Ok(DBOutput::StatementComplete(count))
+            }
             Ok(Answer::Rows(rows)) => {
                 let columns = rows.first().map_or(0, Vec::len);
                 let rows = rows

@@ -12,6 +12,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::broker::real_kafka;
+use crate::support::wait;
 
 struct Topic {
     connection: KafkaConnection,
@@ -282,7 +283,7 @@ fn a_waker_ends_a_waiting_read() {
     read_to_end(&mut reader, 1);
     let waker = reader.waker();
     let waking = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
+        wait::pause(Duration::from_millis(100));
         waker.wake();
         waker
     });

@@ -9,6 +9,14 @@
     reason = "tests stand outside of the product's doors"
 )]
 
-mod kafka_source;
-mod own_reading;
 mod support;
+
+mod own_reading;
+mod start;
+mod protocol;
+mod live;
+mod psql;
+mod recovery;
+mod equivalence;
+mod kafka_source;
+mod kafka;

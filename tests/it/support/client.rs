@@ -60,6 +60,11 @@ impl Client {
         &self.inner
     }
 
+    /// The same, for transactions.
+    pub(crate) fn raw_mut(&mut self) -> &mut tokio_postgres::Client {
+        &mut self.inner
+    }
+
     /// Stops the running statement from another connection, as Ctrl-C does.
     pub(crate) fn cancel_token(&self) -> CancelToken {
         self.inner.cancel_token()
@@ -76,10 +81,12 @@ impl Client {
         kept.drain(..).map(|notice| notice_text(&notice)).collect()
     }
 
-    /// Runs a statement that must succeed; its rows are dropped.
-    pub(crate) async fn run(&self, sql: &str) {
-        if let Err(error) = self.simple(sql).await {
-            panic!("{sql}\n{error}");
+    /// Runs a statement that must succeed; returns the number of rows in its tag.
+    pub(crate) async fn run(&self, sql: &str) -> u64 {
+        match self.simple(sql).await {
+            Ok(Answer::Done(count)) => count,
+            Ok(Answer::Rows(rows)) => rows.len() as u64,
+            Err(error) => panic!("{sql}\n{error}"),
         }
     }
 

@@ -42,10 +42,16 @@ impl Process {
         }
     }
 
-    /// The product's binary. `HEADWATER_BIN` tests another build of it, a release build for example.
+    /// The product's binary, with no setting from the environment. `TEST_BINARY` tests another build of it, a release
+    /// build for example.
     pub(crate) fn headwater() -> Command {
         let built = env!("CARGO_BIN_EXE_headwater");
-        Command::new(std::env::var_os("HEADWATER_BIN").unwrap_or_else(|| built.into()))
+        let mut command =
+            Command::new(std::env::var_os("TEST_BINARY").unwrap_or_else(|| built.into()));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEADWATER_")) {
+            command.env_remove(name);
+        }
+        command
     }
 
     /// The address that the process says it listens on: `listening on ADDRESS (WHAT)`.

@@ -13,20 +13,32 @@ use super::process::Process;
 /// A running server.
 pub(crate) struct Server {
     folder: TempDir,
+    /// Further arguments of its command line.
+    arguments: Vec<String>,
     address: SocketAddr,
     http: SocketAddr,
     process: Process,
 }
 
 impl Server {
-    /// Starts one on free ports.
-    pub(crate) fn start() -> Self {
+    /// Starts one on free ports whose tables are on that Kafka cluster if they do not say another.
+    pub(crate) fn start(bootstrap: &str) -> Self {
+        Self::start_with(&["--kafka", bootstrap])
+    }
+
+    /// Starts one on free ports with further arguments.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = launch(folder.path(), any, any);
+        let mut process = launch(folder.path(), [any, any], &arguments);
         let (address, http) = (process.announced("postgresql"), process.announced("http"));
         Self {
             folder,
+            arguments,
             address,
             http,
             process,
@@ -61,7 +73,11 @@ impl Server {
 
     /// Starts it again after its process has ended.
     pub(crate) fn start_again(&mut self) {
-        self.process = launch(self.folder.path(), self.address, self.http);
+        self.process = launch(
+            self.folder.path(),
+            [self.address, self.http],
+            &self.arguments,
+        );
         assert_eq!(
             self.process.announced("postgresql"),
             self.address,
@@ -78,7 +94,7 @@ impl Server {
     }
 }
 
-fn launch(folder: &Path, listen: SocketAddr, http: SocketAddr) -> Process {
+fn launch(folder: &Path, [listen, http]: [SocketAddr; 2], arguments: &[String]) -> Process {
     let mut command = Process::headwater();
     command
         .args([
@@ -89,6 +105,7 @@ fn launch(folder: &Path, listen: SocketAddr, http: SocketAddr) -> Process {
             &http.to_string(),
         ])
         .arg("--data-dir")
-        .arg(folder.join("data"));
+        .arg(folder.join("data"))
+        .args(arguments);
     Process::start(&mut command, &folder.join("server.log"))
 }

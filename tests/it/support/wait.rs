@@ -27,6 +27,11 @@ pub(crate) fn within<T>(time: Duration, mut ask: impl FnMut() -> Option<T>) -> O
     }
 }
 
+/// Lets something else get on first. The outcome must be right without it as well.
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Asks a server until there is an answer.
 pub(crate) async fn until_async<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;

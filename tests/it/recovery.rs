@@ -1,0 +1,136 @@
+//! Crashes of the server and of the broker: what is there afterwards, and what goes on by itself.
+//!
+//! The broker here is the embedded one; `kafka.rs` does the same to a real Apache Kafka.
+
+use crate::support::broker::Broker;
+use crate::support::messages::{Cluster, Record};
+use crate::support::server::Server;
+
+const CLICKS: &str = "CREATE TABLE clicks (who text, at timestamp, WATERMARK FOR at AS at) \
+    WITH (connector = 'kafka', topic = 'clicks', format = 'json', idle_timeout = 'off')";
+
+fn click(who: &str, at: &str) -> Record {
+    Record::of(format!(r#"{{"who":"{who}","at":"2026-01-01T{at}"}}"#))
+}
+
+async fn stage() -> (Broker, Cluster, Server) {
+    let broker = Broker::start();
+    let cluster = Cluster::at(broker.bootstrap());
+    cluster.create_topic("clicks", 1).await;
+    let server = Server::start(&broker.bootstrap());
+    (broker, cluster, server)
+}
+
+#[tokio::test]
+async fn definitions_survive_kill_9_and_the_views_go_on() {
+    let (_broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    client.run(CLICKS).await;
+    client
+        .run("CREATE VIEW ann AS SELECT * FROM clicks WHERE who = 'ann'")
+        .await;
+    client
+        .run(
+            "CREATE MATERIALIZED VIEW per_minute AS SELECT window_start, count(*) AS n \
+             FROM TUMBLE(clicks, at, INTERVAL '1 minute') GROUP BY window_start",
+        )
+        .await;
+    let shown = client.value("SHOW CREATE TABLE clicks").await;
+    cluster.produce(
+        "clicks",
+        &[click("ann", "00:00:10"), click("bob", "00:01:00")],
+    );
+    client.run("FLUSH").await;
+
+    server.crash_and_start_again();
+    let client = server.connect().await;
+    assert_eq!(client.value("SHOW CREATE TABLE clicks").await, shown);
+    assert_eq!(client.value("SELECT count(*) FROM ann").await, "1");
+    client.run("FLUSH").await;
+    assert_eq!(client.value("SELECT n FROM per_minute").await, "1");
+    cluster.produce("clicks", &[click("eve", "00:02:00")]);
+    client.run("FLUSH").await;
+    assert_eq!(client.value("SELECT sum(n) FROM per_minute").await, "2");
+
+    client.run("DROP TABLE clicks CASCADE").await;
+    server.crash_and_start_again();
+    let client = server.connect().await;
+    assert_eq!(client.error("SELECT * FROM clicks").await.state, "42P01");
+}
+
+#[tokio::test]
+async fn a_live_query_goes_on_when_the_broker_was_killed_and_started_again() {
+    let (mut broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    client.run(CLICKS).await;
+    client.run("SET live_start = 'earliest'").await;
+    cluster.produce("clicks", &[click("before", "00:00:10")]);
+
+    let observer = server.connect().await;
+    let query = async {
+        client
+            .rows("SELECT who FROM clicks EMIT CHANGES LIMIT 2")
+            .await
+    };
+    let disturb = async {
+        // The first row has been read: the query stands at the topic's end.
+        crate::support::wait::until_async("first row out", async || {
+            let out = "SELECT rows_out FROM headwater.queries WHERE state = 'running'";
+            let rows = observer.rows(out).await;
+            (rows == [[Some("1".to_owned())]]).then_some(())
+        })
+        .await;
+        broker.kill();
+        broker.start_again();
+        cluster.produce("clicks", &[click("after", "00:00:20")]);
+    };
+    let (rows, ()) = tokio::join!(query, disturb);
+    assert_eq!(
+        rows,
+        [[Some("before".to_owned())], [Some("after".to_owned())]]
+    );
+}
+
+#[tokio::test]
+async fn a_server_starts_while_its_broker_is_away_and_catches_up_when_it_comes() {
+    let (mut broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    client.run(CLICKS).await;
+    client
+        .run("CREATE MATERIALIZED VIEW names AS SELECT who FROM clicks")
+        .await;
+    cluster.produce("clicks", &[click("ann", "00:00:10")]);
+    client.run("FLUSH").await;
+
+    broker.kill();
+    server.crash_and_start_again();
+    let client = server.connect().await;
+    assert_eq!(
+        client.value("SELECT count(*) FROM headwater.queries").await,
+        "1"
+    );
+    broker.start_again();
+    cluster.produce("clicks", &[click("bob", "00:00:20")]);
+    client.run("FLUSH").await;
+    assert_eq!(client.value("SELECT count(*) FROM names").await, "2");
+}
+
+#[tokio::test]
+async fn sigterm_ends_the_server_cleanly() {
+    let (_broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    client.run(CLICKS).await;
+    cluster.produce("clicks", &[click("ann", "00:00:10")]);
+    server.process().signal("TERM");
+    let status = server
+        .process()
+        .ended_within(crate::support::wait::PATIENCE);
+    let log = server.process().last_lines();
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "{status:?}\n{log}"
+    );
+    server.start_again();
+    let client = server.connect().await;
+    assert_eq!(client.value("SELECT who FROM clicks").await, "ann");
+}
