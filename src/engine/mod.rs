@@ -37,7 +37,7 @@ pub use supervisor::OpenSink;
 use crate::checkpoint::PositionStore;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::StreamPlan;
+use crate::plan::{Changelog, StreamPlan};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::task;
 use crate::types::{Offset, PartitionId};
@@ -122,7 +122,11 @@ impl Engine {
     /// When there is no thread for it.
     pub fn create_view(&self, name: &str, plan: StreamPlan) -> Result<()> {
         let bytes_max = self.inner.options.query_bytes_max;
-        let view = Arc::new(Materialized::new(Arc::clone(&plan.schema), bytes_max));
+        let key = match plan.changelog() {
+            Changelog::Update => plan.key.clone(),
+            Changelog::Append => None,
+        };
+        let view = Arc::new(Materialized::new(Arc::clone(&plan.schema), key, bytes_max));
         self.start(QueryKind::MaterializedView, Some(name), plan, Destination::View(view))?;
         Ok(())
     }

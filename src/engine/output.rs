@@ -28,7 +28,7 @@ impl Output {
             Self::Client(client) => {
                 Ok(rows.into_iter().all(|batch| client.blocking_send(Ok(batch)).is_ok()))
             }
-            Self::View(view) => view.append(&rows).map(|()| true),
+            Self::View(view) => view.apply(&rows).map(|()| true),
             Self::Sink { sink, .. } => {
                 for batch in &rows {
                     sink.stage(batch)?;

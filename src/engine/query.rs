@@ -114,7 +114,8 @@ impl Query {
                 watermarks.reached_end(range.partition);
             }
             let (start, end) = (Some(range.start), Some(range.end));
-            let status = PartitionStatus { start, next: start, end, ..Default::default() };
+            let status =
+                PartitionStatus { start, next: start, committed: start, end, ..Default::default() };
             partitions.insert(range.partition, status);
         }
         let pace = match plan.emission {
