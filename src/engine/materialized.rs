@@ -4,7 +4,7 @@
 //! Invariant: a reader sees whole micro-batches only.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
@@ -136,7 +136,7 @@ fn replace(
     key: &[usize],
 ) -> Result<()> {
     let (keys, all) = (converter(&batch.schema(), Some(key))?, converter(&batch.schema(), None)?);
-    let key_columns: Vec<_> = key.iter().map(|c| batch.column(*c).clone()).collect();
+    let key_columns: Vec<_> = key.iter().map(|c| Arc::clone(batch.column(*c))).collect();
     let keys = keys.convert_columns(&key_columns).map_err(from_arrow)?;
     let values = all.convert_columns(batch.columns()).map_err(from_arrow)?;
     let size = |row: &OwnedRow| row.row().data().len() as u64 + 48;

@@ -49,6 +49,16 @@ pub(super) struct Surroundings {
     pub checkpoint_interval: Duration,
 }
 
+/// What a query is connected to.
+pub(super) struct Wiring {
+    pub inputs: Inputs,
+    /// How many slices it runs in.
+    pub lanes: usize,
+    pub output: Output,
+    pub shared: Arc<QueryShared>,
+    pub surroundings: Surroundings,
+}
+
 /// A query under way.
 pub(super) struct Query {
     plan: Arc<StreamPlan>,
@@ -88,15 +98,9 @@ pub(super) enum Ended {
 }
 
 impl Query {
-    /// Prepares a query that reads what `inputs` bring.
-    pub(super) fn try_new(
-        plan: &Arc<StreamPlan>,
-        begin: &Begin,
-        inputs: Inputs,
-        lanes: usize,
-        output: Output,
-        (shared, surroundings): (Arc<QueryShared>, Surroundings),
-    ) -> Result<Self> {
+    /// Prepares a query that reads what the wiring's inputs bring.
+    pub(super) fn try_new(plan: &Arc<StreamPlan>, begin: &Begin, wiring: Wiring) -> Result<Self> {
+        let Wiring { inputs, lanes, output, shared, surroundings } = wiring;
         let source = Arc::new(plan.source.clone());
         let mut lanes: Vec<Lane> =
             (0..lanes).map(|_| Lane::try_new(plan, &source)).collect::<Result<_>>()?;

@@ -12,7 +12,7 @@ use super::begin::{self, Begin, LiveStart};
 use super::input::{Inputs, WakeQuery};
 use super::materialized::Materialized;
 use super::output::Output;
-use super::query::{Query, Surroundings};
+use super::query::{Query, Surroundings, Wiring};
 use super::status::{QueryShared, QueryState};
 use crate::checkpoint::PositionStore;
 use crate::error::{Error, Fault, Result};
@@ -139,9 +139,15 @@ impl Supervisor {
             }
         };
         let lanes = if updates { 1 } else { readers };
-        let around = (Arc::clone(&self.shared), self.surroundings.clone());
-        self.shared.restart();
-        let mut query = Query::try_new(&self.plan, &begin, inputs, lanes, output, around)?;
+                self.shared.restart();
+        let wiring = Wiring {
+            inputs,
+            lanes,
+            output,
+            shared: Arc::clone(&self.shared),
+            surroundings: self.surroundings.clone(),
+        };
+        let mut query = Query::try_new(&self.plan, &begin, wiring)?;
         tracing::info!(query = %self.shared.name, table = %self.shared.table, lanes, "query running");
         query.run()?;
         Ok(())

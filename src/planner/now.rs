@@ -1,5 +1,7 @@
 //! `now()` and its like in a continuous query: the time of the micro-batch.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
@@ -12,7 +14,7 @@ use crate::plan::BatchTime;
 /// Replaces the functions that DataFusion would fold into the time of planning.
 pub(super) fn replace_now(plan: LogicalPlan, time: &BatchTime) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
-        let names = node.schema().clone();
+        let names = Arc::clone(node.schema());
         node.map_expressions(|expr| {
             let name = expr.qualified_name();
             let replaced = expr.transform_up(|inner| Ok(replace(inner, time)))?;
