@@ -23,7 +23,7 @@
 //!   what all rooms share.
 //! - `sql`, `catalog`, [`plan`], `planner`, `functions`: from text to what is to run.
 //! - `format`, [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
-//! - [`source`], `scan`, `sink`, `engine`: reading, running, writing.
+//! - [`source`], `scan`, [`sink`], `engine`: reading, running, writing.
 //! - `session`, `server`, [`console`]: the outside.
 //! - `broker`, [`demo`]: a small Kafka and made-up messages, for a first try.
 //!
@@ -42,6 +42,7 @@ pub mod watermark;
 pub mod state;
 pub mod operator;
 pub mod source;
+pub mod sink;
 pub mod checkpoint;
 pub mod console;
 pub mod demo;
