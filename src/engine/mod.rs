@@ -199,6 +199,27 @@ impl Engine {
         Ok((shared, control))
     }
 
+    /// Shows a query that could not be started.
+    pub fn failed(&self, kind: QueryKind, name: &str, text: &str, error: Error) {
+        let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
+        let identity = Identity {
+            id,
+            name: name.to_owned(),
+            kind,
+            table: String::new(),
+            text: text.to_owned(),
+            plan: String::new(),
+            topic: Default::default(),
+        };
+        let shared = Arc::new(QueryShared::new(identity, self.inner.options.clock.now()));
+        shared.update(|status| {
+            status.state = QueryState::Failed;
+            status.last_error = Some(error);
+        });
+        let control = Arc::new(Control::ended());
+        self.lock().insert(id, Entry { shared, control, view: None, positions: None });
+    }
+
     /// Ends a view's or sink's query, waits for that, and forgets what it remembered.
     ///
     /// # Errors

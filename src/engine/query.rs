@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::begin::Begin;
 use super::event_time::Standing;
@@ -24,7 +24,7 @@ use super::resume::Marks;
 use super::status::{PartitionStatus, QueryShared, QueryState};
 use crate::checkpoint::Position;
 use crate::clock::SharedClock;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, from_arrow};
 use crate::operator::RowPipeline;
 use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
 use crate::task;
@@ -174,7 +174,7 @@ impl Query {
         let outputs = self.process(std::mem::take(&mut input.lanes))?;
         let counted = self.account(&outputs)?;
         let rows = self.emit(outputs, &input)?;
-        let (rows, emitted) = self.within_limit(rows);
+        let (rows, emitted) = self.within_limit(rows)?;
         let taken = self.output.stage(rows)?;
         self.measure()?;
         self.dirty |= counted.messages > 0 || emitted > 0;
@@ -360,7 +360,8 @@ impl Query {
         aggregate.emit_changes()
     }
 
-    fn within_limit(&mut self, rows: Vec<RecordBatch>) -> (Vec<RecordBatch>, u64) {
+    /// The rows that the limit still allows, under the output's names.
+    fn within_limit(&mut self, rows: Vec<RecordBatch>) -> Result<(Vec<RecordBatch>, u64)> {
         let mut kept = Vec::with_capacity(rows.len());
         let mut emitted = 0;
         for batch in rows {
@@ -371,10 +372,18 @@ impl Query {
             }
             if allowed > 0 {
                 emitted += allowed;
-                kept.push(batch.slice(0, usize::try_from(allowed).expect("of a batch's rows")));
+                let named = self.named(batch)?;
+                kept.push(named.slice(0, usize::try_from(allowed).expect("of a batch's rows")));
             }
         }
-        (kept, emitted)
+        Ok((kept, emitted))
+    }
+
+    fn named(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        let (_, columns, rows) = batch.into_parts();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.plan.schema), columns, &options)
+            .map_err(from_arrow)
     }
 
     /// Ends an epoch: what was staged lasts from here on.

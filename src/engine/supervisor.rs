@@ -44,6 +44,11 @@ pub(super) struct Control {
 }
 
 impl Control {
+    /// Of a query that never ran.
+    pub(super) fn ended() -> Self {
+        Self { ended: Mutex::new(true), ..Self::default() }
+    }
+
     /// Wakes the query, wherever it waits.
     pub(super) fn wake(&self) {
         if let Some(wake) = &*self.wake.lock().unwrap_or_else(PoisonError::into_inner) {

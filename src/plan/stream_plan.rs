@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{AggregatePlan, RowStage, SourcePlan};
 use crate::types::ProcessingTime;
@@ -93,6 +93,22 @@ impl StreamPlan {
             (None, _) | (Some(_), Emission::Final) => Changelog::Append,
             (Some(_), Emission::Changes | Emission::Every(_)) => Changelog::Update,
         }
+    }
+
+    /// Gives the output's columns other names.
+    ///
+    /// # Panics
+    /// If there is not one name a column.
+    pub fn rename(&mut self, names: &[String]) {
+        assert_eq!(names.len(), self.schema.fields().len(), "one name a column");
+        let fields: Vec<Field> = self
+            .schema
+            .fields()
+            .iter()
+            .zip(names)
+            .map(|(field, name)| Field::clone(field).with_name(name))
+            .collect();
+        self.schema = Arc::new(Schema::new(fields));
     }
 
     /// The plan as `EXPLAIN` shows it: one line an operator, the sink's side first.

@@ -20,16 +20,23 @@ use crate::error::{Error, Result, SqlState, from_datafusion};
 use crate::plan::{AggregatePlan, BatchTime, RowStage, SourcePlan, StreamPlan, Trigger};
 use crate::sql::StreamQuery;
 
+/// What is to be planned.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The query.
+    pub query: &'a StreamQuery,
+    /// What exists.
+    pub definitions: &'a Definitions,
+    /// Who takes the rows.
+    pub purpose: Purpose,
+}
+
 /// Plans a continuous query.
 ///
 /// # Errors
 /// What the statement cannot mean, or what cannot run for ever; each says what to write instead.
-pub async fn plan_stream(
-    state: &SessionState,
-    query: &StreamQuery,
-    definitions: &Definitions,
-    purpose: Purpose,
-) -> Result<StreamPlan> {
+pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<StreamPlan> {
+    let Request { query, definitions, purpose } = request;
     let batch_time = BatchTime::default();
     let logical = optimised(state, &query.query, &batch_time).await.map_err(from_datafusion)?;
     let mut chain = Chain { state, definitions, source: None, rows: Vec::new(), aggregate: None, output: Vec::new(), limit: None };

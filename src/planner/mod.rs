@@ -18,4 +18,5 @@ mod window_relation;
 
 pub use changelog::Purpose;
 pub use extend::extend;
-pub use lower::plan_stream;
+pub use lower::{Request, plan_stream};
+pub use source::check_table;

@@ -17,6 +17,36 @@ use crate::types::MetadataColumn;
 /// watermark.
 const RECORD_TIME: &str = "kafka timestamp";
 
+/// Checks that a table's computed columns and watermark can be planned.
+///
+/// # Errors
+/// What is wrong with the first that cannot.
+pub fn check_table(table: &TableDefinition, state: &SessionState) -> Result<()> {
+    let all = declared(table)?;
+    for column in &table.columns {
+        if let ColumnOrigin::Computed(sql) = &column.origin {
+            let expr = state.create_logical_expr(&sql.to_string(), &all).map_err(from_datafusion)?;
+            for used in expr.column_refs() {
+                refuse_computed(table, used.name(), column.field.name())?;
+            }
+            let expr = cast(expr, column.field.data_type().clone());
+            state.create_physical_expr(expr, &all).map_err(from_datafusion)?;
+        }
+    }
+    source(table, &[], state).map(drop)
+}
+
+fn refuse_computed(table: &TableDefinition, used: &str, by: &str) -> Result<()> {
+    let found = table.columns.iter().find(|column| column.field.name() == used);
+    if found.is_some_and(|column| matches!(column.origin, ColumnOrigin::Computed(_))) {
+        return Err(Error::user(
+            SqlState::InvalidTableDefinition,
+            format!("computed column \"{by}\" cannot use computed column \"{used}\""),
+        ));
+    }
+    Ok(())
+}
+
 /// The source of a query that needs `columns` of a table.
 pub(super) fn source(
     table: &TableDefinition,

@@ -1,0 +1,138 @@
+//! Continuous queries: planning them, and live rows for a client.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use futures::StreamExt;
+use sqlparser::ast;
+
+use crate::catalog::Definition;
+use crate::engine::LiveStart;
+use crate::error::{Error, Result, SqlState, from_datafusion};
+use crate::plan::StreamPlan;
+use crate::planner::{Purpose, Request, plan_stream};
+use crate::session::{Rows, Services, Session, pg_catalog};
+use crate::sql::StreamQuery;
+use crate::types::EventTime;
+
+/// Plans a continuous query; its columns get these names, or the ones PostgreSQL would give.
+pub(in crate::session) async fn continuous(
+    services: &Services,
+    state: &SessionState,
+    query: &StreamQuery,
+    columns: &[String],
+    purpose: Purpose,
+) -> Result<StreamPlan> {
+    let rewritten = pg_catalog::rewrite((*query.query).clone(), &query.text);
+    let query = StreamQuery { query: Box::new(rewritten.query), ..query.clone() };
+    let definitions = services.catalog.snapshot();
+    let request = Request { query: &query, definitions: &definitions, purpose };
+    let mut plan = plan_stream(state, request).await?;
+    let shown: Vec<String> = plan
+        .schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| match columns.get(index) {
+            Some(name) => name.clone(),
+            None => rewritten.renamed.shown(field.name()).to_owned(),
+        })
+        .collect();
+    if columns.len() > shown.len() {
+        return Err(Error::user(
+            SqlState::InvalidTableDefinition,
+            format!("{} column names for {} columns", columns.len(), shown.len()),
+        ));
+    }
+    if purpose != Purpose::Client {
+        check_unique(&shown)?;
+    }
+    plan.rename(&shown);
+    Ok(plan)
+}
+
+fn check_unique(names: &[String]) -> Result<()> {
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].contains(name) {
+            return Err(Error::user(
+                SqlState::DuplicateColumn,
+                format!("column \"{name}\" specified more than once"),
+            )
+            .hint("Give each column a name with AS."));
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a live query, as they are emitted.
+pub(in crate::session) async fn live(session: &mut Session, query: &StreamQuery) -> Result<Rows> {
+    let services = Arc::clone(session.services());
+    let start = live_start(&session.variable("live_start")?)?;
+    let state = session.state()?;
+    let plan = continuous(&services, &state, query, &[], Purpose::Client).await?;
+    let rows = services.engine.live(plan, start)?;
+    Ok(Rows::live(rows.schema(), rows.boxed()))
+}
+
+/// What the variable `live_start` says.
+pub(in crate::session) fn live_start(value: &str) -> Result<LiveStart> {
+    match value {
+        "now" | "" => Ok(LiveStart::Now),
+        "earliest" => Ok(LiveStart::Earliest),
+        time => match arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(time) {
+            Ok(nanos) => Ok(LiveStart::Timestamp(EventTime(nanos.div_euclid(1_000)))),
+            Err(_) => Err(Error::user(
+                SqlState::InvalidParameterValue,
+                format!("invalid value for parameter \"live_start\": \"{time}\""),
+            )
+            .hint("Use 'now', 'earliest', or a time such as '2026-01-31T12:00:00Z'.")),
+        },
+    }
+}
+
+/// Plans a query as a snapshot, without running it.
+pub(in crate::session) async fn logical_of(
+    session: &mut Session,
+    query: &StreamQuery,
+) -> Result<LogicalPlan> {
+    let state = session.state()?;
+    let statement = ast::Statement::Query(query.query.clone());
+    let statement = DataFusionStatement::Statement(Box::new(statement));
+    state.statement_to_plan(statement).await.map_err(from_datafusion)
+}
+
+/// The columns of a view, a materialized view or a sink.
+pub(in crate::session) async fn columns_of(
+    session: &mut Session,
+    definition: &Definition,
+) -> Result<SchemaRef> {
+    let (query, names) = match definition {
+        Definition::Table(table) => {
+            let fields: Vec<_> = table.columns.iter().map(|c| Arc::clone(&c.field)).collect();
+            return Ok(Arc::new(Schema::new(fields)));
+        }
+        Definition::View(view) => (&view.query, view.columns.as_slice()),
+        Definition::MaterializedView(view) => {
+            if let Some(rows) = session.services().engine.materialized(&view.name) {
+                return Ok(rows.schema());
+            }
+            (&view.query, view.columns.as_slice())
+        }
+        Definition::Sink(sink) => (&sink.query, [].as_slice()),
+    };
+    let plan = logical_of(session, query).await?;
+    let fields: Vec<Field> = plan
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| match names.get(index) {
+            Some(name) => Field::clone(field).with_name(name),
+            None => Field::clone(field),
+        })
+        .collect();
+    Ok(Arc::new(Schema::new(fields)))
+}

@@ -1,0 +1,133 @@
+//! `schema = 'infer'`: the columns, the event time and the watermark's delay from messages that the
+//! topic holds.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::catalog::TableDefinition;
+use crate::clock;
+use crate::error::{Error, Result, SqlState};
+use crate::format::{InferredColumn, InferredType, infer as infer_columns};
+use crate::source::{ANSWER_TIMEOUT, Cluster, Reader, ReaderOptions};
+use crate::sql::{self, CreateTable, OptionClause, OptionValue, Statement};
+use crate::task;
+use crate::types::{Offset, PartitionId};
+
+/// Messages looked at, from the ends of the partitions.
+const SAMPLE_ROWS_MAX: i64 = 2_000;
+/// How long the look may take.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The watermark's delay is at least this.
+const DELAY_MIN_SECONDS: i64 = 1;
+
+/// True when the statement leaves the columns to us.
+pub(super) fn is_asked_for(clause: &CreateTable) -> bool {
+    clause.options.iter().any(is_infer)
+}
+
+fn is_infer(option: &OptionClause) -> bool {
+    let (OptionValue::Text(value) | OptionValue::Word(value)) = &option.value else { return false };
+    option.name == "schema" && value == "infer"
+}
+
+/// The statement with its columns. `table` has the options.
+pub(super) async fn infer(clause: &CreateTable, table: &TableDefinition) -> Result<CreateTable> {
+    let options = table.options.clone();
+    let columns = task::spawn_blocking(move || {
+        let messages = sample(&options)?;
+        let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+        Ok(infer_columns(&messages))
+    })
+    .await?;
+    if columns.is_empty() {
+        return Err(Error::user(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!("topic \"{}\" has no JSON object to infer columns from", table.options.topic),
+        )
+        .hint("Write the columns, or produce some messages first."));
+    }
+    let text = statement(clause, &columns);
+    match sql::parse(&text)?.pop().map(|parsed| parsed.statement) {
+        Some(Statement::CreateTable(inferred)) => Ok(inferred),
+        _ => Err(Error::internal(format!("the inferred statement is none: {text}"))),
+    }
+}
+
+/// The last messages of the topic.
+fn sample(options: &crate::catalog::KafkaTableOptions) -> Result<Vec<Vec<u8>>> {
+    let cluster = Cluster::connect(&options.connection)?.read_committed(options.read_committed);
+    let partitions = cluster.partitions(&options.topic, ANSWER_TIMEOUT)?;
+    let ranges = cluster.offsets(&options.topic, &partitions, ANSWER_TIMEOUT)?;
+    let filled: Vec<_> = ranges.into_iter().filter(|range| range.end > range.start).collect();
+    if filled.is_empty() {
+        return Ok(Vec::new());
+    }
+    let each = SAMPLE_ROWS_MAX / i64::try_from(filled.len()).unwrap_or(1).max(1) + 1;
+    let mut open: BTreeSet<PartitionId> = filled.iter().map(|range| range.partition).collect();
+    let mut reader = Reader::open(ReaderOptions {
+        connection: options.connection.clone(),
+        topic: options.topic.clone(),
+        assignment: filled
+            .iter()
+            .map(|range| (range.partition, Offset((range.end.0 - each).max(range.start.0))))
+            .collect(),
+        read_committed: options.read_committed,
+        with_keys: false,
+        with_headers: false,
+        rows_max: 1_024,
+        bytes_max: 4 << 20,
+        end_wait: Duration::from_millis(10),
+    })?;
+    let mut messages = Vec::new();
+    let deadline = clock::instant() + SAMPLE_TIMEOUT;
+    while !open.is_empty() && clock::instant() < deadline {
+        let read = reader.read(Duration::from_millis(100))?;
+        for row in 0..read.batch.messages.len() {
+            messages.extend(read.batch.payload(row).map(<[u8]>::to_vec));
+        }
+        for end in &read.ends {
+            open.remove(&end.partition);
+        }
+    }
+    Ok(messages)
+}
+
+/// The statement that the user could have written.
+fn statement(clause: &CreateTable, columns: &[InferredColumn]) -> String {
+    let mut lines: Vec<String> = columns
+        .iter()
+        .map(|column| format!("  {} {}", sql::quote(&column.name), column.sql_type))
+        .collect();
+    if let Some((time, delay)) = event_time(columns) {
+        let name = sql::quote(&time.name);
+        lines.push(format!("  WATERMARK FOR {name} AS {name} - INTERVAL '{delay} seconds'"));
+    }
+    let mut text = format!("CREATE TABLE {} (\n{}\n) WITH (", sql::quote(&clause.name.name), lines.join(",\n"));
+    let kept = clause.options.iter().filter(|option| !is_infer(option));
+    for (index, option) in kept.enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        let value = match &option.value {
+            OptionValue::Text(text) | OptionValue::Word(text) => sql::literal(text),
+            OptionValue::Number(number) => number.clone(),
+            OptionValue::Interval(micros) => sql::literal(&sql::interval::format(*micros)),
+        };
+        let _ = write!(text, "{comma}{} = {value}", option.name);
+    }
+    text.push(')');
+    text
+}
+
+/// The column that tells when something happened, and the delay in seconds that covers the disorder
+/// seen: of the time columns that are always there, the one with the least disorder.
+fn event_time(columns: &[InferredColumn]) -> Option<(&InferredColumn, i64)> {
+    columns
+        .iter()
+        .filter(|c| c.sql_type == InferredType::Timestamptz && c.null_share == 0.0)
+        .filter_map(|column| Some((column, column.disorder_us?)))
+        .min_by_key(|(_, disorder)| *disorder)
+        .map(|(column, disorder)| {
+            // Twice what a sample shows: the whole topic holds worse.
+            (column, (disorder.saturating_mul(2) / 1_000_000 + 1).max(DELAY_MIN_SECONDS))
+        })
+}

@@ -1,0 +1,31 @@
+//! What a server does with its catalog when it starts: every view and sink runs again.
+
+use std::sync::Arc;
+
+use super::Services;
+use super::handler::{create_materialized_view, create_sink};
+use crate::catalog::Definition;
+use crate::engine::QueryKind;
+
+/// Starts the queries of all definitions; one that cannot start is shown as failed.
+pub async fn start_queries(services: &Arc<Services>) {
+    let definitions = services.catalog.snapshot();
+    for definition in definitions.all() {
+        let (kind, text, started) = match definition {
+            Definition::MaterializedView(view) => (
+                QueryKind::MaterializedView,
+                &view.query.text,
+                create_materialized_view::start(services, view).await,
+            ),
+            Definition::Sink(sink) => {
+                (QueryKind::Sink, &sink.query.text, create_sink::start(services, sink).await)
+            }
+            Definition::Table(_) | Definition::View(_) => continue,
+        };
+        if let Err(error) = started {
+            let name = definition.name();
+            tracing::error!(query = %name, error = %error, "query cannot be started");
+            services.engine.failed(kind, name, text, error);
+        }
+    }
+}
