@@ -1,7 +1,7 @@
 //! `schema = 'infer'`: the columns, the event time and the watermark's delay from messages that the
 //! topic holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -34,12 +34,7 @@ fn is_infer(option: &OptionClause) -> bool {
 /// The statement with its columns. `table` has the options.
 pub(super) async fn infer(clause: &CreateTable, table: &TableDefinition) -> Result<CreateTable> {
     let options = table.options.clone();
-    let columns = task::spawn_blocking(move || {
-        let messages = sample(&options)?;
-        let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
-        Ok(infer_columns(&messages))
-    })
-    .await?;
+    let columns = task::spawn_blocking(move || Ok(columns(&sample(&options)?))).await?;
     if columns.is_empty() {
         return Err(Error::user(
             SqlState::ObjectNotInPrerequisiteState,
@@ -54,14 +49,37 @@ pub(super) async fn infer(clause: &CreateTable, table: &TableDefinition) -> Resu
     }
 }
 
-/// The last messages of the topic.
-fn sample(options: &crate::catalog::KafkaTableOptions) -> Result<Vec<Vec<u8>>> {
+/// The columns of all messages; the disorder is the worst of any partition, in its own order.
+fn columns(sampled: &BTreeMap<PartitionId, Vec<Vec<u8>>>) -> Vec<InferredColumn> {
+    let slices = |messages: &'_ [Vec<u8>]| -> Vec<InferredColumn> {
+        infer_columns(&messages.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    };
+    let all: Vec<&[u8]> = sampled.values().flatten().map(Vec::as_slice).collect();
+    let mut columns = infer_columns(&all);
+    for column in &mut columns {
+        column.disorder_us = column.disorder_us.map(|_| 0);
+    }
+    for of_partition in sampled.values().map(|messages| slices(messages)) {
+        for part in of_partition {
+            let found = columns.iter_mut().find(|column| column.name == part.name);
+            if let Some(column) = found {
+                column.disorder_us = column.disorder_us.max(part.disorder_us);
+            }
+        }
+    }
+    columns
+}
+
+/// The last messages of each partition.
+fn sample(
+    options: &crate::catalog::KafkaTableOptions,
+) -> Result<BTreeMap<PartitionId, Vec<Vec<u8>>>> {
     let cluster = Cluster::connect(&options.connection)?.read_committed(options.read_committed);
     let partitions = cluster.partitions(&options.topic, ANSWER_TIMEOUT)?;
     let ranges = cluster.offsets(&options.topic, &partitions, ANSWER_TIMEOUT)?;
     let filled: Vec<_> = ranges.into_iter().filter(|range| range.end > range.start).collect();
     if filled.is_empty() {
-        return Ok(Vec::new());
+        return Ok(BTreeMap::new());
     }
     let each = SAMPLE_ROWS_MAX / i64::try_from(filled.len()).unwrap_or(1).max(1) + 1;
     let mut open: BTreeSet<PartitionId> = filled.iter().map(|range| range.partition).collect();
@@ -79,12 +97,15 @@ fn sample(options: &crate::catalog::KafkaTableOptions) -> Result<Vec<Vec<u8>>> {
         bytes_max: 4 << 20,
         end_wait: Duration::from_millis(10),
     })?;
-    let mut messages = Vec::new();
+    let mut messages: BTreeMap<PartitionId, Vec<Vec<u8>>> = BTreeMap::new();
     let deadline = clock::instant() + SAMPLE_TIMEOUT;
     while !open.is_empty() && clock::instant() < deadline {
         let read = reader.read(Duration::from_millis(100))?;
         for row in 0..read.batch.messages.len() {
-            messages.extend(read.batch.payload(row).map(<[u8]>::to_vec));
+            if let Some(payload) = read.batch.payload(row) {
+                let partition = read.batch.messages[row].partition;
+                messages.entry(partition).or_default().push(payload.to_vec());
+            }
         }
         for end in &read.ends {
             open.remove(&end.partition);
@@ -123,7 +144,7 @@ fn statement(clause: &CreateTable, columns: &[InferredColumn]) -> String {
 fn event_time(columns: &[InferredColumn]) -> Option<(&InferredColumn, i64)> {
     columns
         .iter()
-        .filter(|c| c.sql_type == InferredType::Timestamptz && c.null_share == 0.0)
+        .filter(|c| c.sql_type == InferredType::TimestampTz && c.null_share == 0.0)
         .filter_map(|column| Some((column, column.disorder_us?)))
         .min_by_key(|(_, disorder)| *disorder)
         .map(|(column, disorder)| {
