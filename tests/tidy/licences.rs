@@ -163,7 +163,7 @@ fn command(program: &std::ffi::OsStr, arguments: &[&str]) -> String {
         .args(arguments)
         .current_dir(root())
         .output()
-        .unwrap_or_else(|error| panic!("{program:?}: {error}"));
+        .expect("cargo can be run");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),

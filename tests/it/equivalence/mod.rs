@@ -31,7 +31,7 @@ async fn closed_windows_equal_the_batch_answer() {
     for seed in seeds() {
         let case = Case::generate(seed, Lateness::Within);
         let run = Run::start(&case).await;
-        let (view, numbers) = run.to_the_end(&case).await;
+        let (view, numbers) = run.play(&case).await;
         let expected = oracle::batch(&case, &case.closed_rows()).await;
         assert_eq!(view, expected, "seed {seed}: {case:#?}");
         assert_eq!(numbers, case.numbers(0), "seed {seed}: {case:#?}");
@@ -43,7 +43,7 @@ async fn with_disorder_beyond_the_bound_the_answer_is_that_of_the_rows_that_were
     for seed in seeds() {
         let case = Case::generate(seed, Lateness::Beyond);
         let run = Run::start(&case).await;
-        let (view, numbers) = run.to_the_end(&case).await;
+        let (view, numbers) = run.play(&case).await;
         let late = case.late_rows();
         let rows: Vec<Event> = case
             .closed_rows()
@@ -68,7 +68,7 @@ async fn a_sink_gets_every_closed_window_once() {
         );
         run.client.run(&sink).await;
         let cluster = run.cluster.clone();
-        let (view, _) = run.to_the_end(&case).await;
+        let (view, _) = run.play(&case).await;
         let mut written = BTreeMap::new();
         for record in cluster.read("out") {
             *written.entry(record.text()).or_insert(0) += 1;
@@ -116,7 +116,7 @@ impl Run {
     }
 
     /// Produces the case's messages in its cuts, with its crashes, and reads the view and the counts.
-    async fn to_the_end(mut self, case: &Case) -> (Vec<String>, [u64; 4]) {
+    async fn play(mut self, case: &Case) -> (Vec<String>, [u64; 4]) {
         for (cut, records) in case.cuts().into_iter().enumerate() {
             self.cluster.produce("events", &records);
             if case.crashes.contains(&cut) {
