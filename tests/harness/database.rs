@@ -85,10 +85,13 @@ impl AsyncDB for Database {
                     rows: rows.collect(),
                 })
             }
-            Err(failure) => Err(Failure {
-                state: failure.state,
-                text: self.bench.named(&failure.text),
-            }),
+            Err(failure) => {
+                let text = failure.against_the_rules().unwrap_or(failure.text);
+                Err(Failure {
+                    state: failure.state,
+                    text: self.bench.named(&text),
+                })
+            }
         }
     }
 

@@ -113,7 +113,10 @@ impl Client {
     pub(crate) async fn error(&self, sql: &str) -> Failure {
         match self.simple(sql).await {
             Ok(answer) => panic!("{sql}\nshould fail, and answers {answer:?}"),
-            Err(error) => error,
+            Err(error) => {
+                assert_eq!(error.against_the_rules(), None, "{sql}");
+                error
+            }
         }
     }
 
@@ -216,6 +219,18 @@ impl Failure {
             text += &format!("\nAT: {}", line_and_column(sql, *place));
         }
         Self { state, text }
+    }
+
+    /// What in its texts is against the house's rules: a message ends without a full stop, a hint is a whole sentence.
+    pub(crate) fn against_the_rules(&self) -> Option<String> {
+        let message = self.text.lines().next().unwrap_or_default();
+        let hint = self
+            .text
+            .lines()
+            .find(|line| line.starts_with("HINT: ") || line.starts_with("DETAIL: "));
+        let half = hint.is_some_and(|hint| !hint.ends_with(['.', '?']));
+        (message.ends_with('.') || half)
+            .then(|| format!("against the rules for errors:\n{}", self.text))
     }
 
     fn silence(sql: &str) -> Self {
