@@ -38,7 +38,7 @@ sink:       format
 alert:      state plan
 checkpoint:
 engine:     plan source scan watermark operator sink alert checkpoint
-session:    sql catalog planner plan engine scan sink
+session:    sql catalog planner plan engine format source scan sink
 server:     session
 console:    session engine
 broker:

@@ -127,14 +127,7 @@ fn script(arguments: &[&str]) -> String {
         "{} {arguments:?}: {errors}",
         path.display()
     );
-    // Maven may colour what it prints before.
-    let printed = String::from_utf8_lossy(&output.stdout);
-    printed
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .trim_start_matches("\u{1b}[0m")
-        .to_owned()
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 fn path_text(path: &Path) -> String {
