@@ -25,8 +25,6 @@ pub struct SourcePlan {
     pub startup: ScanStartup,
     /// What happens to a message that is no row.
     pub on_error: OnError,
-    /// Rejected and late messages are sent to this topic too.
-    pub dead_letter_topic: Option<String>,
     /// At most so many messages a second.
     pub max_rows_per_second: Option<u32>,
 }

@@ -93,7 +93,6 @@ pub(super) fn source(
         idle_timeout: table.options.idle_timeout,
         startup: table.options.scan_startup.clone(),
         on_error: table.options.on_error,
-        dead_letter_topic: table.options.dead_letter_topic.clone(),
         max_rows_per_second: table.options.max_rows_per_second,
     })
 }

@@ -1,0 +1,156 @@
+//! One thing that exists, and all of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{MaterializedViewDefinition, SinkDefinition, TableDefinition, ViewDefinition, kind_word};
+use crate::error::{Error, Result};
+use crate::sql::{self, ObjectKind, Statement};
+use crate::types::KafkaConnection;
+
+/// One thing that exists.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each variant is the definition of its name")]
+pub enum Definition {
+    Table(Arc<TableDefinition>),
+    View(Arc<ViewDefinition>),
+    MaterializedView(Arc<MaterializedViewDefinition>),
+    Sink(Arc<SinkDefinition>),
+}
+
+impl Definition {
+    /// Reads a definition from its CREATE statement.
+    ///
+    /// # Errors
+    /// What is wrong with the statement.
+    pub(super) fn parse(text: &str, defaults: Option<&KafkaConnection>) -> Result<Self> {
+        let statement = sql::parse(text)?.pop().map(|parsed| parsed.statement);
+        Ok(match statement {
+            Some(Statement::CreateTable(clause)) => {
+                Self::Table(Arc::new(TableDefinition::try_new(&clause, defaults)?))
+            }
+            Some(Statement::CreateView(clause)) => {
+                Self::View(Arc::new(ViewDefinition::try_new(&clause)?))
+            }
+            Some(Statement::CreateMaterializedView(clause)) => {
+                Self::MaterializedView(Arc::new(MaterializedViewDefinition::try_new(&clause)?))
+            }
+            Some(Statement::CreateSink(clause)) => {
+                Self::Sink(Arc::new(SinkDefinition::try_new(&clause, defaults)?))
+            }
+            _ => return Err(Error::internal(format!("not a definition: {text}"))),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Table(table) => &table.name,
+            Self::View(view) => &view.name,
+            Self::MaterializedView(view) => &view.name,
+            Self::Sink(sink) => &sink.name,
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Table(_) => ObjectKind::Table,
+            Self::View(_) => ObjectKind::View,
+            Self::MaterializedView(_) => ObjectKind::MaterializedView,
+            Self::Sink(_) => ObjectKind::Sink,
+        }
+    }
+
+    /// The kind as people say it.
+    pub fn kind_name(&self) -> &'static str {
+        kind_word(self.kind())
+    }
+
+    /// Its CREATE statement for people: secrets are masked.
+    pub fn sql(&self) -> &str {
+        match self {
+            Self::Table(table) => &table.sql,
+            Self::View(view) => &view.sql,
+            Self::MaterializedView(view) => &view.sql,
+            Self::Sink(sink) => &sink.sql,
+        }
+    }
+
+    /// Its CREATE statement as written.
+    pub(super) fn statement(&self) -> &str {
+        match self {
+            Self::Table(table) => &table.statement,
+            Self::View(view) => &view.sql,
+            Self::MaterializedView(view) => &view.sql,
+            Self::Sink(sink) => &sink.statement,
+        }
+    }
+
+    /// The names that it reads.
+    pub fn depends_on(&self) -> &[String] {
+        match self {
+            Self::Table(_) => &[],
+            Self::View(view) => &view.depends_on,
+            Self::MaterializedView(view) => &view.depends_on,
+            Self::Sink(sink) => &sink.depends_on,
+        }
+    }
+
+    /// True if it can stand in FROM.
+    pub fn can_be_read(&self) -> bool {
+        !matches!(self, Self::Sink(_))
+    }
+}
+
+/// Everything that exists, at one moment.
+#[derive(Debug, Default)]
+pub struct Definitions {
+    by_name: BTreeMap<String, Definition>,
+}
+
+impl Definitions {
+    pub(super) fn new(by_name: BTreeMap<String, Definition>) -> Self {
+        Self { by_name }
+    }
+
+    pub(super) fn by_name(&self) -> &BTreeMap<String, Definition> {
+        &self.by_name
+    }
+
+    /// The definition of a name.
+    pub fn get(&self, name: &str) -> Option<&Definition> {
+        self.by_name.get(name)
+    }
+
+    /// The table of a name.
+    pub fn table(&self, name: &str) -> Option<&Arc<TableDefinition>> {
+        match self.by_name.get(name) {
+            Some(Definition::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> impl Iterator<Item = &Definition> {
+        self.by_name.values()
+    }
+
+    /// All of them, each after what it depends on.
+    pub fn in_order(&self) -> impl Iterator<Item = &Definition> {
+        let mut placed: Vec<&Definition> = Vec::with_capacity(self.by_name.len());
+        let mut left: Vec<&Definition> = self.by_name.values().collect();
+        while !left.is_empty() {
+            let ready = |d: &&Definition| {
+                d.depends_on().iter().all(|name| {
+                    placed.iter().any(|p| p.name() == name) || !self.by_name.contains_key(name)
+                })
+            };
+            let (now, later): (Vec<_>, Vec<_>) = left.iter().copied().partition(ready);
+            assert!(!now.is_empty(), "definitions cannot depend on each other in a circle");
+            placed.extend(now);
+            left = later;
+        }
+        placed.into_iter()
+    }
+}

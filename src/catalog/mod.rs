@@ -1,0 +1,237 @@
+//! What exists and how it was declared, durably.
+//!
+//! Owns names and definitions. A definition on disk is its CREATE statement, which is read again
+//! when the server starts. Knows no broker and no running query.
+//!
+//! ```text
+//! sql::CreateTable → TableDefinition ┐
+//! sql::CreateView  → ViewDefinition  ├→ Catalog → catalog.json (fsynced before a statement answers)
+//! ..                                 ┘
+//! ```
+//! Invariant: what a definition depends on exists.
+
+mod data_type;
+mod definition;
+mod depends;
+mod options;
+mod sink;
+mod store;
+mod table;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use data_type::{sql_type_name, to_arrow};
+pub use definition::{Definition, Definitions};
+pub use sink::{Delivery, SinkDefinition, SinkFormat, SinkOptions};
+pub use table::{Column, ColumnOrigin, KafkaTableOptions, TableDefinition, WatermarkDefinition};
+pub use view::{MaterializedViewDefinition, ViewDefinition};
+
+use crate::error::{Error, Result, SqlState};
+use crate::sql::ObjectKind;
+use crate::types::KafkaConnection;
+use store::Store;
+
+/// What to do when the name is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CreateMode {
+    /// It is an error.
+    Fail,
+    /// Nothing.
+    IfNotExists,
+    /// The new definition takes the place of one of the same kind.
+    Replace,
+}
+
+/// What came of a creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// The definition is in the catalog.
+    New,
+    /// There was one with that name already.
+    Existed,
+}
+
+/// The definitions of a server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    current: Mutex<Arc<Definitions>>,
+    store: Option<Store>,
+}
+
+impl Catalog {
+    /// Opens the catalog in a data directory, which is made if it is not there. `defaults` is the
+    /// cluster of tables that name none.
+    ///
+    /// # Errors
+    /// When another server uses the directory, it cannot be written, or its file is damaged.
+    pub fn open(dir: &Path, defaults: Option<&KafkaConnection>) -> Result<Self> {
+        let store = Store::open(dir)?;
+        let mut definitions = BTreeMap::new();
+        for text in store.read()? {
+            let definition = Definition::parse(&text, defaults)?;
+            definitions.insert(definition.name().to_owned(), definition);
+        }
+        let current = Mutex::new(Arc::new(Definitions::new(definitions)));
+        Ok(Self { inner: Arc::new(Inner { current, store: Some(store) }) })
+    }
+
+    /// A catalog that is gone with the process.
+    pub fn in_memory() -> Self {
+        let current = Mutex::new(Arc::new(Definitions::default()));
+        Self { inner: Arc::new(Inner { current, store: None }) }
+    }
+
+    /// What exists now; later changes do not show in it.
+    pub fn snapshot(&self) -> Arc<Definitions> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Adds a definition; it lasts when this returns.
+    ///
+    /// # Errors
+    /// A taken name, a missing dependency, a disk that refuses.
+    pub fn create(&self, definition: Definition, mode: CreateMode) -> Result<Created> {
+        let mut current = self.lock();
+        if let Some(existing) = current.get(definition.name()) {
+            match mode {
+                CreateMode::IfNotExists => return Ok(Created::Existed),
+                CreateMode::Replace if existing.kind() == definition.kind() => {}
+                CreateMode::Fail | CreateMode::Replace => return Err(taken(existing)),
+            }
+        }
+        for name in definition.depends_on() {
+            if !current.get(name).is_some_and(Definition::can_be_read) {
+                return Err(Error::user(
+                    SqlState::UndefinedTable,
+                    format!("relation \"{name}\" does not exist"),
+                ));
+            }
+        }
+        let mut next = current.by_name().clone();
+        next.insert(definition.name().to_owned(), definition);
+        self.replace(&mut current, next)?;
+        Ok(Created::New)
+    }
+
+    /// Takes a definition away, with `cascade` also what depends on it; gives what is gone,
+    /// dependents first. It lasts when this returns.
+    ///
+    /// # Errors
+    /// An unknown name, another kind, dependents without `cascade`, a disk that refuses.
+    pub fn drop(&self, kind: ObjectKind, name: &str, cascade: bool) -> Result<Vec<Definition>> {
+        let mut current = self.lock();
+        let Some(found) = current.get(name) else { return Err(missing(kind, name, &current)) };
+        if found.kind() != kind {
+            return Err(Error::user(
+                SqlState::WrongObjectType,
+                format!("\"{name}\" is not a {}", kind_word(kind)),
+            )
+            .hint(format!(
+                "Use DROP {} to remove it.",
+                kind_word(found.kind()).to_uppercase()
+            )));
+        }
+        let gone = dependents(name, &current);
+        if gone.len() > 1 && !cascade {
+            return Err(still_needed(found, &gone[..gone.len() - 1], &current));
+        }
+        let mut next = current.by_name().clone();
+        let dropped = gone.iter().filter_map(|name| next.remove(name)).collect();
+        self.replace(&mut current, next)?;
+        Ok(dropped)
+    }
+
+    fn replace(
+        &self,
+        current: &mut Arc<Definitions>,
+        next: BTreeMap<String, Definition>,
+    ) -> Result<()> {
+        let next = Definitions::new(next);
+        if let Some(store) = &self.inner.store {
+            store.write(next.in_order().map(Definition::statement))?;
+        }
+        *current = Arc::new(next);
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Definitions>> {
+        self.inner.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The kind as people say it.
+pub(crate) fn kind_word(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Table => "table",
+        ObjectKind::View => "view",
+        ObjectKind::MaterializedView => "materialized view",
+        ObjectKind::Sink => "sink",
+        ObjectKind::Query => "query",
+    }
+}
+
+fn taken(existing: &Definition) -> Error {
+    Error::user(SqlState::DuplicateTable, format!("relation \"{}\" already exists", existing.name()))
+        .detail(format!("It is a {}.", existing.kind_name()))
+}
+
+fn missing(kind: ObjectKind, name: &str, current: &Definitions) -> Error {
+    let error = Error::user(
+        SqlState::UndefinedTable,
+        format!("{} \"{name}\" does not exist", kind_word(kind)),
+    );
+    let names: Vec<&str> = current.all().map(Definition::name).collect();
+    match crate::error::nearest(name, &names) {
+        Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
+        None => error,
+    }
+}
+
+/// The name itself, after everything that depends on it, the furthest first.
+fn dependents(name: &str, definitions: &Definitions) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    visit(name, definitions, &mut seen, &mut found);
+    found
+}
+
+fn visit(name: &str, all: &Definitions, seen: &mut BTreeSet<String>, found: &mut Vec<String>) {
+    if !seen.insert(name.to_owned()) {
+        return;
+    }
+    let above = all.all().filter(|d| d.depends_on().iter().any(|needed| needed == name));
+    for definition in above {
+        visit(definition.name(), all, seen, found);
+    }
+    found.push(name.to_owned());
+}
+
+fn still_needed(found: &Definition, dependents: &[String], current: &Definitions) -> Error {
+    let lines: Vec<String> = dependents
+        .iter()
+        .rev()
+        .filter_map(|name| current.get(name))
+        .map(|d| format!("{} {} depends on {} {}.", d.kind_name(), d.name(), found.kind_name(), found.name()))
+        .collect();
+    Error::user(
+        SqlState::DependentObjectsStillExist,
+        format!(
+            "cannot drop {} {} because other objects depend on it",
+            found.kind_name(),
+            found.name()
+        ),
+    )
+    .detail(lines.join("\n"))
+    .hint("Use DROP ... CASCADE to drop the dependent objects too.")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! `WITH (..)`: each option is taken once, and what is left is an error that names the nearest.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::error::{Error, Result, SqlState, nearest};
+use crate::sql::{self, OptionClause, OptionValue};
+use crate::types::KafkaConnection;
+
+/// What the words of an option that names a secret are shown as.
+const MASK: &str = "********";
+
+/// The options of a statement, on their way into a definition.
+pub(super) struct Options<'a> {
+    clauses: &'a [OptionClause],
+    taken: Vec<bool>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Options<'a> {
+    pub(super) fn new(clauses: &'a [OptionClause]) -> Self {
+        Self { clauses, taken: vec![false; clauses.len()], known: Vec::new() }
+    }
+
+    /// The option of that name, if it is given.
+    pub(super) fn take(&mut self, name: &'static str) -> Result<Option<&'a OptionClause>> {
+        self.known.push(name);
+        let mut found: Option<&OptionClause> = None;
+        for (clause, taken) in self.clauses.iter().zip(&mut self.taken) {
+            if clause.name == name {
+                if found.is_some() {
+                    let text = format!("option \"{name}\" is given twice");
+                    return Err(Error::user(SqlState::SyntaxError, text).at(Some(clause.position)));
+                }
+                *taken = true;
+                found = Some(clause);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A text.
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>> {
+        Ok(self.take(name)?.map(value_text))
+    }
+
+    /// A text that must be there.
+    pub(super) fn required(&mut self, name: &'static str, example: &str) -> Result<String> {
+        match self.text(name)? {
+            Some(text) if !text.is_empty() => Ok(text),
+            _ => Err(Error::user(
+                SqlState::InvalidTableDefinition,
+                format!("option \"{name}\" is missing"),
+            )
+            .hint(format!("For example: WITH ({name} = '{example}').",))),
+        }
+    }
+
+    /// True or false.
+    pub(super) fn flag(&mut self, name: &'static str, default: bool) -> Result<bool> {
+        let Some(clause) = self.take(name)? else { return Ok(default) };
+        match value_text(clause).to_lowercase().as_str() {
+            "true" | "on" | "yes" | "1" => Ok(true),
+            "false" | "off" | "no" | "0" => Ok(false),
+            _ => Err(invalid(clause, "true or false")),
+        }
+    }
+
+    /// A whole number from 1 on.
+    pub(super) fn count(&mut self, name: &'static str) -> Result<Option<u32>> {
+        let Some(clause) = self.take(name)? else { return Ok(None) };
+        match value_text(clause).parse::<u32>() {
+            Ok(count) if count > 0 => Ok(Some(count)),
+            _ => Err(invalid(clause, "a whole number above zero")),
+        }
+    }
+
+    /// One of some words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        name: &'static str,
+        words: &[(&str, T)],
+        default: T,
+    ) -> Result<T> {
+        let Some(clause) = self.take(name)? else { return Ok(default) };
+        let value = value_text(clause).to_lowercase().replace(['-', '_'], " ");
+        match words.iter().find(|(word, _)| *word == value) {
+            Some((_, meaning)) => Ok(*meaning),
+            None => {
+                let words: Vec<String> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
+                Err(invalid(clause, &words.join(" or ")))
+            }
+        }
+    }
+
+    /// A length of time; `'off'` is none.
+    pub(super) fn duration(
+        &mut self,
+        name: &'static str,
+        default: Option<Duration>,
+    ) -> Result<Option<Duration>> {
+        let Some(clause) = self.take(name)? else { return Ok(default) };
+        let micros = match &clause.value {
+            OptionValue::Interval(micros) => *micros,
+            _ if value_text(clause).eq_ignore_ascii_case("off") => return Ok(None),
+            _ => sql::interval::parse(&value_text(clause))
+                .map_err(|error| error.at(Some(clause.value_position)))?,
+        };
+        match u64::try_from(micros) {
+            Ok(micros) => Ok(Some(Duration::from_micros(micros))),
+            Err(_) => Err(invalid(clause, "an interval that is not negative, or 'off'")),
+        }
+    }
+
+    /// How to reach the cluster: `bootstrap_servers` and everything under `kafka.`.
+    pub(super) fn connection(
+        &mut self,
+        defaults: Option<&KafkaConnection>,
+    ) -> Result<KafkaConnection> {
+        let mut properties = BTreeMap::new();
+        for (clause, taken) in self.clauses.iter().zip(&mut self.taken) {
+            if let Some(property) = clause.name.strip_prefix("kafka.") {
+                *taken = true;
+                properties.insert(property.to_owned(), value_text(clause));
+            }
+        }
+        match (self.text("bootstrap_servers")?, defaults) {
+            (Some(bootstrap_servers), _) if !bootstrap_servers.is_empty() => {
+                Ok(KafkaConnection { bootstrap_servers, properties })
+            }
+            (_, Some(defaults)) => {
+                let mut connection = defaults.clone();
+                connection.properties.extend(properties);
+                Ok(connection)
+            }
+            (_, None) => Err(Error::user(
+                SqlState::InvalidTableDefinition,
+                "option \"bootstrap_servers\" is missing",
+            )
+            .hint(
+                "Say where Kafka is: WITH (bootstrap_servers = 'localhost:9092'), or start the \
+                 server with --kafka.",
+            )),
+        }
+    }
+
+    /// Refuses what nobody took.
+    pub(super) fn finish(self, of: &str) -> Result<()> {
+        let left = self.clauses.iter().zip(&self.taken).find(|(_, taken)| !**taken);
+        let Some((clause, _)) = left else { return Ok(()) };
+        let error = Error::user(
+            SqlState::UndefinedObject,
+            format!("{of} has no option \"{}\"", clause.name),
+        )
+        .at(Some(clause.position));
+        Err(match nearest(&clause.name, &self.known) {
+            Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
+            None if self.known.is_empty() => error.hint("It has no options yet."),
+            None => error.hint(format!("It has: {}.", self.known.join(", "))),
+        })
+    }
+}
+
+/// The error of an option whose value cannot be.
+pub(super) fn invalid(clause: &OptionClause, expected: &str) -> Error {
+    Error::user(
+        SqlState::InvalidParameterValue,
+        format!("invalid value for option \"{}\": \"{}\"", clause.name, value_text(clause)),
+    )
+    .hint(format!("It takes {expected}."))
+    .at(Some(clause.value_position))
+}
+
+/// The value as text.
+pub(super) fn value_text(clause: &OptionClause) -> String {
+    match &clause.value {
+        OptionValue::Text(text) | OptionValue::Number(text) | OptionValue::Word(text) => {
+            text.clone()
+        }
+        OptionValue::Interval(micros) => sql::interval::format(*micros),
+    }
+}
+
+/// The statement with the values of secret options masked.
+pub(super) fn masked(text: &str, clauses: &[OptionClause]) -> String {
+    let mut masked = text.to_owned();
+    for clause in clauses {
+        let name = clause.name.to_lowercase();
+        let secret = ["password", "secret", "private", "key.pem", "jaas", "token"];
+        if secret.iter().any(|word| name.contains(word)) {
+            let value = sql::literal(&value_text(clause));
+            masked = masked.replace(&value, &sql::literal(MASK));
+        }
+    }
+    masked
+}

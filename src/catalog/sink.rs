@@ -1,0 +1,105 @@
+//! Sinks: a query whose rows go out.
+
+use super::depends::names_in;
+use super::options::{Options, masked};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::{CreateSink, StreamQuery};
+use crate::types::KafkaConnection;
+
+/// A query whose rows go out.
+#[derive(Debug)]
+pub struct SinkDefinition {
+    /// Its name.
+    pub name: String,
+    /// What goes out.
+    pub query: StreamQuery,
+    /// Where to.
+    pub options: SinkOptions,
+    /// The names that it reads.
+    pub depends_on: Vec<String>,
+    /// The CREATE statement, secrets masked.
+    pub sql: String,
+    /// The CREATE statement as written.
+    pub(super) statement: String,
+}
+
+/// Where a sink's rows go, and how they are written.
+#[derive(Debug, Clone)]
+pub struct SinkOptions {
+    /// The cluster.
+    pub connection: KafkaConnection,
+    /// The topic.
+    pub topic: String,
+    /// How a row is written.
+    pub format: SinkFormat,
+    /// The columns that make the record's key.
+    pub key_columns: Vec<String>,
+    /// The columns that go into the record's headers.
+    pub headers: Vec<String>,
+    /// What is promised.
+    pub delivery: Delivery,
+    /// The partitions of a topic that is made.
+    pub partitions: Option<u32>,
+}
+
+/// How a row is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkFormat {
+    /// One JSON object a row.
+    Json,
+}
+
+/// What a sink promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// No row is lost; after a crash some may come twice.
+    AtLeastOnce,
+}
+
+impl SinkDefinition {
+    /// A sink as declared.
+    ///
+    /// # Errors
+    /// Unknown options, each with its place.
+    pub fn try_new(clause: &CreateSink, defaults: Option<&KafkaConnection>) -> Result<Self> {
+        let mut options = Options::new(&clause.options);
+        options.word("connector", &[("kafka", ())], ())?;
+        let list = |text: Option<String>| -> Vec<String> {
+            text.iter()
+                .flat_map(|text| text.split(','))
+                .map(|name| name.trim().to_owned())
+                .filter(|name| !name.is_empty())
+                .collect()
+        };
+        let parsed = SinkOptions {
+            topic: options.required("topic", "big-volume")?,
+            connection: options.connection(defaults)?,
+            format: options.word("format", &[("json", SinkFormat::Json)], SinkFormat::Json)?,
+            key_columns: list(options.text("key_columns")?),
+            headers: list(options.text("headers")?),
+            delivery: delivery(&mut options)?,
+            partitions: options.count("partitions")?,
+        };
+        options.finish("a kafka sink")?;
+        Ok(Self {
+            name: clause.name.name.clone(),
+            query: clause.query.clone(),
+            options: parsed,
+            depends_on: names_in(&clause.query.query),
+            sql: masked(&clause.text, &clause.options),
+            statement: clause.text.clone(),
+        })
+    }
+}
+
+fn delivery(options: &mut Options<'_>) -> Result<Delivery> {
+    let words = [("at least once", true), ("exactly once", false)];
+    if options.word("delivery", &words, true)? {
+        return Ok(Delivery::AtLeastOnce);
+    }
+    Err(Error::user(
+        SqlState::FeatureNotSupported,
+        "delivery = 'exactly once' is not supported yet",
+    )
+    .hint("Leave it out: the sink then delivers at least once."))
+}
