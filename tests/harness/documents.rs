@@ -10,6 +10,7 @@ use futures::StreamExt;
 use crate::bench::Bench;
 use crate::support::client::Client;
 use crate::support::messages::Record;
+use crate::support::pages::{snippets, statements};
 use crate::support::wait;
 
 /// Runs the snippets of a page from top to bottom, by one client.
@@ -124,46 +125,4 @@ fn on_a_bench(work: impl AsyncFnOnce(&Bench) -> Result<(), String>) -> Result<()
             )),
         }
     })
-}
-
-/// The blocks between ```` ```sql ```` and ```` ``` ````, each with the line where it begins.
-fn snippets(page: &str) -> Vec<(usize, String)> {
-    let mut snippets = Vec::new();
-    let mut open: Option<(usize, String)> = None;
-    for (number, line) in page.lines().enumerate() {
-        match (&mut open, line.trim()) {
-            (None, "```sql") => open = Some((number + 2, String::new())),
-            (Some(_), "```") => snippets.extend(open.take()),
-            (Some((_, text)), _) => {
-                text.push_str(line);
-                text.push('\n');
-            }
-            (None, _) => {}
-        }
-    }
-    snippets
-}
-
-/// The statements of a text, without their semicolons.
-fn statements(text: &str) -> Vec<&str> {
-    let mut statements = Vec::new();
-    let (mut start, mut quote) = (0, None);
-    let mut letters = text.char_indices().peekable();
-    while let Some((place, letter)) = letters.next() {
-        match (quote, letter) {
-            (None, '-') if text[place..].starts_with("--") => {
-                while letters.next_if(|(_, letter)| *letter != '\n').is_some() {}
-            }
-            (None, '\'' | '"') => quote = Some(letter),
-            (Some(open), _) if letter == open => quote = None,
-            (None, ';') => {
-                statements.push(text[start..place].trim());
-                start = place + 1;
-            }
-            _ => {}
-        }
-    }
-    statements.push(text[start..].trim());
-    statements.retain(|statement| !statement.is_empty());
-    statements
 }

@@ -18,6 +18,7 @@ mod protocol;
 mod live;
 mod psql;
 mod recovery;
+mod demo;
 mod equivalence;
 mod kafka_source;
 mod kafka;
