@@ -24,7 +24,7 @@ task:
 telemetry:
 types:
 sql:
-catalog:    sql
+catalog:    sql plan
 plan:
 planner:    sql catalog plan functions
 functions:  plan
