@@ -1,0 +1,101 @@
+//! Text to statements.
+//!
+//! Owns the grammar: PostgreSQL's by the parser library, ours around it. Knows nothing of what
+//! exists. Invariants: positions, in errors and in statements, count from the start of the whole
+//! text; a statement's text is kept as written; reading costs time and memory in proportion to the
+//! text; every window of a query in `FROM`, however it was spelled, is in the one canonical form
+//! that [`window_function`] describes.
+//!
+//! ```text
+//! text ─ scan ─► segments ─ tokens ─► depth ─► parser ─┬─ create, objects, cursor, ..  (ours)
+//!                                                      └─ query ─ emit, window_clause
+//!                                                               ─► library ─► window_function
+//! ```
+
+mod copy;
+mod create;
+mod cursor;
+mod data_type;
+mod depth;
+mod dialect;
+mod emit;
+mod grammar;
+pub mod interval;
+mod names;
+mod objects;
+mod options;
+mod parser;
+mod prepared;
+mod query;
+mod scan;
+mod settings;
+mod statement;
+mod syntax;
+mod table;
+mod tokens;
+mod transaction;
+mod window_clause;
+mod window_function;
+
+pub use names::{literal, quote};
+pub use scan::TEXT_BYTES_MAX;
+pub use statement::{
+    Close, ColumnClause, ColumnKind, CopyFormat, CopyIn, CopyOptions, CopyOut,
+    CreateMaterializedView, CreateSink, CreateTable, CreateView, Declare, Discard, Drop, Emit,
+    EndTransaction, Execute, Explain, ExplainTarget, Fetch, FetchCount, ForceQuote, Identifier,
+    Name, Notify, ObjectKind, OptionClause, OptionValue, Parsed, Prepare, Reset, Set,
+    SetTransaction, Show, Statement, StreamQuery, TransactionModes, WatermarkClause,
+};
+pub use syntax::nearest;
+pub use window_function::{EVENT_TIME_COLUMN, GRACE, PARTITION_BY};
+
+use crate::error::{Position, Result};
+use query::Source;
+use scan::Segment;
+
+/// The stack that must be left when the parser library goes a level deeper; with less, it goes on
+/// on a new one. Its default of 128 KiB is too little for its own frames without optimisation.
+const STACK_SPARE_BYTES: usize = 256 << 10;
+
+/// Reads all statements of a text; a text without one gives [`Statement::Empty`].
+///
+/// # Errors
+/// The first error, with its place: 42601 for syntax, 54000 and 54001 for what is too long or too
+/// deep, 0A000 for what we do not have.
+pub fn parse(text: &str) -> Result<Vec<Parsed>> {
+    let segments = scan::split(text)?;
+    if segments.is_empty() {
+        let start = Position { line: 1, column: 1 };
+        let statement = Statement::Empty;
+        return Ok(vec![Parsed {
+            statement,
+            text: String::new(),
+            start,
+        }]);
+    }
+    recursive::set_minimum_stack_size(STACK_SPARE_BYTES);
+    segments
+        .iter()
+        .map(|segment| parse_one(text, segment))
+        .collect()
+}
+
+fn parse_one(text: &str, segment: &Segment) -> Result<Parsed> {
+    let own = &text[segment.start..segment.end];
+    let source = Source {
+        text: own,
+        start: segment.position,
+        end: segment.end_position,
+    };
+    let tokens = tokens::tokenize(text, segment)?;
+    depth::measure(&tokens)?;
+    let statement = parser::statement(tokens, source)?;
+    Ok(Parsed {
+        statement,
+        text: own.to_owned(),
+        start: segment.position,
+    })
+}
+
+#[cfg(test)]
+mod tests;
