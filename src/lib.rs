@@ -21,7 +21,7 @@
 //!
 //! - [`cli`], [`config`], [`telemetry`], [`error`], [`clock`], [`task`], [`types`]: the program and
 //!   what all rooms share.
-//! - `sql`, `catalog`, [`plan`], `planner`, `functions`: from text to what is to run.
+//! - [`sql`], `catalog`, [`plan`], `planner`, `functions`: from text to what is to run.
 //! - `format`, [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
 //! - [`source`], `scan`, [`sink`], `engine`: reading, running, writing.
 //! - `session`, `server`, [`console`]: the outside.
@@ -36,6 +36,7 @@ pub mod clock;
 pub mod task;
 pub mod telemetry;
 pub mod types;
+pub mod sql;
 pub mod plan;
 pub mod functions;
 pub mod watermark;

@@ -9,7 +9,7 @@ use super::statement::{
     CopyFormat, CopyIn, CopyOptions, CopyOut, ForceQuote, Identifier, Name, Statement, StreamQuery,
 };
 use super::{names, syntax, tokens};
-use crate::error::{Error, Position, Result, SqlState};
+use crate::error::{Error, Position, Result, SqlState, nearest};
 
 /// Reads `COPY ..`; `all` starts with that word.
 ///
@@ -153,7 +153,7 @@ fn option(grammar: &mut Grammar<'_>, said: &mut Said) -> Result<()> {
                 format!("option \"{name}\" not recognized"),
             )
             .at(Some(place));
-            return Err(match syntax::nearest(&name, &known) {
+            return Err(match nearest(&name, &known) {
                 Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
                 None => error,
             });

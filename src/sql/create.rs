@@ -223,7 +223,7 @@ fn unknown_kind(found: &TokenWithSpan) -> Error {
                 found,
                 Some("Expected TABLE, VIEW, MATERIALIZED VIEW or SINK."),
             );
-            match syntax::nearest(&word, &["TABLE", "VIEW", "MATERIALIZED", "SINK"]) {
+            match syntax::meant(&word, &["table", "view", "materialized", "sink"]) {
                 Some(meant) => error.hint(format!("Perhaps you meant CREATE {meant}.")),
                 None => error,
             }

@@ -265,7 +265,7 @@ pub(super) fn string_value(token: &Token) -> Option<String> {
 }
 
 /// A name as the catalog knows it.
-pub(super) fn folded(ident: &Ident) -> String {
+pub fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         None => ident.value.to_ascii_lowercase(),
         Some(_) => ident.value.clone(),

@@ -37,6 +37,7 @@ mod transaction;
 mod window_clause;
 mod window_function;
 
+pub use grammar::folded as fold;
 pub use names::{literal, quote};
 pub use scan::TEXT_BYTES_MAX;
 pub use statement::{
@@ -46,7 +47,6 @@ pub use statement::{
     Name, Notify, ObjectKind, OptionClause, OptionValue, Parsed, Prepare, Reset, Set,
     SetTransaction, Show, Statement, StreamQuery, TransactionModes, WatermarkClause,
 };
-pub use syntax::nearest;
 pub use window_function::{EVENT_TIME_COLUMN, GRACE, PARTITION_BY};
 
 use crate::error::{Position, Result};

@@ -143,8 +143,8 @@ fn unknown_kind(grammar: &Grammar<'_>) -> Result<Statement> {
         found,
         Some("Expected TABLE, VIEW, MATERIALIZED VIEW, SINK or QUERY."),
     );
-    let kinds = ["TABLE", "VIEW", "MATERIALIZED", "SINK", "QUERY"];
-    Err(match syntax::nearest(&word, &kinds) {
+    let kinds = ["table", "view", "materialized", "sink", "query"];
+    Err(match syntax::meant(&word, &kinds) {
         Some(meant) => error.hint(format!("Perhaps you meant DROP {meant}.")),
         None => error,
     })

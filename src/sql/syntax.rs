@@ -6,36 +6,36 @@ use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::tokens;
-use crate::error::{Error, Position, Result, SqlState};
+use crate::error::{Error, Position, Result, SqlState, nearest};
 
 /// Words that users misspell where the parser only sees a name.
 const CLAUSES: [&str; 26] = [
-    "SELECT",
-    "FROM",
-    "WHERE",
-    "GROUP",
-    "ORDER",
-    "HAVING",
-    "LIMIT",
-    "OFFSET",
-    "UNION",
-    "JOIN",
-    "INTERVAL",
-    "VALUES",
-    "INSERT",
-    "EMIT",
-    "WINDOW",
-    "WATERMARK",
-    "METADATA",
-    "PRIMARY",
-    "WITH",
-    "BETWEEN",
-    "DISTINCT",
-    "TUMBLING",
-    "HOPPING",
-    "SESSION",
-    "PARTITION",
-    "CHANGES",
+    "select",
+    "from",
+    "where",
+    "group",
+    "order",
+    "having",
+    "limit",
+    "offset",
+    "union",
+    "join",
+    "interval",
+    "values",
+    "insert",
+    "emit",
+    "window",
+    "watermark",
+    "metadata",
+    "primary",
+    "with",
+    "between",
+    "distinct",
+    "tumbling",
+    "hopping",
+    "session",
+    "partition",
+    "changes",
 ];
 
 /// A syntax error at a token: what was expected instead.
@@ -113,32 +113,19 @@ fn misspelt(all: &[TokenWithSpan], at: usize) -> Option<String> {
     let mut near = all[from..all.len().min(at + 1)].iter().rev();
     near.find_map(|token| {
         let word = tokens::word(&token.token)?;
-        let meant = nearest(&word, &CLAUSES)?;
+        let meant = meant(&word, &CLAUSES)?;
         (meant != word)
             .then(|| format!("Perhaps you meant {meant} instead of \"{}\".", token.token))
     })
 }
 
-/// The candidate that is nearest to a word, if one is near enough to be what was meant.
-pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let allowed = match word.chars().count() {
-        0..=2 => return None,
-        3..=5 => 1,
-        6..=8 => 2,
-        _ => 3,
-    };
-    let word = word.to_lowercase();
-    candidates
-        .iter()
-        .map(|candidate| {
-            (
-                strsim::osa_distance(&word, &candidate.to_lowercase()),
-                *candidate,
-            )
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= allowed)
-        .map(|(_, candidate)| candidate)
+/// The word in capitals that was meant, if one of `known` (in lower case) is near enough.
+pub(super) fn meant(word: &str, known: &[&str]) -> Option<String> {
+    const SHORTEST: usize = 3;
+    if word.chars().count() < SHORTEST {
+        return None;
+    }
+    nearest(&word.to_lowercase(), known).map(str::to_uppercase)
 }
 
 fn shortened(text: &str) -> String {

@@ -9,7 +9,7 @@ use super::statement::{
     ColumnClause, ColumnKind, CreateTable, Identifier, Statement, WatermarkClause,
 };
 use super::{data_type, options};
-use crate::error::{Error, Position, Result, SqlState};
+use crate::error::{Error, Position, Result, SqlState, nearest};
 
 /// Reads the statement after `CREATE [OR REPLACE] TABLE`.
 ///
@@ -261,7 +261,7 @@ impl Elements {
                     format!("column \"{name}\" does not exist"),
                 );
                 let names: Vec<&str> = seen.iter().copied().collect();
-                let error = match super::nearest(name, &names) {
+                let error = match nearest(name, &names) {
                     Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
                     None => error,
                 };
