@@ -229,7 +229,7 @@ fn scaled(number: &str, unit: i128, whole: &str) -> Result<i128> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{format, parse};
 
     #[track_caller]
     fn check(text: &str, expected: &str) {

@@ -169,7 +169,7 @@ pub fn literal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{QUOTED, quote};
 
     #[test]
     fn only_names_that_need_it_are_quoted() {

@@ -1,6 +1,6 @@
 //! What is refused: the code, the place, the words.
 
-use super::*;
+use super::{check, check_error};
 
 /// Texts, the start of the error, and words in it.
 const SYNTAX: &[(&str, &str, &str)] = &[

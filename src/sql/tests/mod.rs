@@ -5,7 +5,10 @@ mod limits;
 mod queries;
 mod statements;
 
-use super::*;
+use super::{
+    Close, ColumnClause, ColumnKind, CopyFormat, CopyOptions, CreateTable, ExplainTarget, Fetch,
+    Name, ObjectKind, OptionClause, Reset, Show, Statement, StreamQuery, TransactionModes, parse,
+};
 use crate::error::Error;
 
 /// What a text means: its statements in their short forms, or its error.

@@ -1,6 +1,7 @@
 //! Queries: the `EMIT` clause, and every spelling of a window in its canonical form.
 
-use super::*;
+use super::check;
+use crate::sql::{Statement, parse};
 
 #[test]
 fn emit_says_when_rows_go_out() {

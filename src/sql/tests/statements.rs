@@ -1,6 +1,7 @@
 //! Statements of our own and the ones around queries.
 
-use super::*;
+use super::check;
+use crate::sql::{Statement, parse};
 
 #[test]
 fn a_table_has_columns_a_key_a_watermark_and_options() {
