@@ -28,6 +28,8 @@ pub enum LiveStart {
     /// At the start of the windows open now; without windows at the topic's end.
     #[default]
     Now,
+    /// At the topic's end.
+    Latest,
     /// At the topic's beginning.
     Earliest,
     /// At the first message whose Kafka timestamp is not before this.
@@ -85,7 +87,7 @@ pub(super) fn live(plan: &StreamPlan, start: &LiveStart) -> Result<Begin> {
             let partitions = at_time(&cluster, source, ranges, time.0 / 1_000)?;
             Ok(Begin { partitions, ignore_until: EventTime::MIN })
         }
-        (LiveStart::Now, None) => {
+        (LiveStart::Latest, _) | (LiveStart::Now, None) => {
             let partitions = ranges.into_iter().map(at_end).collect();
             Ok(Begin { partitions, ignore_until: EventTime::MIN })
         }

@@ -30,7 +30,7 @@ pub use begin::LiveStart;
 pub use lane::{LateMessage, Rejection};
 pub use live::LiveRows;
 pub use materialized::Materialized;
-pub use rejected::{DeadLetter, LateRecord, SetAside};
+pub use rejected::{DeadLetter, LateRecord, SetAside, SnapshotRejects};
 pub use status::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus};
 pub use supervisor::OpenSink;
 

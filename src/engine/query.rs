@@ -19,7 +19,7 @@ use super::lane::{Counted, Lane, LaneOutput};
 use super::output::Output;
 use super::pace::Pace;
 use super::rate::Rate;
-use super::rejected::{DeadLetter, LateRecord, SetAside};
+use super::rejected::{DeadLetter, LateRecord, SetAside, bad_message};
 use super::resume::Marks;
 use super::status::{PartitionStatus, QueryShared, QueryState};
 use crate::checkpoint::Position;
@@ -249,10 +249,7 @@ impl Query {
                 self.partitions.entry(*partition).or_default().next = Some(*next);
             }
             if let (OnError::Fail, Some(bad)) = (self.source.on_error, output.rejected.first()) {
-                return Err(Error::user(SqlState::DataException, bad.reason.clone()).detail(format!(
-                    "The message is at offset {} of partition {} of topic \"{}\".",
-                    bad.offset.0, bad.partition.0, self.source.scan.topic
-                )));
+                return Err(bad_message(&self.source.scan.topic, bad));
             }
             if self.source.on_error == OnError::DeadLetter {
                 self.surroundings.set_aside.dead(output.rejected.iter().map(|m| DeadLetter {

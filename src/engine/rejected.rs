@@ -3,10 +3,15 @@
 //! Invariant: a message is kept once, however many queries met it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lane::{LateMessage, Rejection};
-use crate::types::{Offset, PartitionId, ProcessingTime};
+use crate::clock::SharedClock;
+use crate::error::{Error, Result, SqlState};
+use crate::format::Rejected;
+use crate::plan::{OnError, ScanSpec};
+use crate::scan::RejectedSink;
+use crate::types::{MessageBatch, Offset, PartitionId, ProcessingTime};
 
 /// Messages kept of each kind; the oldest go first.
 const KEPT_MAX: usize = 10_000;
@@ -119,6 +124,56 @@ impl SetAside {
             kept
         });
     }
+}
+
+/// Snapshots set messages aside too.
+#[derive(Debug)]
+pub struct SnapshotRejects {
+    set_aside: Arc<SetAside>,
+    clock: SharedClock,
+    on_error: OnError,
+}
+
+impl SnapshotRejects {
+    /// Keeps what a table's snapshots reject, as the table wants it.
+    pub fn new(set_aside: Arc<SetAside>, clock: SharedClock, on_error: OnError) -> Self {
+        Self { set_aside, clock, on_error }
+    }
+}
+
+impl RejectedSink for SnapshotRejects {
+    fn reject(
+        &self,
+        spec: &ScanSpec,
+        messages: &MessageBatch,
+        rejected: &[Rejected],
+    ) -> Result<()> {
+        let at = self.clock.now();
+        let letter = |rejected: &Rejected| DeadLetter {
+            table: spec.table.clone(),
+            topic: spec.topic.clone(),
+            message: Rejection::of(messages, rejected.message, rejected.reason.clone()),
+            at,
+        };
+        match (self.on_error, rejected.first()) {
+            (OnError::Fail, Some(bad)) => {
+                Err(bad_message(&spec.topic, &letter(bad).message))
+            }
+            (OnError::DeadLetter, Some(_)) => {
+                self.set_aside.dead(rejected.iter().map(letter));
+                Ok(())
+            }
+            (OnError::Skip, _) | (_, None) => Ok(()),
+        }
+    }
+}
+
+/// The error of a message that is no row, where the table wants that to be one.
+pub(super) fn bad_message(topic: &str, message: &Rejection) -> Error {
+    Error::user(SqlState::DataException, message.reason.clone()).detail(format!(
+        "The message is at offset {} of partition {} of topic \"{topic}\".",
+        message.offset.0, message.partition.0
+    ))
 }
 
 fn size(message: &Rejection) -> usize {

@@ -19,4 +19,4 @@ mod window_relation;
 pub use changelog::Purpose;
 pub use extend::extend;
 pub use lower::{Request, plan_stream};
-pub use source::check_table;
+pub use source::{check_table, table_scan};

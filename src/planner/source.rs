@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column as ColumnRef, DFSchema};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 
-use crate::catalog::{ColumnOrigin, TableDefinition};
+use crate::catalog::{Column, ColumnOrigin, TableDefinition};
 use crate::error::{Error, Result, SqlState, from_datafusion};
 use crate::plan::{EventTimePlan, MaxFuture, ScanColumn, ScanOrigin, ScanSpec, SourcePlan};
 use crate::types::MetadataColumn;
@@ -34,6 +34,44 @@ pub fn check_table(table: &TableDefinition, state: &SessionState) -> Result<()> 
         }
     }
     source(table, &[], state).map(drop)
+}
+
+/// A table's columns that are scanned, for snapshots: all but the computed ones.
+///
+/// # Errors
+/// When the table lost a column, which is a mistake of ours.
+pub fn table_scan(table: &TableDefinition) -> Result<ScanSpec> {
+    let scanned = |column: &&Column| !matches!(column.origin, ColumnOrigin::Computed(_));
+    let columns: Vec<ScanColumn> = table
+        .columns
+        .iter()
+        .filter(scanned)
+        .map(|column| scan_column(table, column.field.name()))
+        .collect::<Result<_>>()?;
+    let event_time = table.watermark.as_ref().map(|watermark| watermark.column.as_str());
+    Ok(scan_spec(table, columns, event_time))
+}
+
+fn scan_spec(
+    table: &TableDefinition,
+    columns: Vec<ScanColumn>,
+    event_time: Option<&str>,
+) -> ScanSpec {
+    let fields: Vec<FieldRef> = columns.iter().map(|c| Arc::clone(&c.field)).collect();
+    let max_future = table.options.max_future.and_then(|bound| {
+        let column = columns.iter().position(|c| Some(c.field.name().as_str()) == event_time)?;
+        matches!(columns[column].origin, ScanOrigin::Payload { .. })
+            .then_some(MaxFuture { column, bound })
+    });
+    ScanSpec {
+        table: table.name.clone(),
+        topic: table.options.topic.clone(),
+        connection: table.options.connection.clone(),
+        columns,
+        schema: Arc::new(Schema::new(fields)),
+        read_committed: table.options.read_committed,
+        max_future,
+    }
 }
 
 fn refuse_computed(table: &TableDefinition, used: &str, by: &str) -> Result<()> {
@@ -65,31 +103,14 @@ pub(super) fn source(
             }
         }
     }
-    let fields: Vec<FieldRef> = needed.iter().map(|c| Arc::clone(&c.field)).collect();
-    let schema = Arc::new(Schema::new(fields));
-    let names = DFSchema::try_from(Arc::clone(&schema)).map_err(from_datafusion)?;
+    let scan = scan_spec(table, needed, Some(&name));
+    let names = DFSchema::try_from(Arc::clone(&scan.schema)).map_err(from_datafusion)?;
     let compile = |expr: Expr| state.create_physical_expr(expr, &names).map_err(from_datafusion);
-    let max_future = table.options.max_future.and_then(|bound| {
-        let column = needed.iter().position(|c| *c.field.name() == name)?;
-        matches!(needed[column].origin, ScanOrigin::Payload { .. })
-            .then_some(MaxFuture { column, bound })
-    });
+    let (time, watermark) = (compile(time)?, compile(watermark)?);
     Ok(SourcePlan {
-        scan: ScanSpec {
-            table: table.name.clone(),
-            topic: table.options.topic.clone(),
-            connection: table.options.connection.clone(),
-            columns: needed,
-            schema,
-            read_committed: table.options.read_committed,
-            max_future,
-        },
+        scan,
         visible_columns,
-        event_time: EventTimePlan {
-            column: name,
-            time: compile(time)?,
-            watermark: compile(watermark)?,
-        },
+        event_time: EventTimePlan { column: name, time, watermark },
         idle_timeout: table.options.idle_timeout,
         startup: table.options.scan_startup.clone(),
         on_error: table.options.on_error,
@@ -115,10 +136,10 @@ fn event_time(
             .iter()
             .find(|c| matches!(c.origin, ColumnOrigin::Metadata(MetadataColumn::Timestamp)));
         let name = declared.map_or(RECORD_TIME, |column| column.field.name());
-        let time = Expr::Column(Column::from_name(name));
+        let time = Expr::Column(ColumnRef::from_name(name));
         return Ok((name.to_owned(), time.clone(), time));
     };
-    let time = Expr::Column(Column::from_name(&watermark.column));
+    let time = Expr::Column(ColumnRef::from_name(&watermark.column));
     let rule = state
         .create_logical_expr(&watermark.expr.to_string(), all)
         .map_err(from_datafusion)?;
@@ -150,7 +171,7 @@ fn inline_computed(
                 let expr = state.create_logical_expr(&sql.to_string(), all)?;
                 Ok(Transformed::yes(cast(expr, field.data_type().clone())))
             }
-            _ => Ok(Transformed::no(Expr::Column(Column::from_name(column.name())))),
+            _ => Ok(Transformed::no(Expr::Column(ColumnRef::from_name(column.name())))),
         }
     })
     .map(|transformed| transformed.data)

@@ -17,6 +17,9 @@ use crate::catalog::{
     ColumnOrigin, Definition, Definitions, MaterializedViewDefinition, TableDefinition,
     ViewDefinition,
 };
+use crate::clock::SharedClock;
+use crate::engine::SnapshotRejects;
+use crate::planner::table_scan;
 use crate::scan::TopicTable;
 
 /// The schema of the user's tables and views.
@@ -71,8 +74,11 @@ fn topic_table(
     services: &Arc<Services>,
     table: &Arc<TableDefinition>,
 ) -> Result<Arc<dyn TableProvider>> {
-    let topic: Arc<dyn TableProvider> =
-        Arc::new(TopicTable::new(Arc::clone(table), services.engine.set_aside().clone())?);
+    let set_aside = Arc::clone(services.engine.set_aside());
+    let clock = SharedClock::clone(&services.clock);
+    let rejects = Arc::new(SnapshotRejects::new(set_aside, clock, table.options.on_error));
+    let spec = table_scan(table).map_err(external)?;
+    let topic: Arc<dyn TableProvider> = Arc::new(TopicTable::new(spec, rejects));
     let computed = |origin: &ColumnOrigin| matches!(origin, ColumnOrigin::Computed(_));
     if !table.columns.iter().any(|column| computed(&column.origin)) {
         return Ok(topic);

@@ -80,7 +80,8 @@ pub(in crate::session) async fn live(session: &mut Session, query: &StreamQuery)
 /// What the variable `live_start` says.
 pub(in crate::session) fn live_start(value: &str) -> Result<LiveStart> {
     match value {
-        "now" | "" => Ok(LiveStart::Now),
+        "windows" => Ok(LiveStart::Now),
+        "latest" => Ok(LiveStart::Latest),
         "earliest" => Ok(LiveStart::Earliest),
         time => match arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(time) {
             Ok(nanos) => Ok(LiveStart::Timestamp(EventTime(nanos.div_euclid(1_000)))),
@@ -88,7 +89,7 @@ pub(in crate::session) fn live_start(value: &str) -> Result<LiveStart> {
                 SqlState::InvalidParameterValue,
                 format!("invalid value for parameter \"live_start\": \"{time}\""),
             )
-            .hint("Use 'now', 'earliest', or a time such as '2026-01-31T12:00:00Z'.")),
+            .hint("Use 'windows', 'latest', 'earliest', or a time such as '2026-01-31T12:00:00Z'.")),
         },
     }
 }

@@ -136,7 +136,7 @@ fn messages(columns: &[Column], rows: &[RecordBatch]) -> Result<Vec<Produced>> {
         .find(|index| matches!(columns[*index].origin, ColumnOrigin::Metadata(_)));
     let fields: Vec<FieldRef> = payload.iter().map(|index| field(&columns[*index])).collect();
     let schema = Arc::new(Schema::new(fields));
-    let mut encoder = JsonEncoder::try_new(Arc::clone(&schema))?;
+    let encoder = JsonEncoder::try_new(Arc::clone(&schema))?;
     let mut messages = Vec::new();
     for batch in rows {
         let arrays = payload.iter().map(|index| Arc::clone(batch.column(*index))).collect();
