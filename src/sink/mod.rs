@@ -4,6 +4,8 @@
 //! when an epoch ends.
 //! Invariant: when [`Sink::commit`] returns, every row staged before it is durable outside.
 
+pub mod kafka;
+
 use arrow::array::RecordBatch;
 
 use crate::error::Result;

@@ -58,7 +58,12 @@ pub(in crate::session) async fn start(
 fn open(sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> OpenSink {
     let (sink, schema) = (Arc::clone(sink), Arc::clone(schema));
     Box::new(move || {
-        let options: KafkaSinkOptions = sink.options.clone();
+        let options = KafkaSinkOptions {
+            connection: sink.options.connection.clone(),
+            topic: sink.options.topic.clone(),
+            key_columns: sink.options.key_columns.clone(),
+            headers: sink.options.headers.clone(),
+        };
         let opened = KafkaSink::open(&options, &schema)?;
         Ok(Box::new(opened) as Box<dyn Sink>)
     })

@@ -1,0 +1,7 @@
+//! Writing to Kafka: messages of INSERT, and the rows of a sink.
+
+mod producer;
+mod rows;
+
+pub use producer::{Produced, produce};
+pub use rows::{KafkaSink, KafkaSinkOptions};
