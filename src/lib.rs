@@ -22,7 +22,7 @@
 //! - [`cli`], [`config`], [`telemetry`], [`error`], [`clock`], [`task`], [`types`]: the program and
 //!   what all rooms share.
 //! - `sql`, `catalog`, [`plan`], `planner`, `functions`: from text to what is to run.
-//! - `format`, [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
+//! - [`format`], [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
 //! - [`source`], `scan`, [`sink`], `engine`: reading, running, writing.
 //! - `session`, `server`, [`console`]: the outside.
 //! - `broker`, [`demo`]: a small Kafka and made-up messages, for a first try.
@@ -38,6 +38,7 @@ pub mod telemetry;
 pub mod types;
 pub mod plan;
 pub mod functions;
+pub mod format;
 pub mod watermark;
 pub mod state;
 pub mod operator;

@@ -75,6 +75,16 @@ impl EncodedRows {
     }
 }
 
+impl IntoIterator for EncodedRows {
+    type Item = Vec<u8>;
+    type IntoIter = Box<dyn Iterator<Item = Vec<u8>>>;
+
+    /// The rows' objects in order, each in a buffer of its own.
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new((0..self.len()).map(move |row| self.row(row).to_vec()))
+    }
+}
+
 impl JsonEncoder {
     /// An encoder for batches of this schema.
     ///
