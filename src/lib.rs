@@ -23,6 +23,8 @@
 //!   what all rooms share.
 //! - [`sql`], `catalog`, [`plan`], `planner`, `functions`: from text to what is to run.
 //! - `format`, [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
+//! - `sql`, `catalog`, [`plan`], `planner`, `functions`: from text to what is to run.
+//! - [`format`], [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
 //! - [`source`], `scan`, [`sink`], `engine`: reading, running, writing.
 //! - `session`, `server`, [`console`]: the outside.
 //! - `broker`, [`demo`]: a small Kafka and made-up messages, for a first try.
@@ -39,6 +41,7 @@ pub mod types;
 pub mod sql;
 pub mod plan;
 pub mod functions;
+pub mod format;
 pub mod watermark;
 pub mod state;
 pub mod operator;

@@ -1,0 +1,35 @@
+//! JSON: one object a message, one object a row.
+//!
+//! ```text
+//! decode: message bytes → tokenizer (learned key order) → slots → a column at a time → Arrow
+//! encode: Arrow → a row at a time → one buffer of lines
+//! infer:  sampled messages → columns with SQL types
+//! ```
+//! The tokenizer checks a whole message and notes only where the wanted values lie (a slot each);
+//! the converters turn slots into arrays without looking at JSON again.
+
+mod civil;
+mod convert;
+mod datetime;
+mod decoder;
+mod encode;
+mod field;
+mod infer;
+mod number;
+mod paths;
+mod scan;
+mod simd;
+mod slot;
+mod syntax;
+mod template;
+mod text_forms;
+mod tokenizer;
+mod unescape;
+
+#[cfg(test)]
+mod tests;
+
+pub use decoder::JsonDecoder;
+pub use encode::{EncodedRows, JsonEncoder};
+pub use field::{JsonField, JsonKind, JsonPath, PathStep};
+pub use infer::{InferredColumn, InferredType, infer};

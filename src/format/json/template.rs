@@ -1,0 +1,190 @@
+//! What was seen between the values of earlier messages, so that the next message's keys can be
+//! recognised by one comparison instead of being parsed.
+//!
+//! Producers write the members of an object in the same order and with the same white space again
+//! and again. So the text between two values, from the byte after one to the first byte of the
+//! next (`,"price":`), is kept as a node; its followers are the nodes that came after it, the most
+//! frequent first. Optional members give a node several followers; where the paths meet again they
+//! share nodes.
+//!
+//! ```text
+//! START ─ {"id": ─ ,"price": ─ ,"side": ─ }
+//!                      └────────────────┘        side is sometimes missing
+//! ```
+//! Invariant: a node's text was accepted by the grammar behind the opening brace or behind a value
+//! of this very object's shape, so recognising it needs no further check. A text that was never
+//! seen is parsed; nothing is ever rejected for not being in a template.
+
+use std::collections::HashMap;
+
+use super::paths::Target;
+use super::scan::Text;
+
+/// Followers that a node remembers.
+const FOLLOWERS: usize = 6;
+/// Longer texts are not kept; beyond this a key is cheap in comparison with its own length.
+const TEXT_LEN_MAX: usize = 256;
+/// Nodes that one template keeps.
+const NODES_MAX: usize = 1024;
+/// Unknown texts seen by a full template before it forgets everything and learns anew: the
+/// producer may have changed, or keys may be data.
+const MISSES_MAX: usize = 16 * 1024;
+
+/// The index of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NodeId(u16);
+
+impl NodeId {
+    /// Before the first member.
+    pub(super) const START: Self = Self(0);
+    /// Behind a text that is no node; it has no followers.
+    pub(super) const LOST: Self = Self(1);
+}
+
+/// The text between two values and what the value behind it is for.
+#[derive(Clone)]
+pub(super) struct Node {
+    /// The first 16 bytes, cut by `mask`; the mask is shorter for a shorter text.
+    head: u128,
+    mask: u128,
+    /// Length of the whole text in bytes.
+    pub(super) len: u32,
+    pub(super) target: Target,
+    followers: [NodeId; FOLLOWERS],
+    /// True if the object ends with this text.
+    pub(super) ends: bool,
+    /// The bytes behind the first 16.
+    tail: Box<[u8]>,
+}
+
+/// The texts of one shape.
+pub(super) struct Template {
+    nodes: Vec<Node>,
+    by_text: HashMap<Box<[u8]>, NodeId>,
+    misses: usize,
+}
+
+impl Node {
+    /// A node that is never recognised.
+    fn never() -> Self {
+        Self {
+            head: 1,
+            mask: 0,
+            len: 0,
+            target: Target::SKIP,
+            followers: [NodeId::START; FOLLOWERS],
+            ends: false,
+            tail: Box::default(),
+        }
+    }
+
+    fn new(text: &[u8], target: Target, ends: bool) -> Self {
+        let mut head = [0; 16];
+        let cut = text.len().min(16);
+        head[..cut].copy_from_slice(&text[..cut]);
+        let mut mask = [0; 16];
+        mask[..cut].fill(0xff);
+        Self {
+            head: u128::from_le_bytes(head),
+            mask: u128::from_le_bytes(mask),
+            len: u32::try_from(text.len()).expect("texts are short"),
+            target,
+            ends,
+            tail: text[cut..].into(),
+            ..Self::never()
+        }
+    }
+
+    #[inline(always)]
+    fn is_at(&self, head: u128, text: Text<'_>, at: usize) -> bool {
+        let end = at + self.len as usize;
+        head & self.mask == self.head
+            && end <= text.end()
+            && (self.tail.is_empty() || text.bytes()[at + 16..end] == *self.tail)
+    }
+}
+
+impl Template {
+    pub(super) fn new() -> Self {
+        Self {
+            nodes: vec![Node::never(), Node::never()],
+            by_text: HashMap::new(),
+            misses: 0,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[usize::from(id.0)]
+    }
+
+    /// The known follower of `from` whose text is at `at`.
+    #[inline(always)]
+    pub(super) fn follow(&mut self, from: NodeId, text: Text<'_>, at: usize) -> Option<NodeId> {
+        let head = u128::from_le_bytes(*text.chunk(at));
+        let likely = self.node(from).followers[0];
+        if self.node(likely).is_at(head, text, at) {
+            return Some(likely);
+        }
+        self.follow_other(from, head, text, at)
+    }
+
+    /// Tries the other followers, and moves the one that fits a place forward.
+    #[inline(never)]
+    fn follow_other(
+        &mut self,
+        from: NodeId,
+        head: u128,
+        text: Text<'_>,
+        at: usize,
+    ) -> Option<NodeId> {
+        let followers = self.node(from).followers;
+        let place =
+            (1..FOLLOWERS).find(|&place| self.node(followers[place]).is_at(head, text, at))?;
+        self.nodes[usize::from(from.0)]
+            .followers
+            .swap(place - 1, place);
+        Some(followers[place])
+    }
+
+    /// Remembers that this text followed `from`; returns its node, [`NodeId::LOST`] if it has none.
+    pub(super) fn learn(
+        &mut self,
+        from: NodeId,
+        text: &[u8],
+        target: Target,
+        ends: bool,
+    ) -> NodeId {
+        if text.len() > TEXT_LEN_MAX {
+            return NodeId::LOST;
+        }
+        let Some(id) = self.node_of(text, target, ends) else {
+            return NodeId::LOST;
+        };
+        if from != NodeId::LOST {
+            let followers = &mut self.nodes[usize::from(from.0)].followers;
+            let free = followers
+                .iter()
+                .position(|&other| other == NodeId::START || other == id);
+            followers[free.unwrap_or(FOLLOWERS - 1)] = id;
+        }
+        id
+    }
+
+    fn node_of(&mut self, text: &[u8], target: Target, ends: bool) -> Option<NodeId> {
+        if let Some(&id) = self.by_text.get(text) {
+            return Some(id);
+        }
+        if self.nodes.len() == NODES_MAX {
+            self.misses += 1;
+            if self.misses == MISSES_MAX {
+                *self = Self::new();
+            }
+            return None;
+        }
+        let id = NodeId(u16::try_from(self.nodes.len()).expect("fewer nodes than 65,536"));
+        self.nodes.push(Node::new(text, target, ends));
+        self.by_text.insert(text.into(), id);
+        Some(id)
+    }
+}
