@@ -45,5 +45,7 @@ pub mod operator;
 pub mod source;
 pub mod sink;
 pub mod checkpoint;
+pub mod session;
+pub mod server;
 pub mod console;
 pub mod demo;
