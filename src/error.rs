@@ -39,7 +39,9 @@ pub struct Position {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are PostgreSQL's condition names")]
 pub enum SqlState {
+    SuccessfulCompletion,
     SyntaxError,
+    SyntaxErrorOrAccessRuleViolation,
     UndefinedTable,
     UndefinedColumn,
     UndefinedFunction,
@@ -52,11 +54,13 @@ pub enum SqlState {
     DuplicateColumn,
     DuplicateObject,
     DuplicateCursor,
+    DuplicatePreparedStatement,
     DatatypeMismatch,
     WrongObjectType,
     DependentObjectsStillExist,
     InvalidParameterValue,
     InvalidTextRepresentation,
+    InvalidBinaryRepresentation,
     InvalidTableDefinition,
     InvalidColumnReference,
     GroupingError,
@@ -78,6 +82,7 @@ pub enum SqlState {
     ConnectionFailure,
     ConnectionUnable,
     TooManyConnections,
+    InvalidAuthorizationSpecification,
     OutOfMemory,
     ProgramLimitExceeded,
     ConfigurationLimitExceeded,
@@ -98,7 +103,9 @@ impl SqlState {
     /// The five characters that go over the wire.
     pub fn code(self) -> &'static str {
         match self {
+            Self::SuccessfulCompletion => "00000",
             Self::SyntaxError => "42601",
+            Self::SyntaxErrorOrAccessRuleViolation => "42000",
             Self::UndefinedTable => "42P01",
             Self::UndefinedColumn => "42703",
             Self::UndefinedFunction => "42883",
@@ -111,11 +118,13 @@ impl SqlState {
             Self::DuplicateColumn => "42701",
             Self::DuplicateObject => "42710",
             Self::DuplicateCursor => "42P03",
+            Self::DuplicatePreparedStatement => "42P05",
             Self::DatatypeMismatch => "42804",
             Self::WrongObjectType => "42809",
             Self::DependentObjectsStillExist => "2BP01",
             Self::InvalidParameterValue => "22023",
             Self::InvalidTextRepresentation => "22P02",
+            Self::InvalidBinaryRepresentation => "22P03",
             Self::InvalidTableDefinition => "42P16",
             Self::InvalidColumnReference => "42P10",
             Self::GroupingError => "42803",
@@ -137,6 +146,7 @@ impl SqlState {
             Self::ConnectionFailure => "08006",
             Self::ConnectionUnable => "08001",
             Self::TooManyConnections => "53300",
+            Self::InvalidAuthorizationSpecification => "28000",
             Self::OutOfMemory => "53200",
             Self::ProgramLimitExceeded => "54000",
             Self::ConfigurationLimitExceeded => "53400",

@@ -48,5 +48,7 @@ pub mod operator;
 pub mod source;
 pub mod sink;
 pub mod checkpoint;
+pub mod session;
+pub mod server;
 pub mod console;
 pub mod demo;

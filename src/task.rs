@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -112,4 +113,101 @@ pub fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Send
         }
         results
     })
+}
+
+/// Threads for work that keeps a processor busy, beside those that answer clients: however much of
+/// it there is, a client is heard.
+#[derive(Debug)]
+pub struct Compute {
+    /// Always there until the drop.
+    runtime: Option<Runtime>,
+}
+
+impl Compute {
+    /// As many threads as there are processors.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn new() -> crate::error::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("compute")
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                crate::error::Error::internal(format!("no threads for queries: {error}"))
+            })?;
+        Ok(Self { runtime: Some(runtime) })
+    }
+
+    /// Starts a task that ends when its handle is dropped.
+    pub fn spawn_scoped<F>(&self, name: &'static str, future: F) -> Scoped<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let runtime = self.runtime.as_ref().expect("it is there until the drop");
+        Scoped { name, task: runtime.spawn(future) }
+    }
+}
+
+impl Drop for Compute {
+    fn drop(&mut self) {
+        // Waiting for the threads is not possible inside of another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A task that ends with its handle: dropping it stops the work at its next await.
+#[derive(Debug)]
+pub struct Scoped<T> {
+    name: &'static str,
+    task: JoinHandle<T>,
+}
+
+/// Starts a task that ends when its handle is dropped.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub fn spawn_scoped<F>(name: &'static str, future: F) -> Scoped<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    Scoped { name, task: tokio::spawn(future) }
+}
+
+impl<T> Scoped<T> {
+    /// True when the work is over, whatever came of it.
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Waits for the result.
+    ///
+    /// # Errors
+    /// An internal error if the task panicked.
+    pub async fn join(&mut self) -> crate::error::Result<T> {
+        (&mut self.task).await.map_err(|error| {
+            tracing::error!(task = self.name, error = %error, "task panicked");
+            crate::error::Error::internal(format!("{}: {}", self.name, panic_text(error)))
+        })
+    }
+}
+
+impl<T> Drop for Scoped<T> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a panic said.
+fn panic_text(error: tokio::task::JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+            (Some(text), _) => text.clone(),
+            (None, Some(text)) => (*text).to_owned(),
+            (None, None) => "panicked".to_owned(),
+        },
+        Err(error) => error.to_string(),
+    }
 }

@@ -1,125 +1,186 @@
-//! DataFusion's and Arrow's errors in our terms: the one place that reads them.
+//! DataFusion's and Arrow's errors in our words: the one place where they are translated.
+//!
+//! Owns the choice of SQLSTATE, text and hint. A position comes from DataFusion's diagnostic, and
+//! counts in the text that was parsed. An error of ours that travelled through DataFusion comes
+//! out as it went in.
 
-use arrow::error::ArrowError;
-use datafusion::common::SchemaError;
-use datafusion::error::DataFusionError;
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{Column, DataFusionError, SchemaError};
 
 use super::{Error, Position, SqlState};
 
-/// Translates an error of DataFusion: whose fault, which SQLSTATE, where in the statement.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is the function of map_err"
-)]
-pub fn from_datafusion(error: DataFusionError) -> Error {
-    let position = error
-        .diagnostic()
-        .and_then(|diagnostic| diagnostic.span)
-        .map(|span| Position {
-            line: span.start.line,
-            column: span.start.column,
-        });
-    let root = error.find_root();
-    if let DataFusionError::External(inner) = root
-        && let Some(ours) = inner.downcast_ref::<Error>()
-    {
-        return ours.clone().at(position);
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        translate(&error)
     }
-    let translated = match root {
-        DataFusionError::ArrowError(inner, _) => return arrow_error(inner).at(position),
-        DataFusionError::SQL(inner, _) => Error::user(SqlState::SyntaxError, inner.to_string()),
-        DataFusionError::SchemaError(inner, _) => schema_error(inner),
-        DataFusionError::NotImplemented(text) => Error::user(SqlState::FeatureNotSupported, text),
-        DataFusionError::ResourcesExhausted(text) => Error::user(SqlState::OutOfMemory, text),
-        DataFusionError::Plan(text) => plan_error(text),
-        DataFusionError::Configuration(text) => Error::user(SqlState::InvalidParameterValue, text),
-        DataFusionError::Execution(text) => Error::user(SqlState::DataException, text),
-        other => Error::internal(other.strip_backtrace()),
-    };
-    translated.at(position)
+}
+
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        arrow(&error)
+    }
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+/// Translates an error of DataFusion: whose fault, which SQLSTATE, where in the statement.
+#[expect(clippy::needless_pass_by_value, reason = "it is the function of map_err")]
+pub fn from_datafusion(error: DataFusionError) -> Error {
+    translate(&error)
 }
 
 /// Translates an error of Arrow.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is the function of map_err"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "it is the function of map_err")]
 pub fn from_arrow(error: ArrowError) -> Error {
-    arrow_error(&error)
+    arrow(&error)
 }
 
-fn arrow_error(error: &ArrowError) -> Error {
+fn translate(error: &DataFusionError) -> Error {
     match error {
+        DataFusionError::Context(_, inner) => translate(inner),
+        DataFusionError::Shared(inner) => translate(inner),
+        DataFusionError::Collection(errors) => errors
+            .first()
+            .map_or_else(|| Error::internal("an error without a cause"), translate),
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            let position = diagnostic.span.filter(|span| span.start.line > 0).map(|span| Position {
+                line: span.start.line,
+                column: span.start.column,
+            });
+            let translated = translate(inner);
+            if translated.position().is_some() { translated } else { translated.at(position) }
+        }
+        DataFusionError::External(inner) => external(inner.as_ref()),
+        DataFusionError::ArrowError(inner, _) => arrow(inner),
+        DataFusionError::SchemaError(inner, _) => schema(inner),
+        DataFusionError::SQL(inner, _) => Error::user(SqlState::SyntaxError, polished(&inner.to_string())),
+        DataFusionError::Plan(text) => plan(text),
+        DataFusionError::NotImplemented(text) => worded(SqlState::FeatureNotSupported, text),
+        DataFusionError::Configuration(text) => worded(SqlState::InvalidParameterValue, text),
+        DataFusionError::Execution(text) => worded(execution_state(text), text),
+        DataFusionError::ResourcesExhausted(text) => worded(SqlState::OutOfMemory, text),
+        DataFusionError::IoError(inner) => {
+            Error::external(SqlState::IoError, true, inner.to_string())
+        }
+        other => Error::internal(polished(&other.strip_backtrace())),
+    }
+}
+
+fn external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+    if let Some(ours) = error.downcast_ref::<Error>() {
+        return ours.clone();
+    }
+    if let Some(inner) = error.downcast_ref::<DataFusionError>() {
+        return translate(inner);
+    }
+    if let Some(inner) = error.downcast_ref::<ArrowError>() {
+        return arrow(inner);
+    }
+    Error::internal(error.to_string())
+}
+
+fn arrow(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(inner) => external(inner.as_ref()),
         ArrowError::DivideByZero => Error::user(SqlState::DivisionByZero, "division by zero"),
-        ArrowError::ArithmeticOverflow(text) => {
-            Error::user(SqlState::NumericValueOutOfRange, text.to_lowercase())
+        ArrowError::ArithmeticOverflow(text) => worded(SqlState::NumericValueOutOfRange, text),
+        ArrowError::CastError(text) => cast_error(text),
+        ArrowError::ParseError(text) => worded(SqlState::InvalidTextRepresentation, text),
+        ArrowError::InvalidArgumentError(text) | ArrowError::ComputeError(text) => {
+            worded(execution_state(text), text)
         }
-        ArrowError::CastError(text) | ArrowError::ParseError(text) => {
-            Error::user(SqlState::InvalidTextRepresentation, text)
-        }
-        ArrowError::ComputeError(text) | ArrowError::InvalidArgumentError(text) => {
-            Error::user(SqlState::DataException, text)
-        }
-        ArrowError::NotYetImplemented(text) => Error::user(SqlState::FeatureNotSupported, text),
-        ArrowError::ExternalError(inner) => match inner.downcast_ref::<Error>() {
-            Some(ours) => ours.clone(),
-            None => Error::internal(inner.to_string()),
-        },
+        ArrowError::NotYetImplemented(text) => worded(SqlState::FeatureNotSupported, text),
         other => Error::internal(other.to_string()),
     }
 }
 
-fn schema_error(error: &SchemaError) -> Error {
+/// Says `Cannot cast string 'a' to value of Int32 type` in PostgreSQL's words.
+fn cast_error(text: &str) -> Error {
+    if let Some(value) = quoted(text, "string '")
+        && let Some((_, kind)) = text.rsplit_once(" of ").or_else(|| text.rsplit_once(" to "))
+    {
+        let kind = sql_name(kind.trim_start_matches("value of ").trim_end_matches(" type"));
+        return Error::user(
+            SqlState::InvalidTextRepresentation,
+            format!("invalid input syntax for type {kind}: \"{value}\""),
+        );
+    }
+    let state = if text.contains("Can't cast value") || text.contains("too large") {
+        SqlState::NumericValueOutOfRange
+    } else {
+        SqlState::InvalidTextRepresentation
+    };
+    worded(state, text)
+}
+
+/// PostgreSQL's name of an Arrow type.
+fn sql_name(arrow: &str) -> &str {
+    match arrow {
+        "Boolean" => "boolean",
+        "Int8" | "Int16" | "UInt8" => "smallint",
+        "Int32" | "UInt16" => "integer",
+        "Int64" | "UInt32" => "bigint",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Date32" | "Date64" => "date",
+        decimal if decimal.starts_with("Decimal") || decimal == "UInt64" => "numeric",
+        timestamp if timestamp.starts_with("Timestamp") => "timestamp",
+        interval if interval.starts_with("Interval") => "interval",
+        time if time.starts_with("Time") => "time",
+        other => other,
+    }
+}
+
+fn execution_state(text: &str) -> SqlState {
+    let lower = text.to_ascii_lowercase();
+    if lower.contains("divide by zero") || lower.contains("division by zero") {
+        SqlState::DivisionByZero
+    } else if lower.contains("overflow") || lower.contains("out of range") {
+        SqlState::NumericValueOutOfRange
+    } else if lower.contains("parsing") || lower.contains("parse") || lower.contains("cast") {
+        SqlState::InvalidTextRepresentation
+    } else {
+        SqlState::DataException
+    }
+}
+
+fn schema(error: &SchemaError) -> Error {
     match error {
-        SchemaError::FieldNotFound {
-            field,
-            valid_fields,
-        } => {
-            let error = Error::user(
-                SqlState::UndefinedColumn,
-                format!("column \"{}\" does not exist", field.flat_name()),
-            );
-            let names: Vec<&str> = valid_fields.iter().map(|c| c.name()).collect();
-            match nearest(field.name(), &names) {
-                Some(name) => error.hint(format!("Perhaps you meant the column \"{name}\".")),
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let message = match &field.relation {
+                Some(relation) => format!("column {}.{} does not exist", relation.table(), field.name),
+                None => format!("column \"{}\" does not exist", field.name),
+            };
+            let error =
+                Error::user(SqlState::UndefinedColumn, message).at(column_position(field));
+            let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
+            match nearest(&field.name, &names) {
+                Some(near) => error.hint(format!("Perhaps you meant the column \"{near}\".")),
                 None => error,
             }
         }
         SchemaError::AmbiguousReference { field } => Error::user(
             SqlState::AmbiguousColumn,
-            format!("column reference \"{}\" is ambiguous", field.flat_name()),
-        ),
-        SchemaError::DuplicateUnqualifiedField { name } => Error::user(
+            format!("column reference \"{}\" is ambiguous", field.name),
+        )
+        .at(column_position(field)),
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => Error::user(
             SqlState::DuplicateColumn,
             format!("column \"{name}\" specified more than once"),
-        ),
-        other => Error::user(SqlState::DuplicateColumn, other.to_string()),
+        )
+        .hint("Give each of them a name of its own with AS."),
     }
 }
 
-fn plan_error(text: &str) -> Error {
-    let lower = text.to_lowercase();
-    if lower.contains("table") && lower.contains("not found") {
-        let name = text
-            .split('\'')
-            .nth(1)
-            .map_or(text, |full| full.rsplit('.').next().unwrap_or(full));
-        return Error::user(
-            SqlState::UndefinedTable,
-            format!("relation \"{name}\" does not exist"),
-        )
-        .hint("SHOW TABLES, SHOW VIEWS and SHOW MATERIALIZED VIEWS list what there is.");
-    }
-    let state = if lower.contains("invalid function") {
-        SqlState::UndefinedFunction
-    } else if lower.contains("must appear in the group by") || lower.contains("aggregat") {
-        SqlState::GroupingError
-    } else if lower.contains("coerc") || lower.contains("cannot infer common") {
-        SqlState::DatatypeMismatch
-    } else {
-        SqlState::SyntaxError
-    };
-    Error::user(state, text)
+fn column_position(column: &Column) -> Option<Position> {
+    let span = column.spans.first()?;
+    (span.start.line > 0)
+        .then_some(Position { line: span.start.line, column: span.start.column })
 }
 
 /// The name most like `wanted`, if any is like it.
@@ -127,4 +188,133 @@ pub fn nearest<'a>(wanted: &str, names: &[&'a str]) -> Option<&'a str> {
     let distance = |name: &str| strsim::damerau_levenshtein(wanted, name);
     let best = names.iter().copied().min_by_key(|name| distance(name))?;
     (distance(best) <= (wanted.len() / 3).max(1)).then_some(best)
+}
+
+fn plan(text: &str) -> Error {
+    if let Some(name) = quoted(text, "table function '") {
+        return Error::user(SqlState::UndefinedFunction, format!("function {name} does not exist"));
+    }
+    if let Some(name) = quoted(text, "table '").filter(|_| text.contains("not found")) {
+        let short = name.rsplit('.').next().unwrap_or(name);
+        return Error::user(SqlState::UndefinedTable, format!("relation \"{short}\" does not exist"))
+            .hint("SHOW TABLES, SHOW VIEWS and SHOW MATERIALIZED VIEWS list what there is.");
+    }
+    if let Some(name) = quoted(text, "Invalid function '") {
+        let error =
+            Error::user(SqlState::UndefinedFunction, format!("function {name} does not exist"));
+        return match quoted(text, "Did you mean '").and_then(|near| nearest(name, &[near])) {
+            Some(near) => error.hint(format!("Perhaps you meant {near}.")),
+            None => error,
+        };
+    }
+    worded(plan_state(text), text)
+}
+
+fn plan_state(text: &str) -> SqlState {
+    let has = |part: &str| text.contains(part);
+    if has("No function matches") || has("Failed to coerce arguments") || has("does not support") {
+        SqlState::UndefinedFunction
+    } else if has("Cannot coerce") || has("Cannot infer common argument type") {
+        SqlState::DatatypeMismatch
+    } else if has("must be in GROUP BY") || has("must appear in the GROUP BY") {
+        SqlState::GroupingError
+    } else if has("Unsupported") || has("not supported") || has("not implemented") {
+        SqlState::FeatureNotSupported
+    } else if has("Ambiguous") {
+        SqlState::AmbiguousColumn
+    } else {
+        SqlState::SyntaxErrorOrAccessRuleViolation
+    }
+}
+
+/// What stands in single quotes after `prefix`.
+fn quoted<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(prefix)?;
+    rest.split_once('\'').map(|(name, _)| name)
+}
+
+/// The first line as the message, what follows as the detail.
+fn worded(state: SqlState, text: &str) -> Error {
+    let (first, rest) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
+    let error = Error::user(state, polished(first));
+    if rest.trim().is_empty() { error } else { error.detail(rest.trim()) }
+}
+
+/// PostgreSQL's rules for a message: lower case at its start, no full stop at its end.
+fn polished(text: &str) -> String {
+    let text = text.trim();
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let mut letters = text.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::common::{Diagnostic, Location, Span};
+
+    use super::*;
+
+    fn check(error: DataFusionError, code: &str, message: &str) -> Error {
+        let error = translate(&error);
+        assert_eq!((error.state().code(), error.message()), (code, message));
+        error
+    }
+
+    #[test]
+    fn plan_errors_get_the_code_that_drivers_expect() {
+        let plan = |text: &str| DataFusionError::Plan(text.to_owned());
+        check(plan("table 'headwater.public.tradez' not found"), "42P01", "relation \"tradez\" does not exist");
+        let error = check(
+            plan("Invalid function 'summ'.\nDid you mean 'sum'?"),
+            "42883",
+            "function summ does not exist",
+        );
+        assert_eq!(error.hint_text(), Some("Perhaps you meant sum."));
+        check(plan("table function 'nope' not found"), "42883", "function nope does not exist");
+        check(DataFusionError::NotImplemented("This feature.".to_owned()), "0A000", "this feature");
+        let cast = "Cannot cast string 'a' to value of Int32 type".to_owned();
+        check(
+            DataFusionError::ArrowError(Box::new(ArrowError::CastError(cast)), None),
+            "22P02",
+            "invalid input syntax for type integer: \"a\"",
+        );
+        check(
+            DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None),
+            "22012",
+            "division by zero",
+        );
+    }
+
+    #[test]
+    fn a_missing_column_names_the_nearest_one_and_keeps_its_place() {
+        let missing = DataFusionError::SchemaError(
+            Box::new(SchemaError::FieldNotFound {
+                field: Box::new(Column::from_name("prise")),
+                valid_fields: vec![Column::new(Some("trades"), "price"), Column::from_name("id")],
+            }),
+            Box::new(None),
+        );
+        let span = Span::new(Location { line: 2, column: 8 }, Location { line: 2, column: 13 });
+        let diagnostic = Diagnostic::new_error("column", Some(span));
+        let wrapped = DataFusionError::Diagnostic(Box::new(diagnostic), Box::new(missing));
+        let error = check(wrapped, "42703", "column \"prise\" does not exist");
+        assert_eq!(error.position(), Some(Position { line: 2, column: 8 }));
+        assert_eq!(
+            error.hint_text(),
+            Some("Perhaps you meant the column \"price\"."),
+        );
+    }
+
+    #[test]
+    fn an_error_of_ours_passes_through_unchanged() {
+        let ours = Error::user(SqlState::WindowingError, "window of zero length").hint("Make it longer.");
+        let inner = DataFusionError::from(ours);
+        let error = check(inner.context("in a plan"), "42P20", "window of zero length");
+        assert_eq!(error.hint_text(), Some("Make it longer."));
+    }
 }

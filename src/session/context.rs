@@ -1,0 +1,62 @@
+//! The planning state of DataFusion for a session: names, functions, configuration.
+//!
+//! One large state is built once; a session's own differs from it in its configuration and in the
+//! few functions that tell about the session.
+
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
+use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_pg_catalog::setup_pg_catalog;
+
+use super::variables::Variables;
+use super::{Identity, Services, pg_catalog, tables};
+use crate::error::{Error, Result};
+
+/// The name of the only database.
+pub(crate) const DATABASE: &str = "headwater";
+/// The schema of the user's tables and views.
+pub(crate) const PUBLIC: &str = "public";
+
+/// The state that sessions start from.
+pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
+    let state = SessionStateBuilder::new().with_default_features().with_config(config("UTC")?).build();
+    let context = SessionContext::new_with_state(state);
+    let database = Arc::new(MemoryCatalogProvider::new());
+    database.register_schema(PUBLIC, tables::public(services))?;
+    context.register_catalog(DATABASE, Arc::clone(&database) as Arc<dyn CatalogProvider>);
+    setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|error| Error::from(*error))?;
+    pg_catalog::install(&context, &database)?;
+    Ok(context.state())
+}
+
+/// The state of one session.
+pub(super) fn build(
+    services: &Arc<Services>,
+    variables: &Variables,
+    identity: &Identity,
+) -> Result<SessionState> {
+    let base = services.base_state()?.clone();
+    let zone = variables.get("timezone")?;
+    let mut state =
+        SessionStateBuilder::new_from_existing(base).with_config(config(&zone)?).build();
+    for function in pg_catalog::session_functions(variables, identity) {
+        state.register_udf(Arc::new(function))?;
+    }
+    Ok(state)
+}
+
+fn config(zone: &str) -> Result<SessionConfig> {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(DATABASE, PUBLIC)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.set("datafusion.sql_parser.dialect", "postgresql")?;
+    let offset = if zone == "UTC" { "+00:00" } else { zone };
+    options.execution.time_zone = Some(offset.to_owned());
+    Ok(config)
+}

@@ -1,0 +1,168 @@
+//! What PostgreSQL's clients write and DataFusion does not plan, in words that it plans.
+//!
+//! A query over system catalogs goes through datafusion-pg-catalog's rewriter, which may change
+//! what it returns where nothing depends on it. Any other query is rewritten only in ways that
+//! keep its meaning.
+
+use std::ops::ControlFlow;
+
+use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use datafusion_pg_catalog::sql::rules::{
+    CurrentUserVariableToSessionUserFunctionCall, RewriteArrayAnyAllOperation,
+    SqlStatementRewriteRule, StripCallableQualifier,
+};
+use sqlparser::ast::{
+    self, Expr, Function, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query,
+    SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, Visit, VisitMut,
+    Visitor, VisitorMut,
+};
+
+use crate::sql::{Renamed, name_columns};
+
+/// A query that DataFusion plans, and the names that the client sees.
+pub(in crate::session) struct Rewritten {
+    pub query: Query,
+    pub renamed: Renamed,
+}
+
+/// Rewrites a query; `text` is how the client wrote it.
+pub(in crate::session) fn rewrite(query: Query, text: &str) -> Rewritten {
+    let reads_catalogs = reads_catalogs(&query);
+    let mut query = if reads_catalogs { compatible(query, text) } else { query };
+    let _: ControlFlow<()> = VisitMut::visit(&mut query, &mut Respell);
+    let renamed = name_columns(&mut query);
+    let query = if reads_catalogs { query } else { plain(query) };
+    Rewritten { query, renamed }
+}
+
+fn compatible(query: Query, text: &str) -> Query {
+    let text = text.replace("'pg_catalog.array_in'::regproc", "'array_in'");
+    let rewriter = PostgresCompatibilityParser::new();
+    let parsed = rewriter.parse(&text).ok().and_then(|mut statements| statements.pop());
+    match parsed {
+        Some(Statement::Query(rewritten)) => *rewritten,
+        _ => as_query(rewriter.rewrite(Statement::Query(Box::new(query.clone()))), query),
+    }
+}
+
+fn plain(query: Query) -> Query {
+    let rules: [&dyn SqlStatementRewriteRule; 3] = [
+        &StripCallableQualifier,
+        &CurrentUserVariableToSessionUserFunctionCall,
+        &RewriteArrayAnyAllOperation,
+    ];
+    let original = query.clone();
+    let statement = rules
+        .into_iter()
+        .fold(Statement::Query(Box::new(query)), |statement, rule| rule.rewrite(statement));
+    as_query(statement, original)
+}
+
+fn as_query(statement: Statement, otherwise: Query) -> Query {
+    match statement {
+        Statement::Query(query) => *query,
+        _ => otherwise,
+    }
+}
+
+/// True for a query that names a system catalog or a type that looks one up.
+fn reads_catalogs(query: &Query) -> bool {
+    struct Finder;
+    impl Visitor for Finder {
+        type Break = ();
+
+        fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+            let name = relation.to_string().to_ascii_lowercase();
+            let is_catalog = name.starts_with("pg_") || name.starts_with("information_schema.");
+            if is_catalog { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let is_lookup = match expr {
+                Expr::Cast { data_type, .. } => {
+                    let name = data_type.to_string().to_ascii_lowercase();
+                    name.starts_with("reg") || name == "oid" || name.starts_with("pg_catalog.")
+                }
+                Expr::Function(function) => {
+                    function.name.to_string().to_ascii_lowercase().starts_with("pg_catalog.")
+                }
+                _ => false,
+            };
+            if is_lookup { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    Visit::visit(query, &mut Finder).is_break()
+}
+
+/// `ARRAY(SELECT x ..)` as `(SELECT array_agg(x) ..)`; the column of `generate_series(..)` has
+/// its alias for a name.
+struct Respell;
+
+impl VisitorMut for Respell {
+    type Break = ();
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args: Some(_), alias, .. } = factor
+            && name.to_string().eq_ignore_ascii_case("generate_series")
+        {
+            let alias = alias.get_or_insert_with(|| TableAlias {
+                explicit: true,
+                name: Ident::new("generate_series"),
+                columns: Vec::new(),
+                at: None,
+            });
+            if alias.columns.is_empty() {
+                let name = alias.name.clone();
+                alias.columns.push(TableAliasColumnDef { name, data_type: None });
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && function.name.to_string().eq_ignore_ascii_case("array")
+            && let FunctionArguments::Subquery(query) = &function.args
+        {
+            let mut query = query.clone();
+            query.order_by = None;
+            if let SetExpr::Select(select) = query.body.as_mut()
+                && let Some(item) = select.projection.first_mut()
+                && let Some(inner) = expression(item)
+            {
+                *item = SelectItem::UnnamedExpr(array_agg(inner));
+                *expr = Expr::Subquery(query);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn expression(item: &SelectItem) -> Option<Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            Some(expr.clone())
+        }
+        SelectItem::ExprWithAliases { .. }
+        | SelectItem::Wildcard(_)
+        | SelectItem::QualifiedWildcard(..) => None,
+    }
+}
+
+fn array_agg(item: Expr) -> Expr {
+    let argument = ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(item));
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new("array_agg")]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![argument],
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
