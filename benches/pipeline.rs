@@ -7,8 +7,15 @@
 //! same round; the best round of each counts.
 
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark ends when something is wrong")]
-#![expect(unsafe_code, reason = "the bare drain is the client library's own batch call")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a benchmark ends when something is wrong"
+)]
+#![expect(
+    unsafe_code,
+    reason = "the bare drain is the client library's own batch call"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -33,8 +40,14 @@ const TABLE: &str = "CREATE TABLE trades (
 ) WITH (connector = 'kafka', topic = 'bench-trades', bootstrap_servers = '$SERVERS')";
 
 const QUERIES: [(&str, &str); 4] = [
-    ("filter 2 %", "SELECT exchange, market, price FROM trades WHERE market = 'BTC-USDT' EMIT CHANGES"),
-    ("project", "SELECT exchange, market, price * volume AS value FROM trades EMIT CHANGES"),
+    (
+        "filter 2 %",
+        "SELECT exchange, market, price FROM trades WHERE market = 'BTC-USDT' EMIT CHANGES",
+    ),
+    (
+        "project",
+        "SELECT exchange, market, price * volume AS value FROM trades EMIT CHANGES",
+    ),
     (
         "tumble by market",
         "SELECT window_start, market, count(*) AS n, sum(volume) AS volume, avg(price) AS mean, \
@@ -51,10 +64,17 @@ const QUERIES: [(&str, &str); 4] = [
 ];
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    let rows: u64 = arguments.first().map_or(2_000_000, |rows| rows.parse().unwrap());
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with("--"))
+        .collect();
+    let rows: u64 = arguments
+        .first()
+        .map_or(2_000_000, |rows| rows.parse().unwrap());
     let broker = arguments.get(1).is_none().then(Broker::start);
-    let servers = broker.as_ref().map_or_else(|| arguments[1].clone(), |b| b.servers.clone());
+    let servers = broker
+        .as_ref()
+        .map_or_else(|| arguments[1].clone(), |b| b.servers.clone());
     fill(&servers, rows);
     let mut figures: Vec<(&str, Vec<Figure>)> = vec![("bare drain", Vec::new())];
     figures.extend(QUERIES.iter().map(|(name, _)| (*name, Vec::new())));
@@ -67,9 +87,15 @@ fn main() {
         }
     }
     println!("{rows} rows, best of {ROUNDS} rounds");
-    println!("{:<18}{:>12}{:>12}{:>10}{:>10}", "", "rows/s", "cpu ns/row", "ratio", "cpu ratio");
+    println!(
+        "{:<18}{:>12}{:>12}{:>10}{:>10}",
+        "", "rows/s", "cpu ns/row", "ratio", "cpu ratio"
+    );
     let best = |figures: &[Figure]| Figure {
-        rows_per_second: figures.iter().map(|f| f.rows_per_second).fold(0.0, f64::max),
+        rows_per_second: figures
+            .iter()
+            .map(|f| f.rows_per_second)
+            .fold(0.0, f64::max),
         cpu_ns: figures.iter().map(|f| f.cpu_ns).fold(f64::MAX, f64::min),
     };
     let bare = best(&figures[0].1);
@@ -97,13 +123,21 @@ fn measure(rows: u64, run: impl FnOnce()) -> Figure {
     run();
     let seconds = began.elapsed().as_secs_f64();
     let cpu = cpu_time() - cpu;
-    Figure { rows_per_second: rows as f64 / seconds, cpu_ns: cpu.as_nanos() as f64 / rows as f64 }
+    Figure {
+        rows_per_second: rows as f64 / seconds,
+        cpu_ns: cpu.as_nanos() as f64 / rows as f64,
+    }
 }
 
 /// User and system time of this process, from the kernel's hundredths of seconds.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
 }
@@ -134,7 +168,11 @@ impl Broker {
                 Some(line[at..end].to_owned())
             })
             .unwrap();
-        Self { process, servers, _data: data }
+        Self {
+            process,
+            servers,
+            _data: data,
+        }
     }
 }
 
@@ -146,27 +184,40 @@ impl Drop for Broker {
 }
 
 fn fill(servers: &str, rows: u64) {
-    let admin: rdkafka::admin::AdminClient<_> =
-        ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
+    let admin: rdkafka::admin::AdminClient<_> = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .create()
+        .unwrap();
     let topic = rdkafka::admin::NewTopic::new(
         "bench-trades",
         PARTITIONS,
         rdkafka::admin::TopicReplication::Fixed(1),
     );
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(admin.create_topics([&topic], &rdkafka::admin::AdminOptions::new())).unwrap();
+    runtime
+        .block_on(admin.create_topics([&topic], &rdkafka::admin::AdminOptions::new()))
+        .unwrap();
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("linger.ms", "20")
         .set("queue.buffering.max.messages", "1000000")
         .create()
         .unwrap();
-    let generator = TradeGenerator::new(42, Schedule { start_ms: 1_700_000_000_000, rate: 5_000 });
+    let generator = TradeGenerator::new(
+        42,
+        Schedule {
+            start_ms: 1_700_000_000_000,
+            rate: 5_000,
+        },
+    );
     let mut payload = Vec::new();
     for index in 0..rows {
         payload.clear();
         let head = generator.write(index, &mut payload);
-        let mut record = BaseRecord::to("bench-trades").payload(&payload).key(&head.key).timestamp(head.time_ms);
+        let mut record = BaseRecord::to("bench-trades")
+            .payload(&payload)
+            .key(&head.key)
+            .timestamp(head.time_ms);
         while let Err((_, back)) = producer.send(record) {
             record = back;
             producer.poll(Duration::from_millis(5));
@@ -190,9 +241,12 @@ fn drain(servers: &str, rows: u64) {
         .unwrap();
     let mut all = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
-        all.add_partition_offset("bench-trades", partition, Offset::Beginning).unwrap();
+        all.add_partition_offset("bench-trades", partition, Offset::Beginning)
+            .unwrap();
     }
-    consumer.fetch_metadata(Some("bench-trades"), Duration::from_secs(10)).unwrap();
+    consumer
+        .fetch_metadata(Some("bench-trades"), Duration::from_secs(10))
+        .unwrap();
     consumer.assign(&all).unwrap();
     // SAFETY: the handle lives as long as the consumer, which outlives the queue.
     let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
@@ -206,7 +260,9 @@ fn drain(servers: &str, rows: u64) {
         for message in &messages[..usize::try_from(count).unwrap()] {
             // SAFETY: the library gave the message to us, once.
             unsafe {
-                taken += u64::from((**message).err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+                taken += u64::from(
+                    (**message).err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+                );
                 sys::rd_kafka_message_destroy(*message);
             }
         }

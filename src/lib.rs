@@ -21,13 +21,11 @@
 //!
 //! - [`cli`], [`config`], [`telemetry`], [`error`], [`clock`], [`task`], [`types`]: the program and
 //!   what all rooms share.
-//! - [`sql`], `catalog`, [`plan`], `planner`, `functions`: from text to what is to run.
-//! - `format`, [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
-//! - `sql`, `catalog`, [`plan`], `planner`, `functions`: from text to what is to run.
+//! - [`sql`], [`catalog`], [`plan`], [`planner`], [`functions`]: from text to what is to run.
 //! - [`format`], [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
-//! - [`source`], `scan`, [`sink`], `engine`: reading, running, writing.
-//! - `session`, `server`, [`console`]: the outside.
-//! - `broker`, [`demo`]: a small Kafka and made-up messages, for a first try.
+//! - [`source`], [`scan`], [`sink`], [`checkpoint`], [`engine`]: reading, running, writing.
+//! - [`session`], [`server`], [`console`]: the outside.
+//! - [`broker`], [`demo`]: a small Kafka and made-up messages, for a first try.
 //!
 //! `ARCHITECTURE.md` is the same map with the invariants.
 
@@ -39,16 +37,21 @@ pub mod task;
 pub mod telemetry;
 pub mod types;
 pub mod sql;
+pub mod catalog;
 pub mod plan;
+pub mod planner;
 pub mod functions;
 pub mod format;
 pub mod watermark;
 pub mod state;
 pub mod operator;
 pub mod source;
+pub mod scan;
 pub mod sink;
 pub mod checkpoint;
+pub mod engine;
 pub mod session;
 pub mod server;
 pub mod console;
+pub mod broker;
 pub mod demo;

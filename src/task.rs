@@ -136,7 +136,9 @@ impl Compute {
             .map_err(|error| {
                 crate::error::Error::internal(format!("no threads for queries: {error}"))
             })?;
-        Ok(Self { runtime: Some(runtime) })
+        Ok(Self {
+            runtime: Some(runtime),
+        })
     }
 
     /// Starts a task that ends when its handle is dropped.
@@ -146,7 +148,10 @@ impl Compute {
         F::Output: Send + 'static,
     {
         let runtime = self.runtime.as_ref().expect("it is there until the drop");
-        Scoped { name, task: runtime.spawn(future) }
+        Scoped {
+            name,
+            task: runtime.spawn(future),
+        }
     }
 }
 
@@ -173,7 +178,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    Scoped { name, task: tokio::spawn(future) }
+    Scoped {
+        name,
+        task: tokio::spawn(future),
+    }
 }
 
 impl<T> Scoped<T> {

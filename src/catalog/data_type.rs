@@ -17,9 +17,27 @@ const EXTENSION: (&str, &str) = ("ARROW:extension:name", "arrow.json");
 
 /// The type names that there are, for hints.
 const NAMES: [&str; 21] = [
-    "boolean", "smallint", "integer", "int", "bigint", "real", "double precision", "numeric",
-    "decimal", "text", "varchar", "bytea", "date", "time", "timestamp", "timestamptz", "interval",
-    "json", "jsonb", "row", "float",
+    "boolean",
+    "smallint",
+    "integer",
+    "int",
+    "bigint",
+    "real",
+    "double precision",
+    "numeric",
+    "decimal",
+    "text",
+    "varchar",
+    "bytea",
+    "date",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "interval",
+    "json",
+    "jsonb",
+    "row",
+    "float",
 ];
 
 /// The field of a column with an SQL type.
@@ -68,26 +86,37 @@ fn arrow_type(sql: &SqlType) -> Result<DataType> {
             | ArrayElemTypeDef::SquareBracket(element, _)
             | ArrayElemTypeDef::Parenthesis(element),
         ) => DataType::List(to_arrow("item", element)?),
-        SqlType::Struct(fields, _) => {
-            DataType::Struct(fields.iter().map(struct_field).collect::<Result<Vec<_>>>()?.into())
-        }
+        SqlType::Struct(fields, _) => DataType::Struct(
+            fields
+                .iter()
+                .map(struct_field)
+                .collect::<Result<Vec<_>>>()?
+                .into(),
+        ),
         other => return Err(unknown(other)),
     })
 }
 
 fn struct_field(inner: &StructField) -> Result<FieldRef> {
-    let name = inner.field_name.as_ref().map_or_else(String::new, super::depends::fold);
+    let name = inner
+        .field_name
+        .as_ref()
+        .map_or_else(String::new, super::depends::fold);
     to_arrow(&name, &inner.field_type)
 }
 
 fn decimal(info: &ExactNumberInfo) -> Result<DataType> {
     let (precision, scale) = match info {
-        ExactNumberInfo::None => return Ok(DataType::Decimal128(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1)),
+        ExactNumberInfo::None => {
+            return Ok(DataType::Decimal128(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1));
+        }
         ExactNumberInfo::Precision(precision) => (*precision, 0),
         ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
     };
     match (u8::try_from(precision), i8::try_from(scale)) {
-        (Ok(digits @ 1..=38), Ok(after @ 0..)) if u64::from(digits) >= u64::from(after.unsigned_abs()) => {
+        (Ok(digits @ 1..=38), Ok(after @ 0..))
+            if u64::from(digits) >= u64::from(after.unsigned_abs()) =>
+        {
             Ok(DataType::Decimal128(digits, after))
         }
         _ => Err(Error::user(
@@ -100,7 +129,10 @@ fn decimal(info: &ExactNumberInfo) -> Result<DataType> {
 
 fn unknown(sql: &SqlType) -> Error {
     let text = sql.to_string().to_lowercase();
-    let error = Error::user(SqlState::UndefinedObject, format!("type \"{text}\" does not exist"));
+    let error = Error::user(
+        SqlState::UndefinedObject,
+        format!("type \"{text}\" does not exist"),
+    );
     match nearest(&text, &NAMES) {
         Some(near) => error.hint(format!("Perhaps you meant {near}.")),
         None => error.hint(format!("There are: {}.", NAMES.join(", "))),
@@ -109,7 +141,11 @@ fn unknown(sql: &SqlType) -> Error {
 
 /// The SQL name of a column's type.
 pub fn sql_type_name(field: &Field) -> String {
-    if field.metadata().get(EXTENSION.0).is_some_and(|name| name == EXTENSION.1) {
+    if field
+        .metadata()
+        .get(EXTENSION.0)
+        .is_some_and(|name| name == EXTENSION.1)
+    {
         return "json".to_owned();
     }
     match field.data_type() {
@@ -130,8 +166,10 @@ pub fn sql_type_name(field: &Field) -> String {
         DataType::Interval(_) | DataType::Duration(_) => "interval".to_owned(),
         DataType::List(inner) | DataType::LargeList(inner) => format!("{}[]", sql_type_name(inner)),
         DataType::Struct(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|f| format!("{} {}", f.name(), sql_type_name(f))).collect();
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|f| format!("{} {}", f.name(), sql_type_name(f)))
+                .collect();
             format!("row({})", fields.join(", "))
         }
         other => other.to_string().to_lowercase(),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{MaterializedViewDefinition, SinkDefinition, TableDefinition, ViewDefinition, kind_word};
+use super::{
+    MaterializedViewDefinition, SinkDefinition, TableDefinition, ViewDefinition, kind_word,
+};
 use crate::error::{Error, Result};
 use crate::sql::{self, ObjectKind, Statement};
 use crate::types::KafkaConnection;
@@ -147,7 +149,10 @@ impl Definitions {
                 })
             };
             let (now, later): (Vec<_>, Vec<_>) = left.iter().copied().partition(ready);
-            assert!(!now.is_empty(), "definitions cannot depend on each other in a circle");
+            assert!(
+                !now.is_empty(),
+                "definitions cannot depend on each other in a circle"
+            );
             placed.extend(now);
             left = later;
         }

@@ -14,7 +14,11 @@ pub(super) fn names_in(query: &Query) -> Vec<String> {
 
 /// An identifier as a name: lower case unless quoted.
 pub(super) fn fold(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+    if ident.quote_style.is_some() {
+        ident.value.clone()
+    } else {
+        ident.value.to_lowercase()
+    }
 }
 
 #[derive(Default)]
@@ -33,11 +37,11 @@ impl Visitor for Names {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(
-        &mut self,
-        factor: &sqlparser::ast::TableFactor,
-    ) -> ControlFlow<()> {
-        if let sqlparser::ast::TableFactor::Table { name, args: None, .. } = factor {
+    fn pre_visit_table_factor(&mut self, factor: &sqlparser::ast::TableFactor) -> ControlFlow<()> {
+        if let sqlparser::ast::TableFactor::Table {
+            name, args: None, ..
+        } = factor
+        {
             self.relations.extend(relation(name));
         }
         ControlFlow::Continue(())
@@ -46,8 +50,12 @@ impl Visitor for Names {
 
 /// The name, if it is one of ours.
 fn relation(name: &ObjectName) -> Option<String> {
-    let parts: Vec<String> =
-        name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
+    let parts: Vec<String> = name
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident())
+        .map(fold)
+        .collect();
     match parts.as_slice() {
         [name] => Some(name.clone()),
         [schema, name] | [_, schema, name] if schema == "public" => Some(name.clone()),

@@ -80,13 +80,23 @@ impl Catalog {
             definitions.insert(definition.name().to_owned(), definition);
         }
         let current = Mutex::new(Arc::new(Definitions::new(definitions)));
-        Ok(Self { inner: Arc::new(Inner { current, store: Some(store) }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                current,
+                store: Some(store),
+            }),
+        })
     }
 
     /// A catalog that is gone with the process.
     pub fn in_memory() -> Self {
         let current = Mutex::new(Arc::new(Definitions::default()));
-        Self { inner: Arc::new(Inner { current, store: None }) }
+        Self {
+            inner: Arc::new(Inner {
+                current,
+                store: None,
+            }),
+        }
     }
 
     /// What exists now; later changes do not show in it.
@@ -128,7 +138,9 @@ impl Catalog {
     /// An unknown name, another kind, dependents without `cascade`, a disk that refuses.
     pub fn drop(&self, kind: ObjectKind, name: &str, cascade: bool) -> Result<Vec<Definition>> {
         let mut current = self.lock();
-        let Some(found) = current.get(name) else { return Err(missing(kind, name, &current)) };
+        let Some(found) = current.get(name) else {
+            return Err(missing(kind, name, &current));
+        };
         if found.kind() != kind {
             return Err(Error::user(
                 SqlState::WrongObjectType,
@@ -163,7 +175,10 @@ impl Catalog {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Definitions>> {
-        self.inner.current.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,8 +194,11 @@ pub(crate) fn kind_word(kind: ObjectKind) -> &'static str {
 }
 
 fn taken(existing: &Definition) -> Error {
-    Error::user(SqlState::DuplicateTable, format!("relation \"{}\" already exists", existing.name()))
-        .detail(format!("It is a {}.", existing.kind_name()))
+    Error::user(
+        SqlState::DuplicateTable,
+        format!("relation \"{}\" already exists", existing.name()),
+    )
+    .detail(format!("It is a {}.", existing.kind_name()))
 }
 
 fn missing(kind: ObjectKind, name: &str, current: &Definitions) -> Error {
@@ -207,7 +225,9 @@ fn visit(name: &str, all: &Definitions, seen: &mut BTreeSet<String>, found: &mut
     if !seen.insert(name.to_owned()) {
         return;
     }
-    let above = all.all().filter(|d| d.depends_on().iter().any(|needed| needed == name));
+    let above = all
+        .all()
+        .filter(|d| d.depends_on().iter().any(|needed| needed == name));
     for definition in above {
         visit(definition.name(), all, seen, found);
     }
@@ -219,7 +239,15 @@ fn still_needed(found: &Definition, dependents: &[String], current: &Definitions
         .iter()
         .rev()
         .filter_map(|name| current.get(name))
-        .map(|d| format!("{} {} depends on {} {}.", d.kind_name(), d.name(), found.kind_name(), found.name()))
+        .map(|d| {
+            format!(
+                "{} {} depends on {} {}.",
+                d.kind_name(),
+                d.name(),
+                found.kind_name(),
+                found.name()
+            )
+        })
         .collect();
     Error::user(
         SqlState::DependentObjectsStillExist,

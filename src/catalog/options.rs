@@ -19,7 +19,11 @@ pub(super) struct Options<'a> {
 
 impl<'a> Options<'a> {
     pub(super) fn new(clauses: &'a [OptionClause]) -> Self {
-        Self { clauses, taken: vec![false; clauses.len()], known: Vec::new() }
+        Self {
+            clauses,
+            taken: vec![false; clauses.len()],
+            known: Vec::new(),
+        }
     }
 
     /// The option of that name, if it is given.
@@ -58,7 +62,9 @@ impl<'a> Options<'a> {
 
     /// True or false.
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> Result<bool> {
-        let Some(clause) = self.take(name)? else { return Ok(default) };
+        let Some(clause) = self.take(name)? else {
+            return Ok(default);
+        };
         match value_text(clause).to_lowercase().as_str() {
             "true" | "on" | "yes" | "1" => Ok(true),
             "false" | "off" | "no" | "0" => Ok(false),
@@ -68,7 +74,9 @@ impl<'a> Options<'a> {
 
     /// A whole number from 1 on.
     pub(super) fn count(&mut self, name: &'static str) -> Result<Option<u32>> {
-        let Some(clause) = self.take(name)? else { return Ok(None) };
+        let Some(clause) = self.take(name)? else {
+            return Ok(None);
+        };
         match value_text(clause).parse::<u32>() {
             Ok(count) if count > 0 => Ok(Some(count)),
             _ => Err(invalid(clause, "a whole number above zero")),
@@ -82,12 +90,15 @@ impl<'a> Options<'a> {
         words: &[(&str, T)],
         default: T,
     ) -> Result<T> {
-        let Some(clause) = self.take(name)? else { return Ok(default) };
+        let Some(clause) = self.take(name)? else {
+            return Ok(default);
+        };
         let value = value_text(clause).to_lowercase().replace(['-', '_'], " ");
         match words.iter().find(|(word, _)| *word == value) {
             Some((_, meaning)) => Ok(*meaning),
             None => {
-                let words: Vec<String> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
+                let words: Vec<String> =
+                    words.iter().map(|(word, _)| format!("'{word}'")).collect();
                 Err(invalid(clause, &words.join(" or ")))
             }
         }
@@ -99,7 +110,9 @@ impl<'a> Options<'a> {
         name: &'static str,
         default: Option<Duration>,
     ) -> Result<Option<Duration>> {
-        let Some(clause) = self.take(name)? else { return Ok(default) };
+        let Some(clause) = self.take(name)? else {
+            return Ok(default);
+        };
         let micros = match &clause.value {
             OptionValue::Interval(micros) => *micros,
             _ if value_text(clause).eq_ignore_ascii_case("off") => return Ok(None),
@@ -108,7 +121,10 @@ impl<'a> Options<'a> {
         };
         match u64::try_from(micros) {
             Ok(micros) => Ok(Some(Duration::from_micros(micros))),
-            Err(_) => Err(invalid(clause, "an interval that is not negative, or 'off'")),
+            Err(_) => Err(invalid(
+                clause,
+                "an interval that is not negative, or 'off'",
+            )),
         }
     }
 
@@ -125,9 +141,10 @@ impl<'a> Options<'a> {
             }
         }
         match (self.text("bootstrap_servers")?, defaults) {
-            (Some(bootstrap_servers), _) if !bootstrap_servers.is_empty() => {
-                Ok(KafkaConnection { bootstrap_servers, properties })
-            }
+            (Some(bootstrap_servers), _) if !bootstrap_servers.is_empty() => Ok(KafkaConnection {
+                bootstrap_servers,
+                properties,
+            }),
             (_, Some(defaults)) => {
                 let mut connection = defaults.clone();
                 connection.properties.extend(properties);
@@ -146,8 +163,14 @@ impl<'a> Options<'a> {
 
     /// Refuses what nobody took.
     pub(super) fn finish(self, of: &str) -> Result<()> {
-        let left = self.clauses.iter().zip(&self.taken).find(|(_, taken)| !**taken);
-        let Some((clause, _)) = left else { return Ok(()) };
+        let left = self
+            .clauses
+            .iter()
+            .zip(&self.taken)
+            .find(|(_, taken)| !**taken);
+        let Some((clause, _)) = left else {
+            return Ok(());
+        };
         let error = Error::user(
             SqlState::UndefinedObject,
             format!("{of} has no option \"{}\"", clause.name),
@@ -165,7 +188,11 @@ impl<'a> Options<'a> {
 pub(super) fn invalid(clause: &OptionClause, expected: &str) -> Error {
     Error::user(
         SqlState::InvalidParameterValue,
-        format!("invalid value for option \"{}\": \"{}\"", clause.name, value_text(clause)),
+        format!(
+            "invalid value for option \"{}\": \"{}\"",
+            clause.name,
+            value_text(clause)
+        ),
     )
     .hint(format!("It takes {expected}."))
     .at(Some(clause.value_position))

@@ -32,14 +32,15 @@ struct Contents {
 impl Store {
     /// Takes the directory, which is made if it is not there.
     pub(super) fn open(dir: &Path) -> Result<Self> {
-        let refused = |error: &std::io::Error| {
-            Error::external(
+        let refused =
+            |error: &std::io::Error| {
+                Error::external(
                 SqlState::IoError,
                 false,
                 format!("the data directory {} cannot be written: {error}", dir.display()),
             )
             .hint("Choose another one with --data-dir, or give this user the right to write there.")
-        };
+            };
         fs::create_dir_all(dir).map_err(|error| refused(&error))?;
         let lock = OpenOptions::new()
             .create(true)
@@ -48,11 +49,17 @@ impl Store {
             .open(dir.join("lock"))
             .map_err(|error| refused(&error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                dir: dir.to_owned(),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(Error::external(
                 SqlState::LockFileExists,
                 false,
-                format!("the data directory {} is in use by another server", dir.display()),
+                format!(
+                    "the data directory {} is in use by another server",
+                    dir.display()
+                ),
             )
             .hint("Stop that server, or choose another directory with --data-dir.")),
             Err(TryLockError::Error(error)) => Err(refused(&error)),
@@ -80,10 +87,14 @@ impl Store {
             .map_err(|error| damaged(format!("It is damaged: {error}.")))?;
         if contents.version != VERSION {
             let version = contents.version;
-            return Err(damaged(format!("It has version {version}; this server knows {VERSION}.")));
+            return Err(damaged(format!(
+                "It has version {version}; this server knows {VERSION}."
+            )));
         }
         if checksum(&contents.statements) != contents.checksum {
-            return Err(damaged("Its checksum does not match: it was changed.".to_owned()));
+            return Err(damaged(
+                "Its checksum does not match: it was changed.".to_owned(),
+            ));
         }
         Ok(contents.statements)
     }
@@ -92,7 +103,11 @@ impl Store {
     pub(super) fn write<'a>(&self, statements: impl Iterator<Item = &'a str>) -> Result<()> {
         let statements: Vec<String> = statements.map(str::to_owned).collect();
         let checksum = checksum(&statements);
-        let contents = Contents { version: VERSION, statements, checksum };
+        let contents = Contents {
+            version: VERSION,
+            statements,
+            checksum,
+        };
         let text = serde_json::to_vec_pretty(&contents)
             .map_err(|error| Error::internal(format!("the catalog has no JSON form: {error}")))?;
         let (path, new) = (self.path(), self.dir.join("catalog.new"));
@@ -112,9 +127,9 @@ impl Store {
 }
 
 fn checksum(statements: &[String]) -> u32 {
-    statements
-        .iter()
-        .fold(0, |sum, text| crc32c::crc32c_append(crc32c::crc32c_append(sum, text.as_bytes()), &[0]))
+    statements.iter().fold(0, |sum, text| {
+        crc32c::crc32c_append(crc32c::crc32c_append(sum, text.as_bytes()), &[0])
+    })
 }
 
 fn io(path: &Path, error: &std::io::Error) -> Error {

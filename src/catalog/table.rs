@@ -123,7 +123,10 @@ impl TableDefinition {
         }
         let columns = columns(&clause.columns)?;
         for key in &clause.primary_key {
-            if !columns.iter().any(|column| *column.field.name() == key.name) {
+            if !columns
+                .iter()
+                .any(|column| *column.field.name() == key.name)
+            {
                 return Err(no_column(&key.name, key.position));
             }
         }
@@ -131,7 +134,11 @@ impl TableDefinition {
         Ok(Self {
             name: clause.name.name.clone(),
             columns,
-            primary_key: clause.primary_key.iter().map(|key| key.name.clone()).collect(),
+            primary_key: clause
+                .primary_key
+                .iter()
+                .map(|key| key.name.clone())
+                .collect(),
             watermark,
             options,
             sql: masked(&clause.text, &clause.options),
@@ -170,7 +177,11 @@ fn column(clause: &ColumnClause, names: &BTreeSet<&str>) -> Result<Column> {
         },
     };
     let sql_type = clause.data_type.to_string().to_lowercase();
-    Ok(Column { field, sql_type, origin })
+    Ok(Column {
+        field,
+        sql_type,
+        origin,
+    })
 }
 
 fn metadata(from: &str, field: &Field, clause: &ColumnClause) -> Result<MetadataColumn> {
@@ -180,11 +191,22 @@ fn metadata(from: &str, field: &Field, clause: &ColumnClause) -> Result<Metadata
             matches!(field.data_type(), DataType::Utf8View | DataType::Binary),
             "text or bytea",
         ),
-        "partition" => (MetadataColumn::Partition, *field.data_type() == DataType::Int32, "int"),
-        "offset" => (MetadataColumn::Offset, *field.data_type() == DataType::Int64, "bigint"),
+        "partition" => (
+            MetadataColumn::Partition,
+            *field.data_type() == DataType::Int32,
+            "int",
+        ),
+        "offset" => (
+            MetadataColumn::Offset,
+            *field.data_type() == DataType::Int64,
+            "bigint",
+        ),
         "timestamp" => (
             MetadataColumn::Timestamp,
-            matches!(field.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)),
+            matches!(
+                field.data_type(),
+                DataType::Timestamp(TimeUnit::Microsecond, _)
+            ),
             "timestamptz",
         ),
         "headers" => (
@@ -251,15 +273,25 @@ fn step(access: &AccessExpr) -> Option<PathStep> {
 }
 
 fn watermark(clause: &CreateTable, columns: &[Column]) -> Result<Option<WatermarkDefinition>> {
-    let Some(watermark) = &clause.watermark else { return Ok(None) };
-    let found = columns.iter().find(|column| *column.field.name() == watermark.column);
+    let Some(watermark) = &clause.watermark else {
+        return Ok(None);
+    };
+    let found = columns
+        .iter()
+        .find(|column| *column.field.name() == watermark.column);
     let Some(column) = found else {
         return Err(no_column(&watermark.column, watermark.position));
     };
-    if !matches!(column.field.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)) {
+    if !matches!(
+        column.field.data_type(),
+        DataType::Timestamp(TimeUnit::Microsecond, _)
+    ) {
         return Err(Error::user(
             SqlState::DatatypeMismatch,
-            format!("the event-time column \"{}\" must be a timestamp", watermark.column),
+            format!(
+                "the event-time column \"{}\" must be a timestamp",
+                watermark.column
+            ),
         )
         .hint("Declare it as timestamptz, or as timestamp for times without a zone (UTC).")
         .at(Some(watermark.position)));
@@ -269,8 +301,11 @@ fn watermark(clause: &CreateTable, columns: &[Column]) -> Result<Option<Watermar
 }
 
 fn no_column(name: &str, position: Position) -> Error {
-    Error::user(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"))
-        .at(Some(position))
+    Error::user(
+        SqlState::UndefinedColumn,
+        format!("column \"{name}\" does not exist"),
+    )
+    .at(Some(position))
 }
 
 fn table_options(

@@ -12,7 +12,11 @@ fn define(text: &str) -> Result<Definition> {
 }
 
 fn names(catalog: &Catalog) -> Vec<String> {
-    catalog.snapshot().all().map(|definition| definition.name().to_owned()).collect()
+    catalog
+        .snapshot()
+        .all()
+        .map(|definition| definition.name().to_owned())
+        .collect()
 }
 
 fn create(catalog: &Catalog, text: &str) -> Result<Created> {
@@ -48,7 +52,9 @@ fn a_changed_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     create(&Catalog::open(dir.path(), None).unwrap(), TRADES).unwrap();
     let path = dir.path().join("catalog.json");
-    let text = std::fs::read_to_string(&path).unwrap().replace("5 seconds", "9 seconds");
+    let text = std::fs::read_to_string(&path)
+        .unwrap()
+        .replace("5 seconds", "9 seconds");
     std::fs::write(&path, text).unwrap();
     let error = Catalog::open(dir.path(), None).unwrap_err();
     assert_eq!(error.state(), SqlState::DataCorrupted);
@@ -59,10 +65,21 @@ fn what_others_depend_on_is_not_dropped_alone() {
     let catalog = Catalog::in_memory();
     create(&catalog, TRADES).unwrap();
     create(&catalog, "CREATE VIEW a AS SELECT * FROM trades").unwrap();
-    create(&catalog, "CREATE VIEW b AS WITH trades2 AS (SELECT 1) SELECT * FROM a").unwrap();
-    let error = catalog.drop(ObjectKind::Table, "trades", false).unwrap_err();
+    create(
+        &catalog,
+        "CREATE VIEW b AS WITH trades2 AS (SELECT 1) SELECT * FROM a",
+    )
+    .unwrap();
+    let error = catalog
+        .drop(ObjectKind::Table, "trades", false)
+        .unwrap_err();
     assert_eq!(error.state(), SqlState::DependentObjectsStillExist);
-    assert!(error.detail_text().unwrap().contains("view a depends on table trades"));
+    assert!(
+        error
+            .detail_text()
+            .unwrap()
+            .contains("view a depends on table trades")
+    );
     let dropped = catalog.drop(ObjectKind::Table, "trades", true).unwrap();
     let dropped: Vec<&str> = dropped.iter().map(Definition::name).collect();
     assert_eq!(dropped, ["b", "a", "trades"]);
@@ -73,8 +90,13 @@ fn what_others_depend_on_is_not_dropped_alone() {
 fn names_are_taken_once_and_kinds_are_told_apart() {
     let catalog = Catalog::in_memory();
     create(&catalog, TRADES).unwrap();
-    assert_eq!(create(&catalog, TRADES).unwrap_err().state(), SqlState::DuplicateTable);
-    let again = catalog.create(define(TRADES).unwrap(), CreateMode::IfNotExists).unwrap();
+    assert_eq!(
+        create(&catalog, TRADES).unwrap_err().state(),
+        SqlState::DuplicateTable
+    );
+    let again = catalog
+        .create(define(TRADES).unwrap(), CreateMode::IfNotExists)
+        .unwrap();
     assert_eq!(again, Created::Existed);
     let error = catalog.drop(ObjectKind::View, "trades", false).unwrap_err();
     assert_eq!(error.state(), SqlState::WrongObjectType);
@@ -97,9 +119,18 @@ fn bad_options_are_told_with_the_nearest() {
     let (state, hint) = table_error(&with("idle_timout = '1 s'"));
     assert_eq!(state, SqlState::UndefinedObject);
     assert_eq!(hint.unwrap(), "Perhaps you meant \"idle_timeout\".");
-    assert_eq!(table_error(&with("scan_startup = 'soon'")).0, SqlState::InvalidParameterValue);
-    assert_eq!(table_error(&with("on_error = 'panic'")).0, SqlState::InvalidParameterValue);
-    assert_eq!(table_error("CREATE TABLE t (a text) WITH (topic = 't')").0, SqlState::InvalidTableDefinition);
+    assert_eq!(
+        table_error(&with("scan_startup = 'soon'")).0,
+        SqlState::InvalidParameterValue
+    );
+    assert_eq!(
+        table_error(&with("on_error = 'panic'")).0,
+        SqlState::InvalidParameterValue
+    );
+    assert_eq!(
+        table_error("CREATE TABLE t (a text) WITH (topic = 't')").0,
+        SqlState::InvalidTableDefinition
+    );
 }
 
 #[test]
@@ -114,12 +145,22 @@ fn a_table_s_columns_say_where_they_come_from() {
         panic!("it is a table")
     };
     let table = TableDefinition::try_new(&clause, None).unwrap();
-    let origins: Vec<String> = table.columns.iter().map(|c| format!("{:?}", c.origin)).collect();
+    let origins: Vec<String> = table
+        .columns
+        .iter()
+        .map(|c| format!("{:?}", c.origin))
+        .collect();
     assert_eq!(origins[0], "Payload([Key(\"a\")])");
     assert_eq!(origins[1], "Metadata(Key)");
-    assert_eq!(origins[2], "Payload([Key(\"x\"), Key(\"address\"), Key(\"city\")])");
+    assert_eq!(
+        origins[2],
+        "Payload([Key(\"x\"), Key(\"address\"), Key(\"city\")])"
+    );
     assert_eq!(origins[3], "Payload([Key(\"x\"), Key(\"list\"), Index(0)])");
     assert!(origins[4].starts_with("Computed("), "{}", origins[4]);
-    assert_eq!(table.options.connection.properties["security.protocol"], "SASL_SSL");
+    assert_eq!(
+        table.options.connection.properties["security.protocol"],
+        "SASL_SSL"
+    );
     assert!(!table.sql.contains("hush"), "{}", table.sql);
 }

@@ -28,7 +28,11 @@ impl ViewDefinition {
     pub fn try_new(clause: &CreateView) -> Result<Self> {
         Ok(Self {
             name: clause.name.name.clone(),
-            columns: clause.columns.iter().map(|column| column.name.clone()).collect(),
+            columns: clause
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
             query: clause.query.clone(),
             depends_on: names_in(&clause.query.query),
             sql: clause.text.clone(),
@@ -60,7 +64,11 @@ impl MaterializedViewDefinition {
         Options::new(&clause.options).finish("a materialized view")?;
         Ok(Self {
             name: clause.name.name.clone(),
-            columns: clause.columns.iter().map(|column| column.name.clone()).collect(),
+            columns: clause
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
             query: clause.query.clone(),
             depends_on: names_in(&clause.query.query),
             sql: clause.text.clone(),

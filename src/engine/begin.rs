@@ -57,7 +57,10 @@ pub(super) fn created(source: &SourcePlan) -> Result<Begin> {
             .map(|r| begin_at(r, offsets.get(&r.partition).copied().unwrap_or(r.start)))
             .collect(),
     };
-    Ok(Begin { partitions, ignore_until: EventTime::MIN })
+    Ok(Begin {
+        partitions,
+        ignore_until: EventTime::MIN,
+    })
 }
 
 /// Where a query begins that goes on with what an earlier run had reached.
@@ -71,25 +74,39 @@ pub(super) fn resumed(
         .into_iter()
         .map(|r| begin_at(r, reached.get(&r.partition).copied().unwrap_or(r.start)))
         .collect();
-    Ok(Begin { partitions, ignore_until })
+    Ok(Begin {
+        partitions,
+        ignore_until,
+    })
 }
 
 /// Where a live query begins.
 pub(super) fn live(plan: &StreamPlan, start: &LiveStart) -> Result<Begin> {
     let source = &plan.source;
     let (cluster, ranges) = look(source)?;
-    let window = plan.aggregate.as_ref().and_then(|a| a.window.as_ref()).map(|w| w.kind);
+    let window = plan
+        .aggregate
+        .as_ref()
+        .and_then(|a| a.window.as_ref())
+        .map(|w| w.kind);
     match (start, window) {
-        (LiveStart::Earliest, _) => {
-            Ok(Begin { partitions: ranges, ignore_until: EventTime::MIN })
-        }
+        (LiveStart::Earliest, _) => Ok(Begin {
+            partitions: ranges,
+            ignore_until: EventTime::MIN,
+        }),
         (LiveStart::Timestamp(time), _) => {
             let partitions = at_time(&cluster, source, ranges, time.0 / 1_000)?;
-            Ok(Begin { partitions, ignore_until: EventTime::MIN })
+            Ok(Begin {
+                partitions,
+                ignore_until: EventTime::MIN,
+            })
         }
         (LiveStart::Latest, _) | (LiveStart::Now, None) => {
             let partitions = ranges.into_iter().map(at_end).collect();
-            Ok(Begin { partitions, ignore_until: EventTime::MIN })
+            Ok(Begin {
+                partitions,
+                ignore_until: EventTime::MIN,
+            })
         }
         (LiveStart::Now, Some(window)) => at_open_windows(&cluster, source, ranges, window),
     }
@@ -105,11 +122,17 @@ fn look(source: &SourcePlan) -> Result<(Cluster, Vec<PartitionRange>)> {
 
 fn begin_at(range: PartitionRange, offset: Offset) -> PartitionRange {
     // An offset that retention has removed moves up to the first that is left.
-    PartitionRange { start: offset.max(range.start), ..range }
+    PartitionRange {
+        start: offset.max(range.start),
+        ..range
+    }
 }
 
 fn at_end(range: PartitionRange) -> PartitionRange {
-    PartitionRange { start: range.end, ..range }
+    PartitionRange {
+        start: range.end,
+        ..range
+    }
 }
 
 fn at_time(
@@ -124,7 +147,12 @@ fn at_time(
     let found: BTreeMap<PartitionId, Offset> = found.into_iter().collect();
     Ok(ranges
         .into_iter()
-        .map(|range| begin_at(range, found.get(&range.partition).copied().unwrap_or(range.start)))
+        .map(|range| {
+            begin_at(
+                range,
+                found.get(&range.partition).copied().unwrap_or(range.start),
+            )
+        })
         .collect())
 }
 
@@ -143,10 +171,16 @@ fn at_open_windows(
     window: WindowKind,
 ) -> Result<Begin> {
     let Some(latest) = sample(source, &ranges)? else {
-        return Ok(Begin { partitions: ranges, ignore_until: EventTime::MIN });
+        return Ok(Begin {
+            partitions: ranges,
+            ignore_until: EventTime::MIN,
+        });
     };
     let Some(open) = window.start_of(latest.watermark) else {
-        return Ok(Begin { partitions: ranges, ignore_until: EventTime::MIN });
+        return Ok(Begin {
+            partitions: ranges,
+            ignore_until: EventTime::MIN,
+        });
     };
     // A message is written when its event has happened: one of the open windows has no earlier
     // Kafka timestamp than the windows' start, unless event times run ahead of the broker's clock.
@@ -154,7 +188,10 @@ fn at_open_windows(
     let time_ms = open.saturating_sub(ahead) / 1_000 - 1;
     let partitions = at_time(cluster, source, ranges, time_ms)?;
     let before = open.saturating_add(window.size() - 1);
-    Ok(Begin { partitions, ignore_until: EventTime(before) })
+    Ok(Begin {
+        partitions,
+        ignore_until: EventTime(before),
+    })
 }
 
 /// Reads the last messages of each partition; `None` when no row is found.
@@ -188,17 +225,25 @@ fn sample(source: &SourcePlan, ranges: &[PartitionRange]) -> Result<Option<Lates
                 .and_then(|value| value.into_array(decoded.batch.num_rows()))
                 .map_err(from_datafusion)
         };
-        let (event, says) = (evaluate(&source.event_time.time)?, evaluate(&source.event_time.watermark)?);
+        let (event, says) = (
+            evaluate(&source.event_time.time)?,
+            evaluate(&source.event_time.watermark)?,
+        );
         let event = event.as_primitive::<TimestampMicrosecondType>();
         let says = says.as_primitive::<TimestampMicrosecondType>();
         for row in 0..event.len() {
-            let message = decoded.source_rows.as_ref().map_or(row, |rows| rows[row] as usize);
+            let message = decoded
+                .source_rows
+                .as_ref()
+                .map_or(row, |rows| rows[row] as usize);
             let later = latest.is_none_or(|latest| says.value(row) > latest.watermark);
             if event.is_valid(row) && says.is_valid(row) && later {
                 latest = Some(Latest {
                     event: event.value(row),
                     watermark: says.value(row),
-                    kafka: read.batch.messages[message].timestamp_ms.saturating_mul(1_000),
+                    kafka: read.batch.messages[message]
+                        .timestamp_ms
+                        .saturating_mul(1_000),
                 });
             }
         }

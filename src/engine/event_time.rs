@@ -69,7 +69,12 @@ pub(super) fn times(
     if let Some(run) = run {
         said.insert(run.partition, run.own);
     }
-    Ok(Times { event, row_watermarks, greatest, said })
+    Ok(Times {
+        event,
+        row_watermarks,
+        greatest,
+        said,
+    })
 }
 
 /// Rows of one partition, one after the other.
@@ -85,9 +90,16 @@ impl Run {
         standing: &Standing,
         said: &BTreeMap<PartitionId, Watermark>,
     ) -> Self {
-        let (stood, others) =
-            standing.partitions.get(&partition).copied().unwrap_or((Watermark::MIN, None));
-        Self { partition, own: said.get(&partition).copied().unwrap_or(stood), others }
+        let (stood, others) = standing
+            .partitions
+            .get(&partition)
+            .copied()
+            .unwrap_or((Watermark::MIN, None));
+        Self {
+            partition,
+            own: said.get(&partition).copied().unwrap_or(stood),
+            others,
+        }
     }
 
     fn compared_with(&self, query: Watermark) -> Watermark {
@@ -103,7 +115,8 @@ fn timestamps(
         .evaluate(batch)
         .and_then(|value| value.into_array(batch.num_rows()))
         .map_err(from_datafusion)?;
-    values.as_primitive_opt::<TimestampMicrosecondType>().cloned().ok_or_else(|| {
-        Error::internal(format!("an event time came as {}", values.data_type()))
-    })
+    values
+        .as_primitive_opt::<TimestampMicrosecondType>()
+        .cloned()
+        .ok_or_else(|| Error::internal(format!("an event time came as {}", values.data_type())))
 }

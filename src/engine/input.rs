@@ -18,14 +18,10 @@ use crate::source::{PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker};
 use crate::task;
 use crate::types::{MessageBatch, MetadataColumn, Offset, PartitionId};
 
-/// Messages of one read at the most.
-const READ_ROWS_MAX: usize = 8_192;
-/// Bytes after which a read takes no further message.
-const READ_BYTES_MAX: usize = 4 << 20;
 /// Reads that wait in the queue, a lane.
 const READS_QUEUED_MAX: usize = 4;
-/// Messages of one micro-batch at the most, a lane.
-const MICRO_BATCH_ROWS_MAX: usize = 65_536;
+/// Reads of one micro-batch at the most, a lane.
+const READS_TAKEN_MAX: usize = 8;
 /// How long a reader waits before it looks whether the query is still there.
 const READ_WAIT: Duration = Duration::from_secs(1);
 /// How long the broker keeps an empty fetch.
@@ -81,25 +77,36 @@ impl Inputs {
     pub(super) fn open(
         source: &SourcePlan,
         lanes: &[Vec<(PartitionId, Offset)>],
+        read_max: (usize, usize),
     ) -> Result<(Self, WakeQuery)> {
         let (sender, queue) = sync_channel(READS_QUEUED_MAX * lanes.len());
         let stop = Arc::new(AtomicBool::new(false));
         let mut wakers = Vec::with_capacity(lanes.len());
         for (lane, assignment) in lanes.iter().enumerate() {
-            let reader = Reader::open(options(source, assignment.clone()))?;
+            let reader = Reader::open(options(source, assignment.clone(), read_max))?;
             wakers.push(reader.waker());
             let fetch = Fetch {
                 lane,
                 queue: sender.clone(),
                 stop: Arc::clone(&stop),
-                rows_per_second: source.max_rows_per_second.map(|rate| {
-                    (f64::from(rate) / lanes.len() as f64).max(1.0)
-                }),
+                rows_per_second: source
+                    .max_rows_per_second
+                    .map(|rate| (f64::from(rate) / lanes.len() as f64).max(1.0)),
             };
-            task::spawn_thread(&format!("fetch {}", source.scan.table), move || fetch.run(reader))
-                .map_err(|error| Error::internal(format!("no thread to fetch on: {error}")))?;
+            task::spawn_thread(&format!("fetch {}", source.scan.table), move || {
+                fetch.run(reader)
+            })
+            .map_err(|error| Error::internal(format!("no thread to fetch on: {error}")))?;
         }
-        Ok((Self { queue, wakers, stop, lanes: lanes.len() }, WakeQuery(sender)))
+        Ok((
+            Self {
+                queue,
+                wakers,
+                stop,
+                lanes: lanes.len(),
+            },
+            WakeQuery(sender),
+        ))
     }
 
     /// Waits up to `timeout` for something and takes what is there.
@@ -109,7 +116,7 @@ impl Inputs {
             ends: Vec::new(),
             problems: Vec::new(),
         };
-        let mut rows = 0;
+        let mut reads = 0;
         let mut next = match self.queue.recv_timeout(timeout) {
             Ok(input) => Some(input),
             Err(RecvTimeoutError::Timeout) => None,
@@ -118,7 +125,7 @@ impl Inputs {
         while let Some(input) = next {
             match input {
                 Input::Read { lane, read } => {
-                    rows += read.batch.messages.len();
+                    reads += 1;
                     if !read.batch.messages.is_empty() {
                         collected.lanes[lane].push(read.batch);
                     }
@@ -128,7 +135,7 @@ impl Inputs {
                 Input::Failed(error) => return Err(error),
                 Input::Wake => {}
             }
-            if rows >= MICRO_BATCH_ROWS_MAX * self.lanes {
+            if reads >= READS_TAKEN_MAX * self.lanes {
                 break;
             }
             next = match self.queue.try_recv() {
@@ -154,9 +161,21 @@ fn readers_gone() -> Error {
     Error::internal("the query's readers have ended")
 }
 
-fn options(source: &SourcePlan, assignment: Vec<(PartitionId, Offset)>) -> ReaderOptions {
-    let wants = |column| source.scan.columns.iter().any(|c| c.origin == crate::plan::ScanOrigin::Metadata(column));
-    let paced = source.max_rows_per_second.map_or(READ_ROWS_MAX, |rate| rate as usize / 10 + 1);
+fn options(
+    source: &SourcePlan,
+    assignment: Vec<(PartitionId, Offset)>,
+    (rows_max, bytes_max): (usize, usize),
+) -> ReaderOptions {
+    let wants = |column| {
+        source
+            .scan
+            .columns
+            .iter()
+            .any(|c| c.origin == crate::plan::ScanOrigin::Metadata(column))
+    };
+    let paced = source
+        .max_rows_per_second
+        .map_or(rows_max, |rate| rate as usize / 10 + 1);
     ReaderOptions {
         connection: source.scan.connection.clone(),
         topic: source.scan.topic.clone(),
@@ -164,8 +183,8 @@ fn options(source: &SourcePlan, assignment: Vec<(PartitionId, Offset)>) -> Reade
         read_committed: source.scan.read_committed,
         with_keys: wants(MetadataColumn::Key),
         with_headers: wants(MetadataColumn::Headers),
-        rows_max: READ_ROWS_MAX.min(paced),
-        bytes_max: READ_BYTES_MAX,
+        rows_max: rows_max.min(paced),
+        bytes_max,
         end_wait: END_WAIT,
     }
 }
@@ -193,7 +212,14 @@ impl Fetch {
             if rows == 0 && read.ends.is_empty() && read.problems.is_empty() {
                 continue;
             }
-            if self.queue.send(Input::Read { lane: self.lane, read }).is_err() {
+            if self
+                .queue
+                .send(Input::Read {
+                    lane: self.lane,
+                    read,
+                })
+                .is_err()
+            {
                 return; // The query is gone.
             }
             if let Some(rate) = self.rows_per_second {

@@ -151,7 +151,9 @@ impl Lane {
     ) -> Result<()> {
         output.counted.messages += messages.messages.len() as u64;
         for message in &messages.messages {
-            output.next.insert(message.partition, Offset(message.offset.0 + 1));
+            output
+                .next
+                .insert(message.partition, Offset(message.offset.0 + 1));
             let bytes = |span: Option<crate::types::Span>| span.map_or(0, |s| u64::from(s.len));
             output.counted.bytes += bytes(message.payload) + bytes(message.key);
         }
@@ -162,15 +164,26 @@ impl Lane {
             .map(|r| Rejection::of(messages, r.message, r.reason))
             .collect();
         let message_of = |row: usize| {
-            decoded.source_rows.as_ref().map_or(row, |rows| rows[row] as usize)
+            decoded
+                .source_rows
+                .as_ref()
+                .map_or(row, |rows| rows[row] as usize)
         };
         let partition_of = |row: usize| messages.messages[message_of(row)].partition;
-        let times = times(&self.source.event_time, &decoded.batch, standing, partition_of)?;
+        let times = times(
+            &self.source.event_time,
+            &decoded.batch,
+            standing,
+            partition_of,
+        )?;
         let batch = decoded.batch.project(&self.visible).map_err(from_arrow)?;
         let rows = if times.event.null_count() == 0 {
             self.pipeline.process(batch)?
         } else {
-            let reason = format!("column \"{}\" is the event time and must not be null", self.source.event_time.column);
+            let reason = format!(
+                "column \"{}\" is the event time and must not be null",
+                self.source.event_time.column
+            );
             for row in (0..batch.num_rows()).filter(|row| times.event.is_null(*row)) {
                 rejected.push(Rejection::of(messages, message_of(row), reason.clone()));
             }
@@ -184,11 +197,15 @@ impl Lane {
             output.said.insert(*partition, *said);
         }
         let Some(aggregate) = &mut self.aggregate else {
-            output.rows.extend((rows.batch.num_rows() > 0).then_some(rows.batch));
+            output
+                .rows
+                .extend((rows.batch.num_rows() > 0).then_some(rows.batch));
             return Ok(());
         };
-        let lateness =
-            Lateness { row_watermarks: &times.row_watermarks, greatest: times.greatest };
+        let lateness = Lateness {
+            row_watermarks: &times.row_watermarks,
+            greatest: times.greatest,
+        };
         let late = aggregate.process(&rows, lateness)?;
         output.counted.late += late.len() as u64;
         output.late.extend(late.into_iter().map(|late| LateMessage {
@@ -201,7 +218,9 @@ impl Lane {
     }
 
     fn without_null_times(&self, batch: &RecordBatch, times: &Times) -> Result<Rows> {
-        let valid: BooleanArray = (0..batch.num_rows()).map(|r| Some(times.event.is_valid(r))).collect();
+        let valid: BooleanArray = (0..batch.num_rows())
+            .map(|r| Some(times.event.is_valid(r)))
+            .collect();
         let kept = filter_record_batch(batch, &valid).map_err(from_arrow)?;
         let origin: Vec<u32> = valid.values().set_indices_u32().collect();
         let mut rows = self.pipeline.process(kept)?;
@@ -212,6 +231,8 @@ impl Lane {
 
     /// The lane's share of the windows that the watermark has closed.
     pub(super) fn close(&mut self, watermark: Watermark) -> Vec<ClosedWindow> {
-        self.aggregate.as_mut().map_or_else(Vec::new, |aggregate| aggregate.close(watermark))
+        self.aggregate
+            .as_mut()
+            .map_or_else(Vec::new, |aggregate| aggregate.close(watermark))
     }
 }

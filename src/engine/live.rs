@@ -28,7 +28,12 @@ impl LiveRows {
         shared: Arc<QueryShared>,
         control: Arc<Control>,
     ) -> Self {
-        Self { schema, rows, shared, control }
+        Self {
+            schema,
+            rows,
+            shared,
+            control,
+        }
     }
 
     /// What the rows look like.

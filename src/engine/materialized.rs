@@ -37,7 +37,12 @@ enum Kept {
 impl Materialized {
     pub(super) fn new(schema: SchemaRef, key: Option<Vec<usize>>, bytes_max: u64) -> Self {
         let rows = RwLock::new(Kept::empty(key.as_ref()));
-        Self { schema, bytes_max, key, rows }
+        Self {
+            schema,
+            bytes_max,
+            key,
+            rows,
+        }
     }
 
     /// What its rows look like.
@@ -85,7 +90,9 @@ impl Materialized {
                 for batch in batches {
                     add(rows, batch)?;
                 }
-                rows.iter().map(|batch| batch.get_array_memory_size() as u64).sum()
+                rows.iter()
+                    .map(|batch| batch.get_array_memory_size() as u64)
+                    .sum()
             }
             (Kept::Latest(..), None) => return Err(Error::internal("rows by key without a key")),
         };
@@ -135,7 +142,10 @@ fn replace(
     batch: &RecordBatch,
     key: &[usize],
 ) -> Result<()> {
-    let (keys, all) = (converter(&batch.schema(), Some(key))?, converter(&batch.schema(), None)?);
+    let (keys, all) = (
+        converter(&batch.schema(), Some(key))?,
+        converter(&batch.schema(), None)?,
+    );
     let key_columns: Vec<_> = key.iter().map(|c| Arc::clone(batch.column(*c))).collect();
     let keys = keys.convert_columns(&key_columns).map_err(from_arrow)?;
     let values = all.convert_columns(batch.columns()).map_err(from_arrow)?;

@@ -60,6 +60,14 @@ pub struct EngineOptions {
     pub clock: SharedClock,
     /// The memory budget of one query's groups, and of one view's rows.
     pub query_bytes_max: u64,
+    /// Messages kept that are no rows.
+    pub dead_letters_max: usize,
+    /// Rows kept that came too late.
+    pub late_rows_max: usize,
+    /// Messages of one read of one lane at the most.
+    pub read_rows_max: usize,
+    /// Bytes after which a read of one lane takes no further message.
+    pub read_bytes_max: usize,
     /// How often an epoch ends.
     pub checkpoint_interval: Duration,
     /// Lanes a query at the most.
@@ -88,20 +96,25 @@ struct Entry {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("queries", &self.lock().len()).finish()
+        f.debug_struct("Engine")
+            .field("queries", &self.lock().len())
+            .finish()
     }
 }
 
 impl Engine {
     /// An engine without queries.
     pub fn new(options: EngineOptions) -> Self {
+        let set_aside = SetAside::new(options.dead_letters_max, options.late_rows_max);
         let inner = Inner {
             options,
-            set_aside: Arc::default(),
+            set_aside: Arc::new(set_aside),
             queries: Mutex::default(),
             next_id: AtomicU64::new(1),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Starts a live query; its rows come as they are emitted, and dropping them ends it.
@@ -127,7 +140,12 @@ impl Engine {
             Changelog::Append => None,
         };
         let view = Arc::new(Materialized::new(Arc::clone(&plan.schema), key, bytes_max));
-        self.start(QueryKind::MaterializedView, Some(name), plan, Destination::View(view))?;
+        self.start(
+            QueryKind::MaterializedView,
+            Some(name),
+            plan,
+            Destination::View(view),
+        )?;
         Ok(())
     }
 
@@ -136,8 +154,12 @@ impl Engine {
     /// # Errors
     /// When there is no thread for it.
     pub fn create_sink(&self, name: &str, plan: StreamPlan, open: OpenSink) -> Result<()> {
-        let positions =
-            self.inner.options.data_dir.as_ref().map(|dir| PositionStore::new(dir, name));
+        let positions = self
+            .inner
+            .options
+            .data_dir
+            .as_ref()
+            .map(|dir| PositionStore::new(dir, name));
         let destination = Destination::Sink { open, positions };
         self.start(QueryKind::Sink, Some(name), plan, destination)?;
         Ok(())
@@ -160,7 +182,11 @@ impl Engine {
             table: scan.table.clone(),
             text: plan.text.clone(),
             plan: plan.describe(),
-            topic: (scan.connection.clone(), scan.topic.clone(), scan.read_committed),
+            topic: (
+                scan.connection.clone(),
+                scan.topic.clone(),
+                scan.read_committed,
+            ),
         };
         let options = &self.inner.options;
         let shared = Arc::new(QueryShared::new(identity, options.clock.now()));
@@ -189,6 +215,7 @@ impl Engine {
                 set_aside: Arc::clone(&self.inner.set_aside),
                 state_bytes_max: options.query_bytes_max,
                 checkpoint_interval: options.checkpoint_interval,
+                read_max: (options.read_rows_max, options.read_bytes_max),
             },
             lanes_max: options.lanes_max,
         };
@@ -217,7 +244,15 @@ impl Engine {
             status.last_error = Some(error);
         });
         let control = Arc::new(Control::ended());
-        self.lock().insert(id, Entry { shared, control, view: None, positions: None });
+        self.lock().insert(
+            id,
+            Entry {
+                shared,
+                control,
+                view: None,
+                positions: None,
+            },
+        );
     }
 
     /// Ends a view's or sink's query, waits for that, and forgets what it remembered.
@@ -229,7 +264,9 @@ impl Engine {
             (entry.shared.kind != QueryKind::Live && entry.shared.name == name).then_some(*id)
         });
         let Some(id) = found else { return Ok(()) };
-        let Some(entry) = self.lock().remove(&id) else { return Ok(()) };
+        let Some(entry) = self.lock().remove(&id) else {
+            return Ok(());
+        };
         entry.shared.stop();
         entry.control.wake();
         if !entry.control.join(STOP_TIMEOUT) {
@@ -261,7 +298,10 @@ impl Engine {
     /// Ends a live query by its number; false if there is none.
     pub fn cancel(&self, id: u64) -> bool {
         let queries = self.lock();
-        let Some(entry) = queries.get(&id).filter(|e| e.shared.kind == QueryKind::Live) else {
+        let Some(entry) = queries
+            .get(&id)
+            .filter(|e| e.shared.kind == QueryKind::Live)
+        else {
             return false;
         };
         entry.shared.stop();
@@ -279,7 +319,10 @@ impl Engine {
 
     /// All queries: those that run, and the last live ones that ended.
     pub fn queries(&self) -> Vec<Arc<QueryShared>> {
-        self.lock().values().map(|entry| Arc::clone(&entry.shared)).collect()
+        self.lock()
+            .values()
+            .map(|entry| Arc::clone(&entry.shared))
+            .collect()
     }
 
     /// What was set aside on this server.
@@ -315,13 +358,19 @@ impl Engine {
             .filter(|(_, entry)| entry.shared.kind == QueryKind::Live && entry.control.has_ended())
             .map(|(id, _)| *id)
             .collect();
-        for id in ended.iter().take(ended.len().saturating_sub(ENDED_KEPT_MAX)) {
+        for id in ended
+            .iter()
+            .take(ended.len().saturating_sub(ENDED_KEPT_MAX))
+        {
             queries.remove(id);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
-        self.inner.queries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .queries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -332,7 +381,10 @@ async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<
         let cluster = Cluster::connect(&connection)?.read_committed(read_committed);
         let partitions = cluster.partitions(&topic, ANSWER_TIMEOUT)?;
         let ranges = cluster.offsets(&topic, &partitions, ANSWER_TIMEOUT)?;
-        Ok(ranges.into_iter().map(|range| (range.partition, range.end)).collect())
+        Ok(ranges
+            .into_iter()
+            .map(|range| (range.partition, range.end))
+            .collect())
     })
     .await?;
     control.wake();
@@ -344,7 +396,11 @@ async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<
                     SqlState::ObjectNotInPrerequisiteState,
                     format!("query \"{}\" has failed", shared.name),
                 )
-                .detail(status.last_error.map_or_else(String::new, |error| error.to_string())));
+                .detail(
+                    status
+                        .last_error
+                        .map_or_else(String::new, |error| error.to_string()),
+                ));
             }
             QueryState::Finished => return Ok(()),
             QueryState::Starting | QueryState::Running | QueryState::Retrying => {}

@@ -18,16 +18,19 @@ pub(super) enum Output {
     /// Rows that are kept.
     View(Arc<Materialized>),
     /// The outside world, and where the query notes how far it came.
-    Sink { sink: Box<dyn Sink>, positions: Option<PositionStore> },
+    Sink {
+        sink: Box<dyn Sink>,
+        positions: Option<PositionStore>,
+    },
 }
 
 impl Output {
     /// Hands over the rows of a micro-batch; false when nobody takes them any more.
     pub(super) fn stage(&mut self, rows: Vec<RecordBatch>) -> Result<bool> {
         match self {
-            Self::Client(client) => {
-                Ok(rows.into_iter().all(|batch| client.blocking_send(Ok(batch)).is_ok()))
-            }
+            Self::Client(client) => Ok(rows
+                .into_iter()
+                .all(|batch| client.blocking_send(Ok(batch)).is_ok())),
             Self::View(view) => view.apply(&rows).map(|()| true),
             Self::Sink { sink, .. } => {
                 for batch in &rows {
@@ -44,7 +47,9 @@ impl Output {
             Self::Client(_) | Self::View(_) => Ok(()),
             Self::Sink { sink, positions } => {
                 sink.commit(position.epoch)?;
-                positions.as_ref().map_or(Ok(()), |store| store.write(position))
+                positions
+                    .as_ref()
+                    .map_or(Ok(()), |store| store.write(position))
             }
         }
     }

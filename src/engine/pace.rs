@@ -12,12 +12,18 @@ pub(super) struct Pace {
 impl Pace {
     /// Due for the first time one interval after `now`.
     pub(super) fn new(interval: Duration, now: Duration) -> Self {
-        Self { interval, last: now }
+        Self {
+            interval,
+            last: now,
+        }
     }
 
     /// Always due.
     pub(super) fn always() -> Self {
-        Self { interval: Duration::ZERO, last: Duration::ZERO }
+        Self {
+            interval: Duration::ZERO,
+            last: Duration::ZERO,
+        }
     }
 
     /// True when the interval is over; the caller then calls [`Self::done`].

@@ -47,6 +47,8 @@ pub(super) struct Surroundings {
     pub state_bytes_max: u64,
     /// How often an epoch ends.
     pub checkpoint_interval: Duration,
+    /// Messages and bytes of one read of one lane at the most.
+    pub read_max: (usize, usize),
 }
 
 /// What a query is connected to.
@@ -100,10 +102,17 @@ pub(super) enum Ended {
 impl Query {
     /// Prepares a query that reads what the wiring's inputs bring.
     pub(super) fn try_new(plan: &Arc<StreamPlan>, begin: &Begin, wiring: Wiring) -> Result<Self> {
-        let Wiring { inputs, lanes, output, shared, surroundings } = wiring;
+        let Wiring {
+            inputs,
+            lanes,
+            output,
+            shared,
+            surroundings,
+        } = wiring;
         let source = Arc::new(plan.source.clone());
-        let mut lanes: Vec<Lane> =
-            (0..lanes).map(|_| Lane::try_new(plan, &source)).collect::<Result<_>>()?;
+        let mut lanes: Vec<Lane> = (0..lanes)
+            .map(|_| Lane::try_new(plan, &source))
+            .collect::<Result<_>>()?;
         for lane in &mut lanes {
             if let Some(aggregate) = &mut lane.aggregate {
                 aggregate.ignore_until(begin.ignore_until);
@@ -118,8 +127,13 @@ impl Query {
                 watermarks.reached_end(range.partition);
             }
             let (start, end) = (Some(range.start), Some(range.end));
-            let status =
-                PartitionStatus { start, next: start, committed: start, end, ..Default::default() };
+            let status = PartitionStatus {
+                start,
+                next: start,
+                committed: start,
+                end,
+                ..Default::default()
+            };
             partitions.insert(range.partition, status);
         }
         let pace = match plan.emission {
@@ -143,7 +157,13 @@ impl Query {
             epochs: 0,
             dirty: false,
             rate: Rate::default(),
-            marks: Marks::new(begin.partitions.iter().map(|r| (r.partition, r.start)).collect()),
+            marks: Marks::new(
+                begin
+                    .partitions
+                    .iter()
+                    .map(|r| (r.partition, r.start))
+                    .collect(),
+            ),
             greatest_event: EventTime::MIN,
             measure: Pace::new(MEASURE_EVERY, now),
             held: (0, 0),
@@ -204,7 +224,11 @@ impl Query {
         if let Emission::Every(_) = self.plan.emission {
             until = until.min(self.pace.next(now).max(now + EVERY_MIN));
         }
-        if self.plan.aggregate.as_ref().is_some_and(|a| a.window.is_some())
+        if self
+            .plan
+            .aggregate
+            .as_ref()
+            .is_some_and(|a| a.window.is_some())
             && let Some(change) = self.watermarks.next_change(now)
         {
             until = until.min(change);
@@ -213,13 +237,19 @@ impl Query {
     }
 
     /// Runs each lane's messages, side by side when more than one has any.
-    fn process(&mut self, messages: Vec<Vec<crate::types::MessageBatch>>) -> Result<Vec<LaneOutput>> {
+    fn process(
+        &mut self,
+        messages: Vec<Vec<crate::types::MessageBatch>>,
+    ) -> Result<Vec<LaneOutput>> {
         let partitions = self
             .watermarks
             .partitions()
             .map(|(id, state)| (id, (state.watermark, self.watermarks.others(id))))
             .collect();
-        let standing = Standing { query: self.watermarks.current(), partitions };
+        let standing = Standing {
+            query: self.watermarks.current(),
+            partitions,
+        };
         if self.lanes.len() == 1 {
             // A query of one lane takes the messages of all readers.
             let messages: Vec<_> = messages.into_iter().flatten().collect();
@@ -252,19 +282,23 @@ impl Query {
                 return Err(bad_message(&self.source.scan.topic, bad));
             }
             if self.source.on_error == OnError::DeadLetter {
-                self.surroundings.set_aside.dead(output.rejected.iter().map(|m| DeadLetter {
+                self.surroundings
+                    .set_aside
+                    .dead(output.rejected.iter().map(|m| DeadLetter {
+                        table: self.source.scan.table.clone(),
+                        topic: self.source.scan.topic.clone(),
+                        message: m.clone(),
+                        at,
+                    }));
+            }
+            self.surroundings
+                .set_aside
+                .late(output.late.iter().map(|late| LateRecord {
+                    query: self.shared.name.clone(),
                     table: self.source.scan.table.clone(),
-                    topic: self.source.scan.topic.clone(),
-                    message: m.clone(),
+                    late: late.clone(),
                     at,
                 }));
-            }
-            self.surroundings.set_aside.late(output.late.iter().map(|late| LateRecord {
-                query: self.shared.name.clone(),
-                table: self.source.scan.table.clone(),
-                late: late.clone(),
-                at,
-            }));
         }
         Ok(sum)
     }
@@ -274,7 +308,9 @@ impl Query {
         let now = self.surroundings.clock.monotonic();
         let mut rows = Vec::new();
         for output in outputs {
-            self.greatest_event = self.greatest_event.max(output.greatest_event.unwrap_or(EventTime::MIN));
+            self.greatest_event = self
+                .greatest_event
+                .max(output.greatest_event.unwrap_or(EventTime::MIN));
             for (partition, said) in output.said {
                 self.watermarks.observe(partition, said, now);
             }
@@ -282,10 +318,15 @@ impl Query {
         }
         self.note_ends(input);
         let watermark = self.watermarks.advance(now);
-        let Some(plan) = &self.plan.aggregate else { return Ok(rows) };
+        let Some(plan) = &self.plan.aggregate else {
+            return Ok(rows);
+        };
         match self.plan.emission {
             Emission::Final => {
-                debug_assert!(plan.window.is_some(), "the planner refuses what never closes");
+                debug_assert!(
+                    plan.window.is_some(),
+                    "the planner refuses what never closes"
+                );
                 rows = self.close(watermark)?;
             }
             Emission::Changes | Emission::Every(_) => {
@@ -319,7 +360,9 @@ impl Query {
                 Some(partition) => vec![partition],
                 None => self.partitions.keys().copied().collect(),
             };
-            behind.into_iter().for_each(|partition| self.watermarks.behind(partition));
+            behind
+                .into_iter()
+                .for_each(|partition| self.watermarks.behind(partition));
         }
         for status in self.partitions.values_mut() {
             status.end = status.end.max(status.next);
@@ -342,18 +385,33 @@ impl Query {
                 }
             }
         }
-        let aggregate = self.lanes[0].aggregate.as_ref().expect("the plan has an aggregate");
-        windows.into_values().map(|closed| aggregate.rows_of(closed)).collect()
+        let aggregate = self.lanes[0]
+            .aggregate
+            .as_ref()
+            .expect("the plan has an aggregate");
+        windows
+            .into_values()
+            .map(|closed| aggregate.rows_of(closed))
+            .collect()
     }
 
     fn window_closes(&self, watermark: Watermark) -> bool {
-        let next = self.lanes[0].aggregate.as_ref().and_then(|aggregate| aggregate.next_close());
+        let next = self.lanes[0]
+            .aggregate
+            .as_ref()
+            .and_then(|aggregate| aggregate.next_close());
         next.is_some_and(|end| watermark.closes(end))
     }
 
     fn changes(&mut self) -> Result<Vec<RecordBatch>> {
-        assert!(self.lanes.len() == 1, "a query that emits changes has one lane");
-        let aggregate = self.lanes[0].aggregate.as_mut().expect("the plan has an aggregate");
+        assert!(
+            self.lanes.len() == 1,
+            "a query that emits changes has one lane"
+        );
+        let aggregate = self.lanes[0]
+            .aggregate
+            .as_mut()
+            .expect("the plan has an aggregate");
         aggregate.emit_changes()
     }
 
@@ -411,7 +469,8 @@ impl Query {
 
     fn publish(&mut self, counted: Counted, emitted: u64, problems: &[crate::source::Problem]) {
         let now = self.surroundings.clock.now();
-        self.rate.add(self.surroundings.clock.monotonic(), counted.messages);
+        self.rate
+            .add(self.surroundings.clock.monotonic(), counted.messages);
         for (id, state) in self.watermarks.partitions() {
             let status = self.partitions.entry(id).or_default();
             status.watermark = (state.watermark > Watermark::MIN).then_some(state.watermark.0);
@@ -445,12 +504,24 @@ impl Query {
 
     /// Where a run that goes on after this epoch must begin to read.
     fn position(&mut self) -> Position {
-        let next: BTreeMap<PartitionId, Offset> =
-            self.partitions.iter().filter_map(|(id, s)| Some((*id, s.next?))).collect();
+        let next: BTreeMap<PartitionId, Offset> = self
+            .partitions
+            .iter()
+            .filter_map(|(id, s)| Some((*id, s.next?)))
+            .collect();
         self.marks.add(self.greatest_event, next);
-        let open = self.lanes.iter().filter_map(|lane| lane.aggregate.as_ref()?.first_open()).min();
+        let open = self
+            .lanes
+            .iter()
+            .filter_map(|lane| lane.aggregate.as_ref()?.first_open())
+            .min();
         let next = self.marks.position(open);
-        Position::new(self.plan.text.clone(), self.epochs, self.watermarks.current().0.0, next)
+        Position::new(
+            self.plan.text.clone(),
+            self.epochs,
+            self.watermarks.current().0.0,
+            next,
+        )
     }
 
     /// Measures the groups from time to time and holds them to the budget.

@@ -21,14 +21,20 @@ impl Rate {
             Some((began, sum)) if now.saturating_sub(*began) < STEP => *sum += count,
             _ => self.steps.push_back((now, count)),
         }
-        while self.steps.front().is_some_and(|(began, _)| now.saturating_sub(*began) > SPAN) {
+        while self
+            .steps
+            .front()
+            .is_some_and(|(began, _)| now.saturating_sub(*began) > SPAN)
+        {
             self.steps.pop_front();
         }
     }
 
     /// The mean over the span.
     pub(super) fn per_second(&self, now: Duration) -> f64 {
-        let Some((began, _)) = self.steps.front() else { return 0.0 };
+        let Some((began, _)) = self.steps.front() else {
+            return 0.0;
+        };
         let sum: u64 = self.steps.iter().map(|(_, count)| count).sum();
         sum as f64 / now.saturating_sub(*began).max(STEP).as_secs_f64()
     }

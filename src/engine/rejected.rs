@@ -13,8 +13,6 @@ use crate::plan::{OnError, ScanSpec};
 use crate::scan::RejectedSink;
 use crate::types::{MessageBatch, Offset, PartitionId, ProcessingTime};
 
-/// Messages kept of each kind; the oldest go first.
-const KEPT_MAX: usize = 10_000;
 /// Bytes kept of each kind.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
@@ -45,7 +43,7 @@ pub struct LateRecord {
 }
 
 /// What was set aside on this server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SetAside {
     dead: Mutex<Kept<(String, PartitionId, Offset), DeadLetter>>,
     late: Mutex<Kept<(String, PartitionId, Offset), LateRecord>>,
@@ -57,23 +55,30 @@ struct Kept<K, V> {
     by_key: BTreeMap<K, V>,
     order: VecDeque<(K, usize)>,
     bytes: usize,
-}
-
-impl<K, V> Default for Kept<K, V> {
-    fn default() -> Self {
-        Self { by_key: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
-    }
+    /// The oldest go when there are more.
+    rows_max: usize,
 }
 
 impl<K: Ord + Clone, V> Kept<K, V> {
+    fn new(rows_max: usize) -> Self {
+        Self {
+            by_key: BTreeMap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            rows_max,
+        }
+    }
+
     fn keep(&mut self, key: K, value: V, bytes: usize) {
         if self.by_key.insert(key.clone(), value).is_some() {
             return;
         }
         self.order.push_back((key, bytes));
         self.bytes += bytes;
-        while self.order.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX {
-            let Some((oldest, bytes)) = self.order.pop_front() else { break };
+        while self.order.len() > self.rows_max || self.bytes > KEPT_BYTES_MAX {
+            let Some((oldest, bytes)) = self.order.pop_front() else {
+                break;
+            };
             self.by_key.remove(&oldest);
             self.bytes -= bytes;
         }
@@ -81,6 +86,14 @@ impl<K: Ord + Clone, V> Kept<K, V> {
 }
 
 impl SetAside {
+    /// Nothing is set aside yet; so many messages of each kind are kept at the most.
+    pub fn new(dead_max: usize, late_max: usize) -> Self {
+        Self {
+            dead: Mutex::new(Kept::new(dead_max)),
+            late: Mutex::new(Kept::new(late_max)),
+        }
+    }
+
     /// Keeps messages that are no rows.
     pub fn dead(&self, letters: impl IntoIterator<Item = DeadLetter>) {
         let mut kept = lock(&self.dead);
@@ -117,7 +130,12 @@ impl SetAside {
     pub fn forget_table(&self, table: &str) {
         let mut dead = lock(&self.dead);
         dead.by_key.retain(|key, _| key.0 != table);
-        let Kept { by_key, order, bytes } = &mut *dead;
+        let Kept {
+            by_key,
+            order,
+            bytes,
+            ..
+        } = &mut *dead;
         order.retain(|(key, size)| {
             let kept = by_key.contains_key(key);
             *bytes -= if kept { 0 } else { *size };
@@ -137,7 +155,11 @@ pub struct SnapshotRejects {
 impl SnapshotRejects {
     /// Keeps what a table's snapshots reject, as the table wants it.
     pub fn new(set_aside: Arc<SetAside>, clock: SharedClock, on_error: OnError) -> Self {
-        Self { set_aside, clock, on_error }
+        Self {
+            set_aside,
+            clock,
+            on_error,
+        }
     }
 }
 
@@ -156,9 +178,7 @@ impl RejectedSink for SnapshotRejects {
             at,
         };
         match (self.on_error, rejected.first()) {
-            (OnError::Fail, Some(bad)) => {
-                Err(bad_message(&spec.topic, &letter(bad).message))
-            }
+            (OnError::Fail, Some(bad)) => Err(bad_message(&spec.topic, &letter(bad).message)),
             (OnError::DeadLetter, Some(_)) => {
                 self.set_aside.dead(rejected.iter().map(letter));
                 Ok(())

@@ -22,7 +22,9 @@ pub(super) struct Marks {
 impl Marks {
     /// Nothing is read yet.
     pub(super) fn new(start: BTreeMap<PartitionId, Offset>) -> Self {
-        Self { marks: VecDeque::from([(EventTime::MIN, start)]) }
+        Self {
+            marks: VecDeque::from([(EventTime::MIN, start)]),
+        }
     }
 
     /// An epoch ended: no row before `next` is later than `greatest`.
@@ -44,10 +46,17 @@ impl Marks {
         first_open: Option<EventTime>,
     ) -> BTreeMap<PartitionId, Offset> {
         let usable = |mark: &EventTime| first_open.is_none_or(|open| *mark < open);
-        while self.marks.get(1).is_some_and(|(greatest, _)| usable(greatest)) {
+        while self
+            .marks
+            .get(1)
+            .is_some_and(|(greatest, _)| usable(greatest))
+        {
             self.marks.pop_front();
         }
-        self.marks.front().map(|(_, next)| next.clone()).unwrap_or_default()
+        self.marks
+            .front()
+            .map(|(_, next)| next.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -67,7 +76,11 @@ mod tests {
         marks.add(EventTime(130), at(30));
         assert_eq!(marks.position(Some(EventTime(60))), at(10));
         assert_eq!(marks.position(Some(EventTime(120))), at(20));
-        assert_eq!(marks.position(None), at(30), "without an open window nothing is read again");
+        assert_eq!(
+            marks.position(None),
+            at(30),
+            "without an open window nothing is read again"
+        );
     }
 
     #[test]

@@ -130,7 +130,10 @@ impl PartitionStatus {
 impl QueryStatus {
     /// Messages not read yet, over all partitions whose end is known.
     pub fn lag(&self) -> u64 {
-        self.partitions.values().filter_map(PartitionStatus::lag).sum()
+        self.partitions
+            .values()
+            .filter_map(PartitionStatus::lag)
+            .sum()
     }
 
     /// How much of what there was at the start is read, from 0 to 1; `None` when that is unknown.
@@ -184,7 +187,15 @@ pub(super) struct Identity {
 
 impl QueryShared {
     pub(super) fn new(identity: Identity, started_at: ProcessingTime) -> Self {
-        let Identity { id, name, kind, table, text, plan, topic } = identity;
+        let Identity {
+            id,
+            name,
+            kind,
+            table,
+            text,
+            plan,
+            topic,
+        } = identity;
         let status = QueryStatus {
             state: QueryState::Starting,
             last_error: None,

@@ -30,9 +30,15 @@ pub type OpenSink = Box<dyn Fn() -> Result<Box<dyn Sink>> + Send>;
 
 /// Where a query's rows go, as its supervisor keeps it.
 pub(super) enum Destination {
-    Client { rows: mpsc::Sender<Result<arrow::record_batch::RecordBatch>>, start: LiveStart },
+    Client {
+        rows: mpsc::Sender<Result<arrow::record_batch::RecordBatch>>,
+        start: LiveStart,
+    },
     View(Arc<Materialized>),
-    Sink { open: OpenSink, positions: Option<PositionStore> },
+    Sink {
+        open: OpenSink,
+        positions: Option<PositionStore>,
+    },
 }
 
 /// What ends a query's waits.
@@ -46,7 +52,10 @@ pub(super) struct Control {
 impl Control {
     /// Of a query that never ran.
     pub(super) fn ended() -> Self {
-        Self { ended: Mutex::new(true), ..Self::default() }
+        Self {
+            ended: Mutex::new(true),
+            ..Self::default()
+        }
     }
 
     /// Wakes the query, wherever it waits.
@@ -75,7 +84,9 @@ impl Control {
     /// Sleeps, unless the query is asked to stop.
     fn pause(&self, duration: Duration, shared: &QueryShared) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.end.wait_timeout_while(ended, duration, |_| !shared.stopping());
+        let waited = self
+            .end
+            .wait_timeout_while(ended, duration, |_| !shared.stopping());
         drop(waited);
     }
 
@@ -106,7 +117,10 @@ impl Supervisor {
         loop {
             let began = self.shared.status().micro_batches;
             let ended = catch_unwind(AssertUnwindSafe(|| self.attempt())).unwrap_or_else(|panic| {
-                Err(Error::internal(format!("the query panicked: {}", text_of(panic.as_ref()))))
+                Err(Error::internal(format!(
+                    "the query panicked: {}",
+                    text_of(panic.as_ref())
+                )))
             });
             self.control.set_wake(None);
             match ended {
@@ -131,7 +145,11 @@ impl Supervisor {
         let begin = self.begin()?;
         let updates = self.plan.changelog() == Changelog::Update;
         let readers = self.lanes_max.min(begin.partitions.len()).max(1);
-        let (inputs, wake) = Inputs::open(&self.plan.source, &assignments(&begin, readers))?;
+        let (inputs, wake) = Inputs::open(
+            &self.plan.source,
+            &assignments(&begin, readers),
+            self.surroundings.read_max,
+        )?;
         self.control.set_wake(Some(wake));
         let output = match &self.destination {
             Destination::Client { rows, .. } => Output::Client(rows.clone()),
@@ -139,12 +157,13 @@ impl Supervisor {
                 view.clear();
                 Output::View(Arc::clone(view))
             }
-            Destination::Sink { open, positions } => {
-                Output::Sink { sink: open()?, positions: positions.clone() }
-            }
+            Destination::Sink { open, positions } => Output::Sink {
+                sink: open()?,
+                positions: positions.clone(),
+            },
         };
         let lanes = if updates { 1 } else { readers };
-                self.shared.restart();
+        self.shared.restart();
         let wiring = Wiring {
             inputs,
             lanes,
@@ -161,7 +180,10 @@ impl Supervisor {
     fn begin(&self) -> Result<Begin> {
         match &self.destination {
             Destination::Client { start, .. } => begin::live(&self.plan, start),
-            Destination::Sink { positions: Some(store), .. } => match store.read()? {
+            Destination::Sink {
+                positions: Some(store),
+                ..
+            } => match store.read()? {
                 Some(position) if position.text == self.shared.text => begin::resumed(
                     &self.plan.source,
                     &position.next,
@@ -169,9 +191,10 @@ impl Supervisor {
                 ),
                 Some(_) | None => begin::created(&self.plan.source),
             },
-            Destination::View(_) | Destination::Sink { positions: None, .. } => {
-                begin::created(&self.plan.source)
-            }
+            Destination::View(_)
+            | Destination::Sink {
+                positions: None, ..
+            } => begin::created(&self.plan.source),
         }
     }
 
@@ -191,7 +214,9 @@ impl Supervisor {
 
     fn tell_end(&self, ended: Result<()>) {
         match ended {
-            Ok(()) => self.shared.update(|status| status.state = QueryState::Finished),
+            Ok(()) => self
+                .shared
+                .update(|status| status.state = QueryState::Finished),
             Err(error) => {
                 match &self.destination {
                     // A live query's error goes to its client, who decides.
@@ -214,7 +239,13 @@ impl Supervisor {
 /// Deals the partitions out to the lanes.
 fn assignments(begin: &Begin, lanes: usize) -> Vec<Vec<(PartitionId, Offset)>> {
     let mut dealt = vec![Vec::new(); lanes];
-    for (index, PartitionRange { partition, start, .. }) in begin.partitions.iter().enumerate() {
+    for (
+        index,
+        PartitionRange {
+            partition, start, ..
+        },
+    ) in begin.partitions.iter().enumerate()
+    {
         dealt[index % lanes].push((*partition, *start));
     }
     dealt

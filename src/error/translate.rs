@@ -28,13 +28,19 @@ impl From<Error> for DataFusionError {
 }
 
 /// Translates an error of DataFusion: whose fault, which SQLSTATE, where in the statement.
-#[expect(clippy::needless_pass_by_value, reason = "it is the function of map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is the function of map_err"
+)]
 pub fn from_datafusion(error: DataFusionError) -> Error {
     translate(&error)
 }
 
 /// Translates an error of Arrow.
-#[expect(clippy::needless_pass_by_value, reason = "it is the function of map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is the function of map_err"
+)]
 pub fn from_arrow(error: ArrowError) -> Error {
     arrow(&error)
 }
@@ -47,17 +53,26 @@ fn translate(error: &DataFusionError) -> Error {
             .first()
             .map_or_else(|| Error::internal("an error without a cause"), translate),
         DataFusionError::Diagnostic(diagnostic, inner) => {
-            let position = diagnostic.span.filter(|span| span.start.line > 0).map(|span| Position {
-                line: span.start.line,
-                column: span.start.column,
-            });
+            let position = diagnostic
+                .span
+                .filter(|span| span.start.line > 0)
+                .map(|span| Position {
+                    line: span.start.line,
+                    column: span.start.column,
+                });
             let translated = translate(inner);
-            if translated.position().is_some() { translated } else { translated.at(position) }
+            if translated.position().is_some() {
+                translated
+            } else {
+                translated.at(position)
+            }
         }
         DataFusionError::External(inner) => external(inner.as_ref()),
         DataFusionError::ArrowError(inner, _) => arrow(inner),
         DataFusionError::SchemaError(inner, _) => schema(inner),
-        DataFusionError::SQL(inner, _) => Error::user(SqlState::SyntaxError, polished(&inner.to_string())),
+        DataFusionError::SQL(inner, _) => {
+            Error::user(SqlState::SyntaxError, polished(&inner.to_string()))
+        }
         DataFusionError::Plan(text) => plan(text),
         DataFusionError::NotImplemented(text) => worded(SqlState::FeatureNotSupported, text),
         DataFusionError::Configuration(text) => worded(SqlState::InvalidParameterValue, text),
@@ -101,9 +116,14 @@ fn arrow(error: &ArrowError) -> Error {
 /// Says `Cannot cast string 'a' to value of Int32 type` in PostgreSQL's words.
 fn cast_error(text: &str) -> Error {
     if let Some(value) = quoted(text, "string '")
-        && let Some((_, kind)) = text.rsplit_once(" of ").or_else(|| text.rsplit_once(" to "))
+        && let Some((_, kind)) = text
+            .rsplit_once(" of ")
+            .or_else(|| text.rsplit_once(" to "))
     {
-        let kind = sql_name(kind.trim_start_matches("value of ").trim_end_matches(" type"));
+        let kind = sql_name(
+            kind.trim_start_matches("value of ")
+                .trim_end_matches(" type"),
+        );
         return Error::user(
             SqlState::InvalidTextRepresentation,
             format!("invalid input syntax for type {kind}: \"{value}\""),
@@ -150,14 +170,21 @@ fn execution_state(text: &str) -> SqlState {
 
 fn schema(error: &SchemaError) -> Error {
     match error {
-        SchemaError::FieldNotFound { field, valid_fields } => {
+        SchemaError::FieldNotFound {
+            field,
+            valid_fields,
+        } => {
             let message = match &field.relation {
-                Some(relation) => format!("column {}.{} does not exist", relation.table(), field.name),
+                Some(relation) => {
+                    format!("column {}.{} does not exist", relation.table(), field.name)
+                }
                 None => format!("column \"{}\" does not exist", field.name),
             };
-            let error =
-                Error::user(SqlState::UndefinedColumn, message).at(column_position(field));
-            let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
+            let error = Error::user(SqlState::UndefinedColumn, message).at(column_position(field));
+            let names: Vec<&str> = valid_fields
+                .iter()
+                .map(|column| column.name.as_str())
+                .collect();
             match nearest(&field.name, &names) {
                 Some(near) => error.hint(format!("Perhaps you meant the column \"{near}\".")),
                 None => error,
@@ -179,8 +206,10 @@ fn schema(error: &SchemaError) -> Error {
 
 fn column_position(column: &Column) -> Option<Position> {
     let span = column.spans.first()?;
-    (span.start.line > 0)
-        .then_some(Position { line: span.start.line, column: span.start.column })
+    (span.start.line > 0).then_some(Position {
+        line: span.start.line,
+        column: span.start.column,
+    })
 }
 
 /// The name most like `wanted`, if any is like it.
@@ -192,16 +221,24 @@ pub fn nearest<'a>(wanted: &str, names: &[&'a str]) -> Option<&'a str> {
 
 fn plan(text: &str) -> Error {
     if let Some(name) = quoted(text, "table function '") {
-        return Error::user(SqlState::UndefinedFunction, format!("function {name} does not exist"));
+        return Error::user(
+            SqlState::UndefinedFunction,
+            format!("function {name} does not exist"),
+        );
     }
     if let Some(name) = quoted(text, "table '").filter(|_| text.contains("not found")) {
         let short = name.rsplit('.').next().unwrap_or(name);
-        return Error::user(SqlState::UndefinedTable, format!("relation \"{short}\" does not exist"))
-            .hint("SHOW TABLES, SHOW VIEWS and SHOW MATERIALIZED VIEWS list what there is.");
+        return Error::user(
+            SqlState::UndefinedTable,
+            format!("relation \"{short}\" does not exist"),
+        )
+        .hint("SHOW TABLES, SHOW VIEWS and SHOW MATERIALIZED VIEWS list what there is.");
     }
     if let Some(name) = quoted(text, "Invalid function '") {
-        let error =
-            Error::user(SqlState::UndefinedFunction, format!("function {name} does not exist"));
+        let error = Error::user(
+            SqlState::UndefinedFunction,
+            format!("function {name} does not exist"),
+        );
         return match quoted(text, "Did you mean '").and_then(|near| nearest(name, &[near])) {
             Some(near) => error.hint(format!("Perhaps you meant {near}.")),
             None => error,
@@ -237,7 +274,11 @@ fn quoted<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
 fn worded(state: SqlState, text: &str) -> Error {
     let (first, rest) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
     let error = Error::user(state, polished(first));
-    if rest.trim().is_empty() { error } else { error.detail(rest.trim()) }
+    if rest.trim().is_empty() {
+        error
+    } else {
+        error.detail(rest.trim())
+    }
 }
 
 /// PostgreSQL's rules for a message: lower case at its start, no full stop at its end.
@@ -268,15 +309,27 @@ mod tests {
     #[test]
     fn plan_errors_get_the_code_that_drivers_expect() {
         let plan = |text: &str| DataFusionError::Plan(text.to_owned());
-        check(plan("table 'headwater.public.tradez' not found"), "42P01", "relation \"tradez\" does not exist");
+        check(
+            plan("table 'headwater.public.tradez' not found"),
+            "42P01",
+            "relation \"tradez\" does not exist",
+        );
         let error = check(
             plan("Invalid function 'summ'.\nDid you mean 'sum'?"),
             "42883",
             "function summ does not exist",
         );
         assert_eq!(error.hint_text(), Some("Perhaps you meant sum."));
-        check(plan("table function 'nope' not found"), "42883", "function nope does not exist");
-        check(DataFusionError::NotImplemented("This feature.".to_owned()), "0A000", "this feature");
+        check(
+            plan("table function 'nope' not found"),
+            "42883",
+            "function nope does not exist",
+        );
+        check(
+            DataFusionError::NotImplemented("This feature.".to_owned()),
+            "0A000",
+            "this feature",
+        );
         let cast = "Cannot cast string 'a' to value of Int32 type".to_owned();
         check(
             DataFusionError::ArrowError(Box::new(ArrowError::CastError(cast)), None),
@@ -295,11 +348,20 @@ mod tests {
         let missing = DataFusionError::SchemaError(
             Box::new(SchemaError::FieldNotFound {
                 field: Box::new(Column::from_name("prise")),
-                valid_fields: vec![Column::new(Some("trades"), "price"), Column::from_name("id")],
+                valid_fields: vec![
+                    Column::new(Some("trades"), "price"),
+                    Column::from_name("id"),
+                ],
             }),
             Box::new(None),
         );
-        let span = Span::new(Location { line: 2, column: 8 }, Location { line: 2, column: 13 });
+        let span = Span::new(
+            Location { line: 2, column: 8 },
+            Location {
+                line: 2,
+                column: 13,
+            },
+        );
         let diagnostic = Diagnostic::new_error("column", Some(span));
         let wrapped = DataFusionError::Diagnostic(Box::new(diagnostic), Box::new(missing));
         let error = check(wrapped, "42703", "column \"prise\" does not exist");
@@ -312,7 +374,8 @@ mod tests {
 
     #[test]
     fn an_error_of_ours_passes_through_unchanged() {
-        let ours = Error::user(SqlState::WindowingError, "window of zero length").hint("Make it longer.");
+        let ours =
+            Error::user(SqlState::WindowingError, "window of zero length").hint("Make it longer.");
         let inner = DataFusionError::from(ours);
         let error = check(inner.context("in a plan"), "42P20", "window of zero length");
         assert_eq!(error.hint_text(), Some("Make it longer."));

@@ -42,7 +42,11 @@ pub(super) fn aggregate(
         match window_of(expr, &node.input, event_time)? {
             Some((kind, bound)) => {
                 check_same_window(plan.window.as_ref(), kind)?;
-                let window = WindowPlan { kind, bound: value, bound_kind: bound };
+                let window = WindowPlan {
+                    kind,
+                    bound: value,
+                    bound_kind: bound,
+                };
                 // The start is the cheapest to work with.
                 if plan.window.is_none() || bound == WindowBound::Start {
                     plan.window = Some(window);
@@ -82,8 +86,12 @@ fn window_of(
     input: &LogicalPlan,
     event_time: &str,
 ) -> Result<Option<(WindowKind, WindowBound)>> {
-    let Origin::Computed(made, made_from) = origin(expr, input) else { return Ok(None) };
-    let Some((kind, bound, time)) = as_window_bound(made) else { return Ok(None) };
+    let Origin::Computed(made, made_from) = origin(expr, input) else {
+        return Ok(None);
+    };
+    let Some((kind, bound, time)) = as_window_bound(made) else {
+        return Ok(None);
+    };
     match origin(time, made_from) {
         Origin::Scan(column) if column == event_time => Ok(Some((kind, bound))),
         Origin::Scan(column) => Err(Error::user(
@@ -113,6 +121,16 @@ fn call(expr: &Expr, input: &LogicalPlan, state: &SessionState) -> Result<Aggreg
     .build()
     .map_err(from_datafusion)?;
     let mut arguments = lowered.aggregate.expressions();
-    arguments.extend(lowered.aggregate.order_bys().iter().map(|sort| Arc::clone(&sort.expr)));
-    Ok(AggregateCall { function: lowered.aggregate, arguments, filter: lowered.filter })
+    arguments.extend(
+        lowered
+            .aggregate
+            .order_bys()
+            .iter()
+            .map(|sort| Arc::clone(&sort.expr)),
+    );
+    Ok(AggregateCall {
+        function: lowered.aggregate,
+        arguments,
+        filter: lowered.filter,
+    })
 }

@@ -20,10 +20,7 @@ pub enum Purpose {
 }
 
 /// Decides when rows are emitted; refuses what never would be.
-pub(super) fn emission(
-    query: &StreamQuery,
-    aggregate: Option<&AggregatePlan>,
-) -> Result<Emission> {
+pub(super) fn emission(query: &StreamQuery, aggregate: Option<&AggregatePlan>) -> Result<Emission> {
     let windowed = aggregate.map(|aggregate| aggregate.window.is_some());
     match (windowed, query.emit) {
         (None, Some(Emit::Every(_))) => Err(Error::user(

@@ -33,7 +33,9 @@ pub(super) async fn optimised(
     let plan = state.statement_to_plan(statement).await?;
     let plan = replace_now(plan, time)?;
     let options = state.config_options();
-    let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
+    let plan = state
+        .analyzer()
+        .execute_and_check(plan, options, |_, _| {})?;
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Optimizer::new()
         .rules
         .into_iter()

@@ -10,8 +10,14 @@ use crate::functions::{JsonOperators, json_functions};
 
 /// Adds ours to a builder that already has DataFusion's defaults.
 pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    builder.expr_planners().get_or_insert_with(Vec::new).insert(0, Arc::new(JsonOperators));
-    builder.scalar_functions().get_or_insert_with(Vec::new).extend(json_functions());
+    builder
+        .expr_planners()
+        .get_or_insert_with(Vec::new)
+        .insert(0, Arc::new(JsonOperators));
+    builder
+        .scalar_functions()
+        .get_or_insert_with(Vec::new)
+        .extend(json_functions());
     builder
         .with_type_planner(Arc::new(PostgresTypes))
         .with_relation_planners(vec![Arc::new(WindowRelations)])

@@ -36,12 +36,33 @@ pub struct Request<'a> {
 /// # Errors
 /// What the statement cannot mean, or what cannot run for ever; each says what to write instead.
 pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<StreamPlan> {
-    let Request { query, definitions, purpose } = request;
+    let Request {
+        query,
+        definitions,
+        purpose,
+    } = request;
     let batch_time = BatchTime::default();
-    let logical = optimised(state, &query.query, &batch_time).await.map_err(from_datafusion)?;
-    let mut chain = Chain { state, definitions, source: None, rows: Vec::new(), aggregate: None, output: Vec::new(), limit: None };
+    let logical = optimised(state, &query.query, &batch_time)
+        .await
+        .map_err(from_datafusion)?;
+    let mut chain = Chain {
+        state,
+        definitions,
+        source: None,
+        rows: Vec::new(),
+        aggregate: None,
+        output: Vec::new(),
+        limit: None,
+    };
     chain.lower(&logical, false)?;
-    let Chain { source, rows, aggregate, output, limit, .. } = chain;
+    let Chain {
+        source,
+        rows,
+        aggregate,
+        output,
+        limit,
+        ..
+    } = chain;
     let source = source.ok_or_else(no_topic)?;
     let emission = changelog::emission(query, aggregate.as_ref())?;
     let key = changelog::key_columns(&logical);
@@ -81,7 +102,10 @@ impl Chain<'_> {
             LogicalPlan::Projection(projection) => {
                 self.lower(&projection.input, grouped_above)?;
                 if grouped_above {
-                    projection.expr.iter().try_for_each(|e| refuse_volatile(e, "GROUP BY"))?;
+                    projection
+                        .expr
+                        .iter()
+                        .try_for_each(|e| refuse_volatile(e, "GROUP BY"))?;
                 }
                 let input = projection.input.schema();
                 if is_identity(&projection.expr, input) {
@@ -139,8 +163,12 @@ impl Chain<'_> {
             )
             .hint("A continuous query reads tables made by CREATE TABLE, and views of them."));
         };
-        let columns: Vec<&str> =
-            scan.projected_schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let columns: Vec<&str> = scan
+            .projected_schema
+            .fields()
+            .iter()
+            .map(|f| f.name().as_str())
+            .collect();
         self.source = Some(source(table, &columns, self.state)?);
         for predicate in &scan.filters {
             let predicate = physical(predicate, &scan.projected_schema, self.state)?;
@@ -150,7 +178,11 @@ impl Chain<'_> {
     }
 
     fn push(&mut self, stage: RowStage) {
-        if self.aggregate.is_none() { self.rows.push(stage) } else { self.output.push(stage) }
+        if self.aggregate.is_none() {
+            self.rows.push(stage)
+        } else {
+            self.output.push(stage)
+        }
     }
 }
 
@@ -167,13 +199,17 @@ pub(super) fn physical(
 /// Refuses functions whose value differs from call to call where that would decide which rows
 /// exist: the same rows would then give another answer each time.
 pub(super) fn refuse_volatile(expr: &Expr, place: &str) -> Result<()> {
-    let volatile = expr.exists(|e| Ok(e.is_volatile_node())).map_err(from_datafusion)?;
+    let volatile = expr
+        .exists(|e| Ok(e.is_volatile_node()))
+        .map_err(from_datafusion)?;
     if !volatile {
         return Ok(());
     }
     Err(Error::user(
         SqlState::FeatureNotSupported,
-        format!("now() and other volatile functions cannot be used in {place} of a continuous query"),
+        format!(
+            "now() and other volatile functions cannot be used in {place} of a continuous query"
+        ),
     )
     .hint(
         "Which rows exist must not depend on when they are looked at: use a window over the event \
@@ -182,20 +218,29 @@ pub(super) fn refuse_volatile(expr: &Expr, place: &str) -> Result<()> {
 }
 
 fn nullable(schema: &DFSchema) -> SchemaRef {
-    let fields: Vec<Field> =
-        schema.fields().iter().map(|f| Field::clone(f).with_nullable(true)).collect();
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|f| Field::clone(f).with_nullable(true))
+        .collect();
     Arc::new(Schema::new(fields))
 }
 
 fn is_identity(exprs: &[Expr], input: &DFSchema) -> bool {
     let same = |index: usize, column: &Column| input.maybe_index_of_column(column) == Some(index);
     exprs.len() == input.fields().len()
-        && exprs.iter().enumerate().all(|(i, e)| matches!(e, Expr::Column(c) if same(i, c)))
+        && exprs
+            .iter()
+            .enumerate()
+            .all(|(i, e)| matches!(e, Expr::Column(c) if same(i, c)))
 }
 
 fn no_topic() -> Error {
-    Error::user(SqlState::FeatureNotSupported, "a continuous query reads a topic, and this one reads none")
-        .hint("Without EMIT the query is a snapshot and may read anything.")
+    Error::user(
+        SqlState::FeatureNotSupported,
+        "a continuous query reads a topic, and this one reads none",
+    )
+    .hint("Without EMIT the query is a snapshot and may read anything.")
 }
 
 fn unsupported(what: &str) -> Error {

@@ -21,16 +21,17 @@ pub(super) fn replace_now(plan: LogicalPlan, time: &BatchTime) -> Result<Logical
             Ok(replaced.update_data(|expr| keep_name(expr, &name)))
         })?
         .map_data(|node| {
-            if *node.schema() == names { Ok(node) } else { node.recompute_schema() }
+            if *node.schema() == names {
+                Ok(node)
+            } else {
+                node.recompute_schema()
+            }
         })
     })
     .map(|transformed| transformed.data)
 }
 
-fn keep_name(
-    expr: Expr,
-    name: &(Option<datafusion::common::TableReference>, String),
-) -> Expr {
+fn keep_name(expr: Expr, name: &(Option<datafusion::common::TableReference>, String)) -> Expr {
     if expr.qualified_name() == *name || matches!(expr, Expr::Alias(_)) {
         expr
     } else {
@@ -39,7 +40,9 @@ fn keep_name(
 }
 
 fn replace(expr: Expr, time: &BatchTime) -> Transformed<Expr> {
-    let Expr::ScalarFunction(call) = &expr else { return Transformed::no(expr) };
+    let Expr::ScalarFunction(call) = &expr else {
+        return Transformed::no(expr);
+    };
     let to = |data_type| Expr::Cast(Cast::new(Box::new(batch_time(time)), data_type));
     match call.func.name() {
         "now" | "current_timestamp" if call.args.is_empty() => {

@@ -24,7 +24,9 @@ pub(super) fn origin<'a>(expr: &'a Expr, plan: &'a LogicalPlan) -> Origin<'a> {
 }
 
 fn of_column<'a>(column: &Column, plan: &'a LogicalPlan) -> Origin<'a> {
-    let Some(index) = plan.schema().maybe_index_of_column(column) else { return Origin::Unknown };
+    let Some(index) = plan.schema().maybe_index_of_column(column) else {
+        return Origin::Unknown;
+    };
     at(index, plan)
 }
 

@@ -25,12 +25,16 @@ pub fn check_table(table: &TableDefinition, state: &SessionState) -> Result<()> 
     let all = declared(table)?;
     for column in &table.columns {
         if let ColumnOrigin::Computed(sql) = &column.origin {
-            let expr = state.create_logical_expr(&sql.to_string(), &all).map_err(from_datafusion)?;
+            let expr = state
+                .create_logical_expr(&sql.to_string(), &all)
+                .map_err(from_datafusion)?;
             for used in expr.column_refs() {
                 refuse_computed(table, used.name(), column.field.name())?;
             }
             let expr = cast(expr, column.field.data_type().clone());
-            state.create_physical_expr(expr, &all).map_err(from_datafusion)?;
+            state
+                .create_physical_expr(expr, &all)
+                .map_err(from_datafusion)?;
         }
     }
     source(table, &[], state).map(drop)
@@ -48,7 +52,10 @@ pub fn table_scan(table: &TableDefinition) -> Result<ScanSpec> {
         .filter(scanned)
         .map(|column| scan_column(table, column.field.name()))
         .collect::<Result<_>>()?;
-    let event_time = table.watermark.as_ref().map(|watermark| watermark.column.as_str());
+    let event_time = table
+        .watermark
+        .as_ref()
+        .map(|watermark| watermark.column.as_str());
     Ok(scan_spec(table, columns, event_time))
 }
 
@@ -59,7 +66,9 @@ fn scan_spec(
 ) -> ScanSpec {
     let fields: Vec<FieldRef> = columns.iter().map(|c| Arc::clone(&c.field)).collect();
     let max_future = table.options.max_future.and_then(|bound| {
-        let column = columns.iter().position(|c| Some(c.field.name().as_str()) == event_time)?;
+        let column = columns
+            .iter()
+            .position(|c| Some(c.field.name().as_str()) == event_time)?;
         matches!(columns[column].origin, ScanOrigin::Payload { .. })
             .then_some(MaxFuture { column, bound })
     });
@@ -75,7 +84,10 @@ fn scan_spec(
 }
 
 fn refuse_computed(table: &TableDefinition, used: &str, by: &str) -> Result<()> {
-    let found = table.columns.iter().find(|column| column.field.name() == used);
+    let found = table
+        .columns
+        .iter()
+        .find(|column| column.field.name() == used);
     if found.is_some_and(|column| matches!(column.origin, ColumnOrigin::Computed(_))) {
         return Err(Error::user(
             SqlState::InvalidTableDefinition,
@@ -93,24 +105,37 @@ pub(super) fn source(
 ) -> Result<SourcePlan> {
     let all = declared(table)?;
     let (name, time, watermark) = event_time(table, &all, state)?;
-    let mut needed: Vec<ScanColumn> =
-        columns.iter().map(|column| scan_column(table, column)).collect::<Result<_>>()?;
+    let mut needed: Vec<ScanColumn> = columns
+        .iter()
+        .map(|column| scan_column(table, column))
+        .collect::<Result<_>>()?;
     let visible_columns = needed.len();
     for expr in [&time, &watermark] {
         for column in expr.column_refs() {
-            if !needed.iter().any(|known| known.field.name() == column.name()) {
+            if !needed
+                .iter()
+                .any(|known| known.field.name() == column.name())
+            {
                 needed.push(scan_column(table, column.name())?);
             }
         }
     }
     let scan = scan_spec(table, needed, Some(&name));
     let names = DFSchema::try_from(Arc::clone(&scan.schema)).map_err(from_datafusion)?;
-    let compile = |expr: Expr| state.create_physical_expr(expr, &names).map_err(from_datafusion);
+    let compile = |expr: Expr| {
+        state
+            .create_physical_expr(expr, &names)
+            .map_err(from_datafusion)
+    };
     let (time, watermark) = (compile(time)?, compile(watermark)?);
     Ok(SourcePlan {
         scan,
         visible_columns,
-        event_time: EventTimePlan { column: name, time, watermark },
+        event_time: EventTimePlan {
+            column: name,
+            time,
+            watermark,
+        },
         idle_timeout: table.options.idle_timeout,
         startup: table.options.scan_startup.clone(),
         on_error: table.options.on_error,
@@ -147,13 +172,20 @@ fn event_time(
     let DataType::Timestamp(_, zone) = &time_type else {
         return Err(Error::user(
             SqlState::DatatypeMismatch,
-            format!("the event-time column \"{}\" is not a timestamp", watermark.column),
+            format!(
+                "the event-time column \"{}\" is not a timestamp",
+                watermark.column
+            ),
         ));
     };
     let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
     let time = inline_computed(time, table, all, state)?;
     let rule = inline_computed(rule, table, all, state)?;
-    Ok((watermark.column.clone(), cast(time, micros.clone()), cast(rule, micros)))
+    Ok((
+        watermark.column.clone(),
+        cast(time, micros.clone()),
+        cast(rule, micros),
+    ))
 }
 
 /// Puts a computed column's expression where its name stands.
@@ -164,14 +196,21 @@ fn inline_computed(
     state: &SessionState,
 ) -> Result<Expr> {
     expr.transform_up(|inner| {
-        let Expr::Column(column) = &inner else { return Ok(Transformed::no(inner)) };
-        let found = table.columns.iter().find(|c| c.field.name() == column.name());
+        let Expr::Column(column) = &inner else {
+            return Ok(Transformed::no(inner));
+        };
+        let found = table
+            .columns
+            .iter()
+            .find(|c| c.field.name() == column.name());
         match found.map(|c| (&c.field, &c.origin)) {
             Some((field, ColumnOrigin::Computed(sql))) => {
                 let expr = state.create_logical_expr(&sql.to_string(), all)?;
                 Ok(Transformed::yes(cast(expr, field.data_type().clone())))
             }
-            _ => Ok(Transformed::no(Expr::Column(ColumnRef::from_name(column.name())))),
+            _ => Ok(Transformed::no(Expr::Column(ColumnRef::from_name(
+                column.name(),
+            )))),
         }
     })
     .map(|transformed| transformed.data)
@@ -190,7 +229,9 @@ fn scan_column(table: &TableDefinition, name: &str) -> Result<ScanColumn> {
         .columns
         .iter()
         .find(|column| column.field.name() == name)
-        .ok_or_else(|| Error::internal(format!("table \"{}\" lost column \"{name}\"", table.name)))?;
+        .ok_or_else(|| {
+            Error::internal(format!("table \"{}\" lost column \"{name}\"", table.name))
+        })?;
     let origin = match &column.origin {
         ColumnOrigin::Payload(path) => ScanOrigin::Payload {
             path: path.clone(),
@@ -198,12 +239,20 @@ fn scan_column(table: &TableDefinition, name: &str) -> Result<ScanColumn> {
         },
         ColumnOrigin::Metadata(metadata) => ScanOrigin::Metadata(*metadata),
         ColumnOrigin::Computed(_) => {
-            return Err(Error::internal(format!("computed column \"{name}\" reached a scan")));
+            return Err(Error::internal(format!(
+                "computed column \"{name}\" reached a scan"
+            )));
         }
     };
-    Ok(ScanColumn { field: Arc::clone(&column.field), origin })
+    Ok(ScanColumn {
+        field: Arc::clone(&column.field),
+        origin,
+    })
 }
 
 fn is_json(field: &Field) -> bool {
-    field.metadata().get("ARROW:extension:name").is_some_and(|name| name == "arrow.json")
+    field
+        .metadata()
+        .get("ARROW:extension:name")
+        .is_some_and(|name| name == "arrow.json")
 }

@@ -26,7 +26,13 @@ impl RelationPlanner for WindowRelations {
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
-        let TableFactor::Table { name, alias, args: Some(arguments), .. } = &relation else {
+        let TableFactor::Table {
+            name,
+            alias,
+            args: Some(arguments),
+            ..
+        } = &relation
+        else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let function = name.to_string().to_lowercase();
@@ -78,22 +84,32 @@ fn tumble(
     let size_micros = interval(size, "size", &input, context)?;
     if size_micros <= 0 {
         return Err(external(
-            Error::user(SqlState::InvalidParameterValue, "a window's size must be positive")
-                .at(position(size)),
+            Error::user(
+                SqlState::InvalidParameterValue,
+                "a window's size must be positive",
+            )
+            .at(position(size)),
         ));
     }
     let offset = match offset {
         Some(offset) => interval(offset, "offset", &input, context)?,
         None => 0,
     };
-    let kind = WindowKind::Tumble { size: size_micros, offset };
+    let kind = WindowKind::Tumble {
+        size: size_micros,
+        offset,
+    };
     with_bounds(input, kind, &time_expr)
 }
 
 /// All columns of the input, and the window's bounds.
 fn with_bounds(input: LogicalPlan, kind: WindowKind, time: &Expr) -> Result<LogicalPlan> {
-    let mut columns: Vec<Expr> =
-        input.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut columns: Vec<Expr> = input
+        .schema()
+        .columns()
+        .into_iter()
+        .map(Expr::Column)
+        .collect();
     for bound in [WindowBound::Start, WindowBound::End, WindowBound::Time] {
         columns.push(window_bound(kind, bound, time.clone()).alias(bound.column()));
     }
@@ -118,7 +134,10 @@ fn check_time(time: &Expr, input: &LogicalPlan, position: Option<Position>) -> R
         other => Err(external(
             Error::user(
                 SqlState::DatatypeMismatch,
-                format!("a window needs a timestamp, and column \"{}\" is {other}", column.name),
+                format!(
+                    "a window needs a timestamp, and column \"{}\" is {other}",
+                    column.name
+                ),
             )
             .at(position),
         )),
@@ -137,7 +156,12 @@ fn interval(
     };
     let value = context.sql_to_expr(sql.clone(), input.schema())?;
     let value = fold(value);
-    let Some(IntervalMonthDayNano { months, days, nanoseconds }) = value else {
+    let Some(IntervalMonthDayNano {
+        months,
+        days,
+        nanoseconds,
+    }) = value
+    else {
         return Err(refused(format!("a window's {what} must be an interval")));
     };
     if months != 0 {
@@ -149,7 +173,9 @@ fn interval(
         return Err(external(error.at(position(sql))));
     }
     if nanoseconds % 1_000 != 0 {
-        return Err(refused(format!("a window's {what} is at least a whole microsecond")));
+        return Err(refused(format!(
+            "a window's {what} is at least a whole microsecond"
+        )));
     }
     i64::from(days)
         .checked_mul(86_400_000_000)
@@ -165,13 +191,16 @@ fn fold(value: Expr) -> Option<IntervalMonthDayNano> {
             IntervalMonthDayNano::new(0, value.days, i64::from(value.milliseconds) * 1_000_000),
         ),
         Expr::Negative(inner) => {
-            let IntervalMonthDayNano { months, days, nanoseconds } = fold(*inner)?;
+            let IntervalMonthDayNano {
+                months,
+                days,
+                nanoseconds,
+            } = fold(*inner)?;
             Some(IntervalMonthDayNano::new(-months, -days, -nanoseconds))
         }
-        Expr::Literal(
-            ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)),
-            _,
-        ) => arrow::compute::kernels::cast_utils::parse_interval_month_day_nano(&text).ok(),
+        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => {
+            arrow::compute::kernels::cast_utils::parse_interval_month_day_nano(&text).ok()
+        }
         _ => None,
     }
 }
@@ -179,7 +208,10 @@ fn fold(value: Expr) -> Option<IntervalMonthDayNano> {
 /// Where a piece of SQL stands.
 fn position(sql: &impl Spanned) -> Option<Position> {
     let start = sql.span().start;
-    (start.line > 0).then_some(Position { line: start.line, column: start.column })
+    (start.line > 0).then_some(Position {
+        line: start.line,
+        column: start.column,
+    })
 }
 
 fn external(error: Error) -> DataFusionError {

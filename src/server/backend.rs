@@ -55,8 +55,15 @@ fn fields(severity: &str, error: &Error, text: &str) -> Vec<(u8, String)> {
         (b'M', error.message().to_owned()),
     ];
     let optional = [(b'D', error.detail_text()), (b'H', error.hint_text())];
-    fields.extend(optional.into_iter().filter_map(|(kind, text)| Some((kind, text?.to_owned()))));
-    if let Some(at) = error.position().and_then(|position| character_index(text, position)) {
+    fields.extend(
+        optional
+            .into_iter()
+            .filter_map(|(kind, text)| Some((kind, text?.to_owned()))),
+    );
+    if let Some(at) = error
+        .position()
+        .and_then(|position| character_index(text, position))
+    {
         fields.push((b'P', at.to_string()));
     }
     for (_, value) in &mut fields {
@@ -72,8 +79,11 @@ fn fields(severity: &str, error: &Error, text: &str) -> Vec<(u8, String)> {
 fn character_index(text: &str, position: Position) -> Option<usize> {
     let line_index = usize::try_from(position.line.checked_sub(1)?).ok()?;
     let column_index = usize::try_from(position.column.checked_sub(1)?).ok()?;
-    let before: usize =
-        text.split('\n').take(line_index).map(|line| line.chars().count() + 1).sum();
+    let before: usize = text
+        .split('\n')
+        .take(line_index)
+        .map(|line| line.chars().count() + 1)
+        .sum();
     let line = text.split('\n').nth(line_index)?;
     (column_index <= line.chars().count()).then_some(before + column_index + 1)
 }
@@ -101,15 +111,21 @@ pub(super) fn row_description(schema: &Schema, formats: &[Format]) -> Result<Mes
             format.code(),
         )
     });
-    Ok(Message::RowDescription(RowDescription::new(columns.collect())))
+    Ok(Message::RowDescription(RowDescription::new(
+        columns.collect(),
+    )))
 }
 
 /// The types of a statement's parameters; an open one is text.
 pub(super) fn parameter_description(parameters: &[Option<FieldRef>]) -> Message {
     let oid = |field: &Option<FieldRef>| {
-        field.as_ref().map_or(Type::TEXT.oid(), |field| pg_type::of_field(field).oid)
+        field
+            .as_ref()
+            .map_or(Type::TEXT.oid(), |field| pg_type::of_field(field).oid)
     };
-    Message::ParameterDescription(ParameterDescription::new(parameters.iter().map(oid).collect()))
+    Message::ParameterDescription(ParameterDescription::new(
+        parameters.iter().map(oid).collect(),
+    ))
 }
 
 /// A statement is done.
@@ -158,8 +174,12 @@ mod tests {
         let wrong = Error::user(SqlState::UndefinedTable, "relation \"x\" does not exist")
             .detail("More.")
             .hint("Less.")
-            .at(Some(Position { line: 1, column: 15 }));
-        let Message::ErrorResponse(message) = error(&wrong, Weight::Error, "select * from x") else {
+            .at(Some(Position {
+                line: 1,
+                column: 15,
+            }));
+        let Message::ErrorResponse(message) = error(&wrong, Weight::Error, "select * from x")
+        else {
             panic!("an error response")
         };
         let text: Vec<String> = message

@@ -46,7 +46,12 @@ impl Cancellations {
             }
         };
         shared.by_pid.insert(pid, (key, Arc::clone(&cancelled)));
-        Registration { all: self.clone(), pid, key, cancelled }
+        Registration {
+            all: self.clone(),
+            pid,
+            key,
+            cancelled,
+        }
     }
 
     /// Cancels what the connection is doing, if the key is right.
@@ -62,7 +67,11 @@ impl Cancellations {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut shared = self.all.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self
+            .all
+            .shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         shared.by_pid.remove(&self.pid);
     }
 }
@@ -79,7 +88,11 @@ mod tests {
         let one = all.register();
         all.cancel(one.pid, one.key);
         let mut running = Box::pin(one.cancelled.notified());
-        assert_eq!((&mut running).now_or_never(), None, "an earlier request is forgotten");
+        assert_eq!(
+            (&mut running).now_or_never(),
+            None,
+            "an earlier request is forgotten"
+        );
         all.cancel(one.pid, one.key.wrapping_add(1));
         all.cancel(one.pid + 1, one.key);
         assert_eq!((&mut running).now_or_never(), None);

@@ -82,8 +82,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         shutdown: Shutdown,
     ) -> Self {
         let cancelled = Arc::clone(&registration.cancelled);
-        let interrupts = Interrupts { cancelled, shutdown };
-        Self { incoming, out, session, interrupts, skipping: false }
+        let interrupts = Interrupts {
+            cancelled,
+            shutdown,
+        };
+        Self {
+            incoming,
+            out,
+            session,
+            interrupts,
+            skipping: false,
+        }
     }
 
     /// Serves the client until it or the server ends the connection.
@@ -131,7 +140,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     fn report(&mut self, error: &Error, text: &str) -> Result<()> {
         self.session.fail();
         notices(&mut self.session, &mut self.out)?;
-        self.out.message(&backend::error(error, Weight::Error, text))
+        self.out
+            .message(&backend::error(error, Weight::Error, text))
     }
 
     /// Says that the next statement may come.
@@ -140,7 +150,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         for (name, value) in self.session.take_changed() {
             self.out.message(&backend::parameter_status(name, &value))?;
         }
-        self.out.message(&backend::ready(self.session.transaction()))?;
+        self.out
+            .message(&backend::ready(self.session.transaction()))?;
         Ok(self.out.flush().await?)
     }
 
@@ -198,12 +209,16 @@ impl Interrupts {
 /// What a panic said.
 fn told(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
 }
 
 /// Sends what the session has to say besides results.
 fn notices<W: AsyncWrite + Unpin>(session: &mut Session, out: &mut Outgoing<W>) -> Result<()> {
-    session.take_notices().iter().try_for_each(|notice| out.message(&backend::notice(notice)))
+    session
+        .take_notices()
+        .iter()
+        .try_for_each(|notice| out.message(&backend::notice(notice)))
 }
 
 /// Sends an outcome that needs no description of its columns before it: all but rows.
@@ -213,9 +228,7 @@ async fn send_other<W: AsyncWrite + Unpin>(
     out: &mut Outgoing<W>,
 ) -> Result<()> {
     match outcome {
-        Outcome::Empty => {
-            out.message(&Message::EmptyQueryResponse(EmptyQueryResponse::new()))
-        }
+        Outcome::Empty => out.message(&Message::EmptyQueryResponse(EmptyQueryResponse::new())),
         Outcome::Command { tag } => out.message(&backend::complete(tag)),
         Outcome::CopyOut(copy) => {
             let rows = copy_out::send(copy, style, out).await?;

@@ -24,14 +24,21 @@ pub(super) async fn send<W: AsyncWrite + Unpin>(
     style: Style,
     out: &mut Outgoing<W>,
 ) -> Result<u64> {
-    let names: Vec<String> =
-        copy.rows.schema.fields().iter().map(|field| field.name().clone()).collect();
+    let names: Vec<String> = copy
+        .rows
+        .schema
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     let writer = Writer::new(&copy.options, &names);
     let format = writer.format();
     let formats = vec![format.code(); names.len()];
     let columns = i16::try_from(names.len()).unwrap_or(i16::MAX);
     let code = i8::try_from(format.code()).unwrap_or_default();
-    out.message(&Message::CopyOutResponse(CopyOutResponse::new(code, columns, formats)))?;
+    out.message(&Message::CopyOutResponse(CopyOutResponse::new(
+        code, columns, formats,
+    )))?;
     if let Some(head) = writer.head(&names) {
         data(out, |out| {
             out.put_slice(&head);
@@ -67,8 +74,19 @@ fn data<W: AsyncWrite + Unpin>(
 
 /// How the lines are written.
 enum Writer<'a> {
-    Text { delimiter: u8, null: &'a str, header: bool },
-    Csv { delimiter: u8, null: &'a str, header: bool, quote: u8, escape: u8, forced: Vec<bool> },
+    Text {
+        delimiter: u8,
+        null: &'a str,
+        header: bool,
+    },
+    Csv {
+        delimiter: u8,
+        null: &'a str,
+        header: bool,
+        quote: u8,
+        escape: u8,
+        forced: Vec<bool>,
+    },
     Binary,
 }
 
@@ -77,9 +95,11 @@ impl<'a> Writer<'a> {
         let byte = |given: char, or: u8| u8::try_from(given).unwrap_or(or);
         let (null, header) = (options.null.as_str(), options.header);
         match options.format {
-            CopyFormat::Text => {
-                Self::Text { delimiter: byte(options.delimiter, b'\t'), null, header }
-            }
+            CopyFormat::Text => Self::Text {
+                delimiter: byte(options.delimiter, b'\t'),
+                null,
+                header,
+            },
             CopyFormat::Csv => Self::Csv {
                 delimiter: byte(options.delimiter, b','),
                 null,
@@ -102,7 +122,11 @@ impl<'a> Writer<'a> {
     fn head(&self, names: &[String]) -> Option<Vec<u8>> {
         let mut line = BytesMut::new();
         match self {
-            Self::Text { delimiter, header: true, .. } => {
+            Self::Text {
+                delimiter,
+                header: true,
+                ..
+            } => {
                 for (nth, name) in names.iter().enumerate() {
                     separate(nth, *delimiter, &mut line);
                     escape_text(name.as_bytes(), *delimiter, &mut line);
@@ -110,8 +134,10 @@ impl<'a> Writer<'a> {
                 line.put_u8(b'\n');
             }
             Self::Csv { header: true, .. } => {
-                let names: Vec<Option<Cow<'_, [u8]>>> =
-                    names.iter().map(|name| Some(Cow::Borrowed(name.as_bytes()))).collect();
+                let names: Vec<Option<Cow<'_, [u8]>>> = names
+                    .iter()
+                    .map(|name| Some(Cow::Borrowed(name.as_bytes())))
+                    .collect();
                 self.csv_line(&names, false, &mut line);
             }
             Self::Text { .. } | Self::Csv { .. } => return None,
@@ -127,7 +153,9 @@ impl<'a> Writer<'a> {
             value
         };
         match self {
-            Self::Text { delimiter, null, .. } => {
+            Self::Text {
+                delimiter, null, ..
+            } => {
                 for (nth, column) in columns.iter().enumerate() {
                     separate(nth, *delimiter, out);
                     if column.is_null(row) {
@@ -141,9 +169,7 @@ impl<'a> Writer<'a> {
             Self::Csv { .. } => {
                 let values: Vec<Option<Cow<'_, [u8]>>> = columns
                     .iter()
-                    .map(|column| {
-                        (!column.is_null(row)).then(|| Cow::Owned(text(column).to_vec()))
-                    })
+                    .map(|column| (!column.is_null(row)).then(|| Cow::Owned(text(column).to_vec())))
                     .collect();
                 self.csv_line(&values, true, out);
             }
@@ -158,7 +184,15 @@ impl<'a> Writer<'a> {
     }
 
     fn csv_line(&self, values: &[Option<Cow<'_, [u8]>>], is_row: bool, out: &mut BytesMut) {
-        let Self::Csv { delimiter, null, quote, escape, forced, .. } = self else {
+        let Self::Csv {
+            delimiter,
+            null,
+            quote,
+            escape,
+            forced,
+            ..
+        } = self
+        else {
             return;
         };
         for (nth, value) in values.iter().enumerate() {
@@ -167,9 +201,8 @@ impl<'a> Writer<'a> {
                 out.put_slice(null.as_bytes());
                 continue;
             };
-            let special = |byte: &u8| {
-                byte == delimiter || byte == quote || matches!(byte, b'\n' | b'\r')
-            };
+            let special =
+                |byte: &u8| byte == delimiter || byte == quote || matches!(byte, b'\n' | b'\r');
             let quoted = (is_row && forced.get(nth).copied().unwrap_or_default())
                 || value.as_ref() == null.as_bytes()
                 || value.iter().any(special)
@@ -250,8 +283,15 @@ mod tests {
         let rows = Rows::new(batch.schema(), futures::stream::iter([Ok(batch)]).boxed());
         let mut sent = Vec::new();
         let mut out = Outgoing::new(&mut sent);
-        let style = Style { zone: zone::parse("UTC").unwrap() };
-        assert_eq!(send(CopyOut { rows, options }, style, &mut out).await.unwrap(), 4);
+        let style = Style {
+            zone: zone::parse("UTC").unwrap(),
+        };
+        assert_eq!(
+            send(CopyOut { rows, options }, style, &mut out)
+                .await
+                .unwrap(),
+            4
+        );
         out.flush().await.unwrap();
         let mut text = String::new();
         let mut rest = &sent[..];
@@ -267,7 +307,10 @@ mod tests {
 
     #[tokio::test]
     async fn text_escapes_what_would_end_a_value() {
-        let options = CopyOptions { header: true, ..CopyOptions::default() };
+        let options = CopyOptions {
+            header: true,
+            ..CopyOptions::default()
+        };
         assert_eq!(
             copied(options).await,
             "n\tw\n1\ta,b\\t\"c\"\\\\\n\\N\t\n3\t\\N\n4\ttwo\\nlines\n",
@@ -306,7 +349,10 @@ mod tests {
 
     #[tokio::test]
     async fn binary_has_a_signature_and_an_end() {
-        let options = CopyOptions { format: CopyFormat::Binary, ..CopyOptions::default() };
+        let options = CopyOptions {
+            format: CopyFormat::Binary,
+            ..CopyOptions::default()
+        };
         let text = copied(options).await;
         assert!(text.starts_with("PGCOPY\n"), "{text:?}");
         assert!(text.ends_with("\u{fffd}\u{fffd}"), "{text:?}");

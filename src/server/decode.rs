@@ -43,7 +43,10 @@ pub(super) fn parameter(
             .ok_or_else(|| {
                 Error::user(
                     SqlState::InvalidBinaryRepresentation,
-                    format!("incorrect binary data format in bind parameter {}", index + 1),
+                    format!(
+                        "incorrect binary data format in bind parameter {}",
+                        index + 1
+                    ),
                 )
             })
             .and_then(|value| value),
@@ -76,13 +79,18 @@ fn from_text(text: &str, kind: &DataType) -> Result<ScalarValue> {
     let invalid = || {
         Error::user(
             SqlState::InvalidTextRepresentation,
-            format!("invalid input syntax for type {}: \"{text}\"", pg_name(kind)),
+            format!(
+                "invalid input syntax for type {}: \"{text}\"",
+                pg_name(kind)
+            ),
         )
     };
     match kind {
         DataType::Utf8 => return Ok(ScalarValue::Utf8(Some(text.to_owned()))),
         DataType::Binary => {
-            return hex(text).map(|bytes| ScalarValue::Binary(Some(bytes))).ok_or_else(invalid);
+            return hex(text)
+                .map(|bytes| ScalarValue::Binary(Some(bytes)))
+                .ok_or_else(invalid);
         }
         DataType::List(item) => {
             let items = array_items(text).ok_or_else(invalid)?;
@@ -93,13 +101,20 @@ fn from_text(text: &str, kind: &DataType) -> Result<ScalarValue> {
                     None => Ok(ScalarValue::try_from(item.data_type())?),
                 })
                 .collect::<Result<Vec<_>>>()?;
-            return Ok(ScalarValue::List(ScalarValue::new_list(&items, item.data_type(), true)));
+            return Ok(ScalarValue::List(ScalarValue::new_list(
+                &items,
+                item.data_type(),
+                true,
+            )));
         }
         DataType::Decimal128(..) => return decimal(text.trim()).ok_or_else(invalid),
         _ => {}
     }
     let trimmed: ArrayRef = Arc::new(StringArray::from(vec![text.trim()]));
-    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
+    let options = CastOptions {
+        safe: false,
+        format_options: FormatOptions::default(),
+    };
     let array = cast_with_options(&trimmed, kind, &options).map_err(|_| invalid())?;
     if array.is_null(0) {
         return Err(invalid());
@@ -295,7 +310,11 @@ fn list(mut value: Bytes, item: &Field) -> Option<Result<ScalarValue>> {
     value.advance(8);
     let kind = storage(item);
     if dimensions == 0 {
-        return Some(Ok(ScalarValue::List(ScalarValue::new_list(&[], &kind, true))));
+        return Some(Ok(ScalarValue::List(ScalarValue::new_list(
+            &[],
+            &kind,
+            true,
+        ))));
     }
     if dimensions != 1 || value.len() < 8 {
         return None;
@@ -317,7 +336,9 @@ fn list(mut value: Bytes, item: &Field) -> Option<Result<ScalarValue>> {
             Err(error) => return Some(Err(error)),
         }
     }
-    Some(Ok(ScalarValue::List(ScalarValue::new_list(&items, &kind, true))))
+    Some(Ok(ScalarValue::List(ScalarValue::new_list(
+        &items, &kind, true,
+    ))))
 }
 
 #[cfg(test)]
@@ -335,30 +356,70 @@ mod tests {
         assert_eq!(text(23, " -7 ").unwrap(), ScalarValue::Int32(Some(-7)));
         assert_eq!(text(16, "t").unwrap(), ScalarValue::Boolean(Some(true)));
         assert_eq!(text(701, "NaN").unwrap().to_string(), "NaN");
-        assert_eq!(text(1700, "-12.50").unwrap(), ScalarValue::Decimal128(Some(-1250), 4, 2));
-        assert_eq!(text(1700, "1e3").unwrap(), ScalarValue::Decimal128(Some(1000), 4, 0));
-        assert_eq!(text(17, "\\x00ff").unwrap(), ScalarValue::Binary(Some(vec![0, 255])));
-        assert_eq!(text(1082, "2024-10-04").unwrap(), ScalarValue::Date32(Some(20_000)));
         assert_eq!(
-            text(1009, r#"{a,NULL,"NULL","q\"",""}"#).unwrap().to_string(),
+            text(1700, "-12.50").unwrap(),
+            ScalarValue::Decimal128(Some(-1250), 4, 2)
+        );
+        assert_eq!(
+            text(1700, "1e3").unwrap(),
+            ScalarValue::Decimal128(Some(1000), 4, 0)
+        );
+        assert_eq!(
+            text(17, "\\x00ff").unwrap(),
+            ScalarValue::Binary(Some(vec![0, 255]))
+        );
+        assert_eq!(
+            text(1082, "2024-10-04").unwrap(),
+            ScalarValue::Date32(Some(20_000))
+        );
+        assert_eq!(
+            text(1009, r#"{a,NULL,"NULL","q\"",""}"#)
+                .unwrap()
+                .to_string(),
             "[a, , NULL, q\", ]",
         );
-        for (oid, wrong) in [(23, "x"), (1700, "1.2.3"), (17, "\\x0"), (1009, "a"), (1082, "soon")] {
-            assert_eq!(text(oid, wrong).unwrap_err().state().code(), "22P02", "{oid} {wrong}");
+        for (oid, wrong) in [
+            (23, "x"),
+            (1700, "1.2.3"),
+            (17, "\\x0"),
+            (1009, "a"),
+            (1082, "soon"),
+        ] {
+            assert_eq!(
+                text(oid, wrong).unwrap_err().state().code(),
+                "22P02",
+                "{oid} {wrong}"
+            );
         }
     }
 
     #[test]
     fn binary_is_read_by_the_type_of_the_parameter() {
         let binary = |oid: u32, value: &[u8]| of(oid, Format::Binary, value);
-        assert_eq!(binary(21, &[0xff, 0xf8]).unwrap(), ScalarValue::Int16(Some(-8)));
-        assert_eq!(binary(1082, &[0, 0, 0, 0]).unwrap(), ScalarValue::Date32(Some(10_957)));
+        assert_eq!(
+            binary(21, &[0xff, 0xf8]).unwrap(),
+            ScalarValue::Int16(Some(-8))
+        );
+        assert_eq!(
+            binary(1082, &[0, 0, 0, 0]).unwrap(),
+            ScalarValue::Date32(Some(10_957))
+        );
         let numeric = [0, 2, 0, 0, 0x40, 0, 0, 2, 0, 123, 0x11, 0x94];
-        assert_eq!(binary(1700, &numeric).unwrap(), ScalarValue::Decimal128(Some(-12_345), 5, 2));
-        let list = [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 23, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 7, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(
+            binary(1700, &numeric).unwrap(),
+            ScalarValue::Decimal128(Some(-12_345), 5, 2)
+        );
+        let list = [
+            0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 23, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 7,
+            0xff, 0xff, 0xff, 0xff,
+        ];
         assert_eq!(binary(1007, &list).unwrap().to_string(), "[7, ]");
         for end in 0..list.len() {
-            assert_eq!(binary(1007, &list[..end]).unwrap_err().state().code(), "22P03", "{end}");
+            assert_eq!(
+                binary(1007, &list[..end]).unwrap_err().state().code(),
+                "22P03",
+                "{end}"
+            );
         }
         assert_eq!(binary(23, &[1]).unwrap_err().state().code(), "22P03");
     }

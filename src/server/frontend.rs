@@ -21,18 +21,34 @@ pub(super) enum Opening {
     /// Another connection's statement shall be cancelled.
     Cancel { pid: i32, key: i32 },
     /// The client introduces itself.
-    Startup { minor: u16, parameters: Vec<(String, String)> },
+    Startup {
+        minor: u16,
+        parameters: Vec<(String, String)>,
+    },
 }
 
 /// A message after the startup.
 #[derive(Debug)]
 pub(super) enum Frontend {
     Query(String),
-    Parse { name: String, text: String, types: Vec<u32> },
+    Parse {
+        name: String,
+        text: String,
+        types: Vec<u32>,
+    },
     Bind(Bind),
-    Describe { target: Target, name: String },
-    Execute { portal: String, rows_max: usize },
-    Close { target: Target, name: String },
+    Describe {
+        target: Target,
+        name: String,
+    },
+    Execute {
+        portal: String,
+        rows_max: usize,
+    },
+    Close {
+        target: Target,
+        name: String,
+    },
     Flush,
     Sync,
     Terminate,
@@ -40,7 +56,10 @@ pub(super) enum Frontend {
     CopyDone,
     CopyFail,
     /// Too long, or its text is not UTF-8; it was skipped.
-    Refused { extended: bool, error: Error },
+    Refused {
+        extended: bool,
+        error: Error,
+    },
 }
 
 /// What a Describe or Close is about.
@@ -72,11 +91,9 @@ impl Frontend {
             | Self::Flush
             | Self::Sync => true,
             Self::Refused { extended, .. } => *extended,
-            Self::Query(_)
-            | Self::Terminate
-            | Self::CopyData
-            | Self::CopyDone
-            | Self::CopyFail => false,
+            Self::Query(_) | Self::Terminate | Self::CopyData | Self::CopyDone | Self::CopyFail => {
+                false
+            }
         }
     }
 }
@@ -94,7 +111,10 @@ pub(super) fn opening(body: Bytes) -> Result<Opening> {
         return Ok(Opening::Encryption);
     }
     if code == CANCEL {
-        return Ok(Opening::Cancel { pid: body.i32()?, key: body.i32()? });
+        return Ok(Opening::Cancel {
+            pid: body.i32()?,
+            key: body.i32()?,
+        });
     }
     let (major, minor) = (code >> 16, (code & 0xffff) as u16);
     if major != 3 {
@@ -120,7 +140,10 @@ pub(super) fn opening(body: Bytes) -> Result<Opening> {
 pub(super) fn message(kind: u8, body: Bytes) -> Result<Frontend> {
     match read(kind, body) {
         Err(error) if error.state() == SqlState::CharacterNotInRepertoire => {
-            Ok(Frontend::Refused { extended: kind != b'Q', error })
+            Ok(Frontend::Refused {
+                extended: kind != b'Q',
+                error,
+            })
         }
         read => read,
     }
@@ -132,7 +155,10 @@ pub(super) fn too_long(kind: u8, bytes: usize) -> Frontend {
         SqlState::ProgramLimitExceeded,
         format!("a message of {bytes} bytes is longer than the limit of {MESSAGE_BYTES_MAX} bytes"),
     );
-    Frontend::Refused { extended: kind != b'Q', error }
+    Frontend::Refused {
+        extended: kind != b'Q',
+        error,
+    }
 }
 
 fn read(kind: u8, body: Bytes) -> Result<Frontend> {
@@ -151,11 +177,20 @@ fn read(kind: u8, body: Bytes) -> Result<Frontend> {
             parameters: body.list(4, Body::value)?,
             result_formats: body.list(2, Body::i16)?,
         }),
-        b'D' => Frontend::Describe { target: body.target()?, name: body.string()? },
-        b'C' => Frontend::Close { target: body.target()?, name: body.string()? },
+        b'D' => Frontend::Describe {
+            target: body.target()?,
+            name: body.string()?,
+        },
+        b'C' => Frontend::Close {
+            target: body.target()?,
+            name: body.string()?,
+        },
         b'E' => {
             let portal = body.string()?;
-            Frontend::Execute { portal, rows_max: usize::try_from(body.i32()?).unwrap_or(0) }
+            Frontend::Execute {
+                portal,
+                rows_max: usize::try_from(body.i32()?).unwrap_or(0),
+            }
         }
         b'H' => Frontend::Flush,
         b'S' => Frontend::Sync,
@@ -204,7 +239,10 @@ pub(super) fn frame(received: &mut BytesMut) -> Result<Frame> {
     }
     let mut whole = received.split_to(bytes);
     whole.advance(HEAD);
-    Ok(Frame::Whole { kind, body: whole.freeze() })
+    Ok(Frame::Whole {
+        kind,
+        body: whole.freeze(),
+    })
 }
 
 fn protocol(message: impl Into<String>) -> Error {
@@ -294,7 +332,11 @@ mod tests {
             r#"Parse { name: "s", text: "select $1", types: [23] }"#,
         );
         assert_eq!(
-            read(b'B', b"\0s\0\0\x01\0\x01\0\x02\0\0\0\x01a\xff\xff\xff\xff\0\0").unwrap(),
+            read(
+                b'B',
+                b"\0s\0\0\x01\0\x01\0\x02\0\0\0\x01a\xff\xff\xff\xff\0\0"
+            )
+            .unwrap(),
             "Bind(Bind { portal: \"\", statement: \"s\", parameter_formats: [1], \
              parameters: [Some(b\"a\"), None], result_formats: [] })",
         );
@@ -308,24 +350,38 @@ mod tests {
     fn a_malformed_body_is_an_error_whatever_is_missing() {
         let whole = b"\0s\0\0\x01\0\x01\0\x02\0\0\0\x01a\xff\xff\xff\xff\0\0";
         for end in 0..whole.len() {
-            assert_eq!(read(b'B', &whole[..end]).unwrap_err().state().code(), "08P01", "{end}");
+            assert_eq!(
+                read(b'B', &whole[..end]).unwrap_err().state().code(),
+                "08P01",
+                "{end}"
+            );
         }
         assert_eq!(read(b'Q', b"no end").unwrap_err().state().code(), "08P01");
-        assert!(read(b'Q', b"\xff\xfe\0").unwrap().contains("CharacterNotInRepertoire"));
+        assert!(
+            read(b'Q', b"\xff\xfe\0")
+                .unwrap()
+                .contains("CharacterNotInRepertoire")
+        );
         assert_eq!(read(b'!', b"").unwrap_err().state().code(), "08P01");
     }
 
     #[test]
     fn frames_are_cut_when_they_are_whole() {
         let mut received = BytesMut::from(&b"S\0\0\0\x04Q\0\0\0\x06a"[..]);
-        let whole = |kind, body: &'static [u8]| Frame::Whole { kind, body: Bytes::from(body) };
+        let whole = |kind, body: &'static [u8]| Frame::Whole {
+            kind,
+            body: Bytes::from(body),
+        };
         assert_eq!(frame(&mut received).unwrap(), whole(b'S', b""));
         assert_eq!(frame(&mut received).unwrap(), Frame::Partial);
         received.extend_from_slice(b"\0X");
         assert_eq!(frame(&mut received).unwrap(), whole(b'Q', b"a\0"));
         assert_eq!(frame(&mut received).unwrap(), Frame::Partial);
         let mut endless = BytesMut::from(&b"Q\x7f\xff\xff\xff"[..]);
-        assert!(matches!(frame(&mut endless).unwrap(), Frame::TooLong { kind: b'Q', .. }));
+        assert!(matches!(
+            frame(&mut endless).unwrap(),
+            Frame::TooLong { kind: b'Q', .. }
+        ));
         let mut negative = BytesMut::from(&b"Q\xff\xff\xff\xff"[..]);
         assert_eq!(frame(&mut negative).unwrap_err().state().code(), "08P01");
     }
@@ -333,12 +389,18 @@ mod tests {
     #[test]
     fn openings_are_told_apart() {
         let of = |bytes: &[u8]| opening(Bytes::copy_from_slice(bytes));
-        assert_eq!(of(&80_877_103_u32.to_be_bytes()).unwrap(), Opening::Encryption);
+        assert_eq!(
+            of(&80_877_103_u32.to_be_bytes()).unwrap(),
+            Opening::Encryption
+        );
         let mut startup = 196_608_u32.to_be_bytes().to_vec();
         startup.extend_from_slice(b"user\0ann\0\0");
         assert_eq!(
             of(&startup).unwrap(),
-            Opening::Startup { minor: 0, parameters: vec![("user".into(), "ann".into())] },
+            Opening::Startup {
+                minor: 0,
+                parameters: vec![("user".into(), "ann".into())]
+            },
         );
         assert_eq!(of(&[0, 2, 0, 0]).unwrap_err().state().code(), "0A000");
     }

@@ -55,9 +55,12 @@ impl Server {
         }
         // Built now, so that no client waits for it.
         services.base_state()?;
-        let listener =
-            TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))?;
-        let address = listener.local_addr().map_err(|error| cannot_listen(address, &error))?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| cannot_listen(address, &error))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| cannot_listen(address, &error))?;
         let places = usize::try_from(services.config.limits.connections_max)
             .unwrap_or(Semaphore::MAX_PERMITS)
             .min(Semaphore::MAX_PERMITS);
@@ -66,7 +69,11 @@ impl Server {
             cancellations: Cancellations::default(),
             places: Arc::new(Semaphore::new(places)),
         };
-        Ok(Self { listener, address, shared })
+        Ok(Self {
+            listener,
+            address,
+            shared,
+        })
     }
 
     /// Where it listens, with the port that the system chose for port 0.
@@ -96,7 +103,10 @@ impl Server {
             };
             connections.retain(|_, connection| !connection.is_finished());
             if connections.len() >= sockets_max {
-                tracing::warn!(sockets_max, "too many sockets are being opened, one is dropped");
+                tracing::warn!(
+                    sockets_max,
+                    "too many sockets are being opened, one is dropped"
+                );
                 continue;
             }
             let serving = serve(socket, self.shared.clone(), shutdown.clone());
@@ -131,7 +141,11 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Error {
         )
         .hint("Another server may be running; --listen takes another address or port.");
     }
-    Error::external(SqlState::IoError, false, format!("cannot listen on {address}: {error}"))
+    Error::external(
+        SqlState::IoError,
+        false,
+        format!("cannot listen on {address}: {error}"),
+    )
 }
 
 /// Serves one client.
@@ -165,7 +179,12 @@ async fn serve(socket: TcpStream, shared: Shared, mut shutdown: Shutdown) {
         Ok(session) => session,
         Err(error) => return startup::refuse(&error, &mut out).await,
     };
-    if startup::welcome(&mut session, &registration, &mut out).await.is_ok() {
-        Connection::new(incoming, out, session, &registration, shutdown).run().await;
+    if startup::welcome(&mut session, &registration, &mut out)
+        .await
+        .is_ok()
+    {
+        Connection::new(incoming, out, session, &registration, shutdown)
+            .run()
+            .await;
     }
 }

@@ -25,19 +25,29 @@ const OID_ALIAS: &str = "pg.oid_alias";
 
 /// True for a field that holds JSON text.
 pub(crate) fn is_json(field: &Field) -> bool {
-    field.metadata().get(EXTENSION_NAME).is_some_and(|name| name == "arrow.json")
+    field
+        .metadata()
+        .get(EXTENSION_NAME)
+        .is_some_and(|name| name == "arrow.json")
 }
 
 /// True for a field that holds UUIDs.
 pub(crate) fn is_uuid(field: &Field) -> bool {
     matches!(field.data_type(), DataType::FixedSizeBinary(16))
-        && field.metadata().get(EXTENSION_NAME).is_some_and(|name| name == "arrow.uuid")
+        && field
+            .metadata()
+            .get(EXTENSION_NAME)
+            .is_some_and(|name| name == "arrow.uuid")
 }
 
 /// The PostgreSQL type of a column.
 pub(crate) fn of_field(field: &Field) -> PgType {
     let kind = kind_of(field);
-    PgType { oid: kind.oid(), size: size_of(&kind), modifier: modifier_of(field.data_type()) }
+    PgType {
+        oid: kind.oid(),
+        size: size_of(&kind),
+        modifier: modifier_of(field.data_type()),
+    }
 }
 
 fn kind_of(field: &Field) -> Type {
@@ -115,7 +125,10 @@ fn arrays() -> [(Type, Type); 18] {
 /// The array type over an item; an array of arrays has the innermost item's array type.
 fn array_of(item: &Field) -> Type {
     let item = kind_of(item);
-    arrays().into_iter().find(|(of, _)| *of == item).map_or(item, |(_, array)| array)
+    arrays()
+        .into_iter()
+        .find(|(of, _)| *of == item)
+        .map_or(item, |(_, array)| array)
 }
 
 fn size_of(kind: &Type) -> i16 {
@@ -151,11 +164,16 @@ pub(crate) fn field_of_oid(oid: u32) -> Option<FieldRef> {
     let plain = |data_type| Some(Arc::new(Field::new("", data_type, true)));
     let extended = |data_type, name: &str| {
         let metadata = [(EXTENSION_NAME.to_owned(), name.to_owned())].into();
-        Some(Arc::new(Field::new("", data_type, true).with_metadata(metadata)))
+        Some(Arc::new(
+            Field::new("", data_type, true).with_metadata(metadata),
+        ))
     };
     let item = match kind {
         Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY | Type::NAME_ARRAY => Some(Type::TEXT),
-        _ => arrays().into_iter().find(|(_, array)| *array == kind).map(|(of, _)| of),
+        _ => arrays()
+            .into_iter()
+            .find(|(_, array)| *array == kind)
+            .map(|(of, _)| of),
     };
     if let Some(item) = item {
         let item = field_of_oid(item.oid())?;
@@ -182,9 +200,10 @@ pub(crate) fn field_of_oid(oid: u32) -> Option<FieldRef> {
         Type::DATE => plain(DataType::Date32),
         Type::TIME => plain(DataType::Time64(TimeUnit::Microsecond)),
         Type::TIMESTAMP => plain(DataType::Timestamp(TimeUnit::Microsecond, None)),
-        Type::TIMESTAMPTZ => {
-            plain(DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())))
-        }
+        Type::TIMESTAMPTZ => plain(DataType::Timestamp(
+            TimeUnit::Microsecond,
+            Some("+00:00".into()),
+        )),
         Type::INTERVAL => plain(DataType::Interval(IntervalUnit::MonthDayNano)),
         _ => None,
     }

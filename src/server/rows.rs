@@ -56,18 +56,27 @@ pub(super) async fn send<W: AsyncWrite + Unpin>(
     loop {
         let wanted = rows_max.saturating_sub(sent);
         if rows_max > 0 && wanted == 0 {
-            return Ok(Sent { rows: sent as u64, ended: false });
+            return Ok(Sent {
+                rows: sent as u64,
+                ended: false,
+            });
         }
         let Some(batch) = next_batch(rows, wanted, out).await? else {
-            return Ok(Sent { rows: sent as u64, ended: true });
+            return Ok(Sent {
+                rows: sent as u64,
+                ended: true,
+            });
         };
         let columns = encode::columns(&batch)?;
         for row in 0..batch.num_rows() {
             out.raw(b'D', |out| {
                 backend::put_row_head(columns.len(), out);
-                columns.iter().zip(formats).try_for_each(|(column, format)| {
-                    encode::write_sized(column, row, *format, style, out)
-                })
+                columns
+                    .iter()
+                    .zip(formats)
+                    .try_for_each(|(column, format)| {
+                        encode::write_sized(column, row, *format, style, out)
+                    })
             })?;
             out.flush_if_full().await?;
             if row % ROWS_A_TURN == ROWS_A_TURN - 1 {
@@ -89,7 +98,10 @@ pub(super) fn formats(codes: &[i16], columns: usize) -> Result<Vec<Format>> {
         each if each.len() == columns => each.iter().map(|code| Format::from_code(*code)).collect(),
         each => Err(crate::error::Error::user(
             crate::error::SqlState::ProtocolViolation,
-            format!("bind message has {} result formats but query has {columns} columns", each.len()),
+            format!(
+                "bind message has {} result formats but query has {columns} columns",
+                each.len()
+            ),
         )),
     }
 }
@@ -117,9 +129,13 @@ mod tests {
         let mut rows = Rows::live(numbers(&[]).schema(), receiver.boxed());
         let (server, mut client) = tokio::io::duplex(1024);
         let mut out = Outgoing::new(server);
-        let style = Style { zone: zone::parse("UTC").unwrap() };
+        let style = Style {
+            zone: zone::parse("UTC").unwrap(),
+        };
         let sending = async {
-            send(&mut rows, 0, &[Format::Text], style, &mut out).await.unwrap()
+            send(&mut rows, 0, &[Format::Text], style, &mut out)
+                .await
+                .unwrap()
         };
         let reading = async {
             let mut row = [0; 12];
@@ -128,21 +144,47 @@ mod tests {
             drop(sender);
         };
         let (sent, ()) = tokio::join!(sending, reading);
-        assert_eq!(sent, Sent { rows: 1, ended: true });
+        assert_eq!(
+            sent,
+            Sent {
+                rows: 1,
+                ended: true
+            }
+        );
     }
 
     #[tokio::test]
     async fn a_limit_leaves_the_rest_for_later() {
         let batches = [Ok(numbers(&[1, 2, 3]))];
-        let mut rows =
-            Rows::new(numbers(&[]).schema(), futures::stream::iter(batches).boxed());
-        let style = Style { zone: zone::parse("UTC").unwrap() };
+        let mut rows = Rows::new(
+            numbers(&[]).schema(),
+            futures::stream::iter(batches).boxed(),
+        );
+        let style = Style {
+            zone: zone::parse("UTC").unwrap(),
+        };
         let mut out = Outgoing::new(tokio::io::sink());
         let mut sent = Vec::new();
         for _ in 0..2 {
-            sent.push(send(&mut rows, 2, &[Format::Text], style, &mut out).await.unwrap());
+            sent.push(
+                send(&mut rows, 2, &[Format::Text], style, &mut out)
+                    .await
+                    .unwrap(),
+            );
         }
-        assert_eq!(sent, [Sent { rows: 2, ended: false }, Sent { rows: 1, ended: true }]);
+        assert_eq!(
+            sent,
+            [
+                Sent {
+                    rows: 2,
+                    ended: false
+                },
+                Sent {
+                    rows: 1,
+                    ended: true
+                }
+            ]
+        );
     }
 
     #[test]

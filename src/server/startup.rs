@@ -56,8 +56,9 @@ pub(super) async fn open<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 return Ok(Opened::Over);
             }
             Some(Opening::Startup { minor, parameters }) => {
-                let (unknown, parameters): (Vec<_>, Vec<_>) =
-                    parameters.into_iter().partition(|(name, _)| name.starts_with("_pq_."));
+                let (unknown, parameters): (Vec<_>, Vec<_>) = parameters
+                    .into_iter()
+                    .partition(|(name, _)| name.starts_with("_pq_."));
                 if minor > 0 || !unknown.is_empty() {
                     let unknown = unknown.into_iter().map(|(name, _)| name).collect();
                     out.message(&Message::NegotiateProtocolVersion(
@@ -81,13 +82,19 @@ impl Introduction {
         services: Arc<Services>,
         registration: &Registration,
     ) -> Result<Session> {
-        let user = self.parameter("user").filter(|user| !user.is_empty()).ok_or_else(|| {
-            Error::user(
-                SqlState::InvalidAuthorizationSpecification,
-                "no PostgreSQL user name specified in startup packet",
-            )
-        })?;
-        let identity = Identity { user: user.to_owned(), pid: registration.pid };
+        let user = self
+            .parameter("user")
+            .filter(|user| !user.is_empty())
+            .ok_or_else(|| {
+                Error::user(
+                    SqlState::InvalidAuthorizationSpecification,
+                    "no PostgreSQL user name specified in startup packet",
+                )
+            })?;
+        let identity = Identity {
+            user: user.to_owned(),
+            pid: registration.pid,
+        };
         let mut session = Session::of(services, identity);
         for (name, value) in &self.parameters {
             match name.as_str() {
@@ -159,7 +166,10 @@ pub(super) async fn welcome<W: AsyncWrite + Unpin>(
         out.message(&backend::parameter_status(name, &value))?;
     }
     let key = SecretKey::I32(registration.key);
-    out.message(&Message::BackendKeyData(BackendKeyData::new(registration.pid, key)))?;
+    out.message(&Message::BackendKeyData(BackendKeyData::new(
+        registration.pid,
+        key,
+    )))?;
     out.message(&backend::ready(session.transaction()))?;
     out.flush().await
 }
@@ -167,7 +177,10 @@ pub(super) async fn welcome<W: AsyncWrite + Unpin>(
 /// Tells the client why it is not let in.
 pub(super) async fn refuse<W: AsyncWrite + Unpin>(error: &Error, out: &mut Outgoing<W>) {
     // A client that is gone need not be told.
-    if out.message(&backend::error(error, Weight::Fatal, "")).is_ok() {
+    if out
+        .message(&backend::error(error, Weight::Fatal, ""))
+        .is_ok()
+    {
         let _ = out.close().await;
     }
 }
@@ -180,12 +193,19 @@ mod tests {
     fn options_are_read_as_postgresql_reads_them() {
         let pairs = |text: &str| {
             options(text).map(|found| {
-                found.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+                found
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect::<Vec<_>>()
             })
         };
         assert_eq!(
             pairs(r"-c statement_timeout=5s --time-zone=UTC -capplication_name=a\ b").unwrap(),
-            ["statement_timeout=5s", "time_zone=UTC", "application_name=a b"],
+            [
+                "statement_timeout=5s",
+                "time_zone=UTC",
+                "application_name=a b"
+            ],
         );
         assert_eq!(pairs("").unwrap(), Vec::<String>::new());
         assert_eq!(pairs("-c nothing").unwrap_err().state().code(), "42601");

@@ -12,7 +12,6 @@ use tokio::net::TcpStream;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::Server;
-use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::session::Services;
 use crate::task::{self, Scoped, Stop};
@@ -27,11 +26,17 @@ struct Running {
 async fn start_with(change: impl FnOnce(&mut Config)) -> Running {
     let mut config = Config::default();
     change(&mut config);
-    let services = Arc::new(Services::new(Arc::new(config), SystemClock::shared()).unwrap());
-    let server = Server::bind(([127, 0, 0, 1], 0).into(), services).await.unwrap();
+    let services = Services::in_memory(Arc::new(config)).unwrap();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), services)
+        .await
+        .unwrap();
     let address = server.local_addr();
     let (stop, shutdown) = task::shutdown();
-    Running { address, stop, server: task::spawn_scoped("server", server.run(shutdown)) }
+    Running {
+        address,
+        stop,
+        server: task::spawn_scoped("server", server.run(shutdown)),
+    }
 }
 
 async fn start() -> Running {
@@ -40,7 +45,10 @@ async fn start() -> Running {
 
 impl Running {
     async fn try_connect(&self) -> Result<Client, tokio_postgres::Error> {
-        let config = format!("host=127.0.0.1 port={} user=ann dbname=headwater", self.address.port());
+        let config = format!(
+            "host=127.0.0.1 port={} user=ann dbname=headwater",
+            self.address.port()
+        );
         let (client, connection) = tokio_postgres::connect(&config, NoTls).await?;
         task::spawn("client", connection);
         Ok(client)
@@ -74,7 +82,9 @@ fn line(message: &SimpleQueryMessage) -> Option<String> {
 
 /// SQLSTATE, message, and `@` the place of an error.
 fn told(error: &tokio_postgres::Error) -> String {
-    let Some(error) = error.as_db_error() else { return format!("no answer: {error}") };
+    let Some(error) = error.as_db_error() else {
+        return format!("no answer: {error}");
+    };
     let place = match error.position() {
         Some(tokio_postgres::error::ErrorPosition::Original(at)) => format!(" @{at}"),
         _ => String::new(),
@@ -90,7 +100,10 @@ async fn refused(client: &Client, text: &str) -> String {
 async fn introduced(server: &Running) -> TcpStream {
     let mut socket = server.socket().await;
     let body = b"\0\x03\0\0user\0ann\0\0";
-    socket.write_u32(u32::try_from(body.len() + 4).unwrap()).await.unwrap();
+    socket
+        .write_u32(u32::try_from(body.len() + 4).unwrap())
+        .await
+        .unwrap();
     socket.write_all(body).await.unwrap();
     until_ready(&mut socket).await;
     socket
@@ -125,5 +138,8 @@ async fn read_message(socket: &mut TcpStream) -> Option<(char, String)> {
     let length = socket.read_u32().await.ok()?;
     let mut body = vec![0; length as usize - 4];
     socket.read_exact(&mut body).await.ok()?;
-    Some((char::from(kind), String::from_utf8_lossy(&body).replace('\0', " ")))
+    Some((
+        char::from(kind),
+        String::from_utf8_lossy(&body).replace('\0', " "),
+    ))
 }

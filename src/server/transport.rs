@@ -32,7 +32,10 @@ pub(super) struct Incoming<R> {
 
 impl<R: AsyncRead + Unpin> Incoming<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, received: BytesMut::with_capacity(8 * 1024) }
+        Self {
+            reader,
+            received: BytesMut::with_capacity(8 * 1024),
+        }
     }
 
     /// The first packets; `None` if the client went away.
@@ -93,7 +96,10 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
     }
 
     async fn more(&mut self) -> Result<usize> {
-        self.reader.read_buf(&mut self.received).await.map_err(|error| lost(&error))
+        self.reader
+            .read_buf(&mut self.received)
+            .await
+            .map_err(|error| lost(&error))
     }
 
     async fn skip(&mut self, mut bytes: usize) -> Result<bool> {
@@ -119,7 +125,10 @@ pub(super) struct Outgoing<W> {
 
 impl<W: AsyncWrite + Unpin> Outgoing<W> {
     pub(super) fn new(writer: W) -> Self {
-        Self { writer, buffer: BytesMut::with_capacity(8 * 1024) }
+        Self {
+            writer,
+            buffer: BytesMut::with_capacity(8 * 1024),
+        }
     }
 
     /// Adds a message to the buffer.
@@ -141,7 +150,10 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
         self.buffer.extend_from_slice(&[kind, 0, 0, 0, 0]);
         let written = body(&mut self.buffer).and_then(|()| {
             i32::try_from(self.buffer.len() - start - 1).map_err(|_| {
-                Error::user(SqlState::ProgramLimitExceeded, "a message is larger than 2 GB")
+                Error::user(
+                    SqlState::ProgramLimitExceeded,
+                    "a message is larger than 2 GB",
+                )
             })
         });
         match written {
@@ -163,14 +175,21 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
 
     /// Writes the buffer if much has come together.
     pub(super) async fn flush_if_full(&mut self) -> Result<()> {
-        if self.buffer.len() >= WRITE_BYTES { self.flush().await } else { Ok(()) }
+        if self.buffer.len() >= WRITE_BYTES {
+            self.flush().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes everything.
     pub(super) async fn flush(&mut self) -> Result<()> {
         while !self.buffer.is_empty() {
-            let written =
-                self.writer.write_buf(&mut self.buffer).await.map_err(|error| lost(&error))?;
+            let written = self
+                .writer
+                .write_buf(&mut self.buffer)
+                .await
+                .map_err(|error| lost(&error))?;
             if written == 0 {
                 return Err(lost(&std::io::ErrorKind::WriteZero.into()));
             }
@@ -186,7 +205,11 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
 }
 
 fn lost(error: &std::io::Error) -> Error {
-    Error::external(SqlState::ConnectionFailure, false, format!("{LOST}: {error}"))
+    Error::external(
+        SqlState::ConnectionFailure,
+        false,
+        format!("{LOST}: {error}"),
+    )
 }
 
 #[cfg(test)]
@@ -202,7 +225,10 @@ mod tests {
         let body = frontend::MESSAGE_BYTES_MAX;
         let sender = tokio::task::spawn(async move {
             client.write_u8(b'Q').await.unwrap();
-            client.write_i32(i32::try_from(body + 4).unwrap()).await.unwrap();
+            client
+                .write_i32(i32::try_from(body + 4).unwrap())
+                .await
+                .unwrap();
             for _ in 0..body / (1024 * 1024) {
                 client.write_all(&vec![b'x'; 1024 * 1024]).await.unwrap();
             }
@@ -210,9 +236,24 @@ mod tests {
             client
         });
         let first = incoming.message().await.unwrap();
-        assert!(matches!(first, Some(Frontend::Refused { extended: false, .. })), "{first:?}");
-        assert!(incoming.received.capacity() < 2 * 1024 * 1024, "the body was not kept");
-        assert!(matches!(incoming.message().await.unwrap(), Some(Frontend::Sync)));
+        assert!(
+            matches!(
+                first,
+                Some(Frontend::Refused {
+                    extended: false,
+                    ..
+                })
+            ),
+            "{first:?}"
+        );
+        assert!(
+            incoming.received.capacity() < 2 * 1024 * 1024,
+            "the body was not kept"
+        );
+        assert!(matches!(
+            incoming.message().await.unwrap(),
+            Some(Frontend::Sync)
+        ));
         drop(sender.await.unwrap());
         assert!(incoming.message().await.unwrap().is_none());
     }
@@ -224,17 +265,21 @@ mod tests {
         client.write_all(b"S\0\0\0\x04").await.unwrap();
         drop(client);
         incoming.gone().await;
-        assert!(matches!(incoming.message().await.unwrap(), Some(Frontend::Sync)));
+        assert!(matches!(
+            incoming.message().await.unwrap(),
+            Some(Frontend::Sync)
+        ));
     }
 
     #[tokio::test]
     async fn a_body_that_fails_leaves_no_part_of_its_message() {
         let mut outgoing = Outgoing::new(Vec::new());
-        outgoing.raw(b'D', |out| {
-            out.extend_from_slice(b"ok");
-            Ok(())
-        })
-        .unwrap();
+        outgoing
+            .raw(b'D', |out| {
+                out.extend_from_slice(b"ok");
+                Ok(())
+            })
+            .unwrap();
         let failed = outgoing.raw(b'D', |out| {
             out.extend_from_slice(b"half");
             Err(Error::internal("no"))

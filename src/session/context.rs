@@ -11,23 +11,32 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 
+use super::system_tables::SystemTables;
 use super::variables::Variables;
 use super::{Identity, Services, pg_catalog, tables};
 use crate::error::{Error, Result};
 
 /// The name of the only database.
 pub(crate) const DATABASE: &str = "headwater";
+/// The schema of the system tables.
+pub(crate) const SYSTEM: &str = "headwater";
 /// The schema of the user's tables and views.
 pub(crate) const PUBLIC: &str = "public";
 
 /// The state that sessions start from.
 pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
-    let state = SessionStateBuilder::new().with_default_features().with_config(config("UTC")?).build();
+    let state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_config(config("UTC")?);
+    let state = crate::planner::extend(state).build();
     let context = SessionContext::new_with_state(state);
     let database = Arc::new(MemoryCatalogProvider::new());
     database.register_schema(PUBLIC, tables::public(services))?;
+    let system = Arc::new(SystemTables::new(services.engine.clone()));
+    database.register_schema(SYSTEM, system)?;
     context.register_catalog(DATABASE, Arc::clone(&database) as Arc<dyn CatalogProvider>);
-    setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|error| Error::from(*error))?;
+    setup_pg_catalog(&context, DATABASE, EmptyContextProvider)
+        .map_err(|error| Error::from(*error))?;
     pg_catalog::install(&context, &database)?;
     Ok(context.state())
 }
@@ -40,8 +49,9 @@ pub(super) fn build(
 ) -> Result<SessionState> {
     let base = services.base_state()?.clone();
     let zone = variables.get("timezone")?;
-    let mut state =
-        SessionStateBuilder::new_from_existing(base).with_config(config(&zone)?).build();
+    let mut state = SessionStateBuilder::new_from_existing(base)
+        .with_config(config(&zone)?)
+        .build();
     for function in pg_catalog::session_functions(variables, identity) {
         state.register_udf(Arc::new(function))?;
     }

@@ -2,9 +2,12 @@
 
 use arrow::datatypes::FieldRef;
 
-use super::handler::{copy, cursor, explain, prepare, query, transaction, variable};
+use super::handler::{
+    copy, create_materialized_view, create_sink, create_table, create_view, cursor, drop_object,
+    explain, flush, insert, prepare, query, show_objects, transaction, variable,
+};
 use super::{Columns, Outcome, Session, parameters};
-use crate::error::{Error, Result, SqlState};
+use crate::error::Result;
 use crate::sql::{Show, Statement};
 
 /// True for the statements that are admitted in a failed transaction.
@@ -44,17 +47,28 @@ pub(super) async fn run(session: &mut Session, statement: Statement) -> Result<O
         Statement::Listen(_) => Ok(Outcome::done("LISTEN")),
         Statement::Unlisten(_) => Ok(Outcome::done("UNLISTEN")),
         Statement::Notify(_) => Ok(Outcome::done("NOTIFY")),
+        Statement::CreateTable(clause) => create_table::run(session, clause).await,
+        Statement::CreateView(clause) => create_view::run(session, clause).await,
+        Statement::CreateMaterializedView(clause) => {
+            create_materialized_view::run(session, clause).await
+        }
+        Statement::CreateSink(clause) => create_sink::run(session, clause).await,
+        Statement::Drop(drop) => drop_object::run(session, drop).await,
+        Statement::Show(Show::Objects { kind, like }) => {
+            show_objects::objects(session, kind, like.as_deref())
+        }
+        Statement::Show(Show::Columns(name)) | Statement::Describe(name) => {
+            show_objects::describe(session, &name).await
+        }
+        Statement::Show(Show::Create { kind, name }) => show_objects::create(session, kind, &name),
+        Statement::Insert(insert) => insert::run(session, *insert).await,
+        Statement::Flush => flush::run(session).await,
+        Statement::CancelQuery(name) => {
+            drop_object::cancel(session, &name, false)?;
+            Ok(Outcome::done("CANCEL QUERY"))
+        }
         Statement::Empty => Ok(Outcome::Empty),
-        other => Err(Error::user(
-            SqlState::FeatureNotSupported,
-            format!("{} is not supported yet", word(&other)),
-        )),
     }
-}
-
-fn word(statement: &Statement) -> String {
-    let text = format!("{statement:?}");
-    text.split(['(', ' ']).next().unwrap_or_default().to_owned()
 }
 
 /// The parameters' types and the columns of a statement that has not run. `types` are the
@@ -79,12 +93,14 @@ pub(super) async fn describe(
             let portal = session.portals.get(&fetch.name.name);
             Ok((given(), portal.and_then(|portal| portal.columns.clone())))
         }
-        Statement::Execute(execute) => {
-            Ok((given(), session.prepared(&execute.name.name)?.columns.clone()))
-        }
-        Statement::Explain(_) => {
-            Ok((parameters::placeholders(statement, types), Some(explain::columns())))
-        }
+        Statement::Execute(execute) => Ok((
+            given(),
+            session.prepared(&execute.name.name)?.columns.clone(),
+        )),
+        Statement::Explain(_) => Ok((
+            parameters::placeholders(statement, types),
+            Some(explain::columns()),
+        )),
         // These read and change nothing, so running them tells their columns.
         Statement::Show(_) | Statement::Describe(_) => {
             match Box::pin(run(session, statement.clone())).await? {

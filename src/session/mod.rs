@@ -16,6 +16,8 @@ mod pg_catalog;
 mod portal;
 mod prepared;
 mod services;
+mod startup;
+mod system_tables;
 mod tables;
 mod transaction;
 pub(crate) mod variables;
@@ -33,6 +35,7 @@ pub use outcome::{CopyOut, Notice, Outcome, RowStream, Rows, RowsTag, Severity};
 pub(crate) use portal::{Portal, Step};
 pub(crate) use prepared::Prepared;
 pub use services::Services;
+pub use startup::start_queries;
 pub use transaction::Transaction;
 use variables::Variables;
 
@@ -50,7 +53,10 @@ pub struct Identity {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { user: "headwater".to_owned(), pid: 0 }
+        Self {
+            user: "headwater".to_owned(),
+            pid: 0,
+        }
     }
 }
 
@@ -119,11 +125,7 @@ impl Session {
     ///
     /// # Errors
     /// Whatever the statement's handler reports; a transaction has then failed.
-    pub async fn execute(
-        &mut self,
-        parsed: Parsed,
-        parameters: &[ScalarValue],
-    ) -> Result<Outcome> {
+    pub async fn execute(&mut self, parsed: Parsed, parameters: &[ScalarValue]) -> Result<Outcome> {
         let outcome = self.try_execute(parsed.statement, parameters).await;
         if outcome.is_err() {
             self.fail();
@@ -136,7 +138,8 @@ impl Session {
         statement: Statement,
         parameters: &[ScalarValue],
     ) -> Result<Outcome> {
-        self.transaction.admit(dispatch::ends_transaction(&statement))?;
+        self.transaction
+            .admit(dispatch::ends_transaction(&statement))?;
         let statement = parameters::bind(statement, parameters)?;
         dispatch::run(self, statement).await
     }
@@ -200,8 +203,10 @@ impl Session {
     /// The variables that the protocol tells the client, where they changed.
     pub fn take_changed(&mut self) -> Vec<(&'static str, String)> {
         let now = self.variables.reported();
-        let changed: Vec<_> =
-            now.into_iter().filter(|(name, value)| self.told.get(name) != Some(value)).collect();
+        let changed: Vec<_> = now
+            .into_iter()
+            .filter(|(name, value)| self.told.get(name) != Some(value))
+            .collect();
         self.told.extend(changed.iter().cloned());
         changed
     }
@@ -214,7 +219,11 @@ impl Session {
         if let Some(state) = &self.state {
             return Ok(Arc::clone(state));
         }
-        let state = Arc::new(context::build(&self.services, &self.variables, &self.identity)?);
+        let state = Arc::new(context::build(
+            &self.services,
+            &self.variables,
+            &self.identity,
+        )?);
         self.state = Some(Arc::clone(&state));
         Ok(state)
     }

@@ -95,12 +95,22 @@ impl fmt::Debug for Rows {
 impl Rows {
     /// The rows of a query that ends.
     pub fn new(schema: SchemaRef, stream: RowStream) -> Self {
-        Self { schema, stream, live: false, tag: RowsTag::Select, rest: None, ended: false }
+        Self {
+            schema,
+            stream,
+            live: false,
+            tag: RowsTag::Select,
+            rest: None,
+            ended: false,
+        }
     }
 
     /// The rows of a live query.
     pub fn live(schema: SchemaRef, stream: RowStream) -> Self {
-        Self { live: true, ..Self::new(schema, stream) }
+        Self {
+            live: true,
+            ..Self::new(schema, stream)
+        }
     }
 
     /// The same rows, as another kind of statement's.
@@ -113,7 +123,10 @@ impl Rows {
     /// Rows that are all there.
     pub fn from_batch(tag: RowsTag, batch: RecordBatch) -> Self {
         let schema = batch.schema();
-        Self { tag, ..Self::new(schema, futures::stream::iter([Ok(batch)]).boxed()) }
+        Self {
+            tag,
+            ..Self::new(schema, futures::stream::iter([Ok(batch)]).boxed())
+        }
     }
 
     /// The next rows, at most `rows_max` (0: as many as came together); `None` at the end.
@@ -190,8 +203,7 @@ mod tests {
     async fn rows_are_cut_to_what_was_asked_for() {
         let batches = [numbers(&[1, 2, 3]), numbers(&[]), numbers(&[4])];
         let schema = batches[0].schema();
-        let mut rows =
-            Rows::new(schema, futures::stream::iter(batches.map(Ok)).boxed());
+        let mut rows = Rows::new(schema, futures::stream::iter(batches.map(Ok)).boxed());
         let mut sizes = Vec::new();
         while let Some(batch) = rows.next(2).await {
             sizes.push(batch.unwrap().num_rows());

@@ -26,11 +26,12 @@ pub(super) fn bind(mut statement: Statement, values: &[ScalarValue]) -> Result<S
         literals.push(literal(value)?);
     }
     let mut binder = Replace(|index: usize, _: &Expr| {
-        literals
-            .get(index)
-            .cloned()
-            .map(Some)
-            .ok_or_else(|| Error::user(SqlState::UndefinedParameter, format!("there is no parameter ${}", index + 1)))
+        literals.get(index).cloned().map(Some).ok_or_else(|| {
+            Error::user(
+                SqlState::UndefinedParameter,
+                format!("there is no parameter ${}", index + 1),
+            )
+        })
     });
     match walk(&mut statement, &mut binder) {
         ControlFlow::Continue(()) => Ok(statement),
@@ -42,7 +43,9 @@ pub(super) fn bind(mut statement: Statement, values: &[ScalarValue]) -> Result<S
 pub(super) fn cast_known(query: &mut ast::Query, types: &[Option<FieldRef>]) {
     let mut caster = Replace(|index: usize, parameter: &Expr| -> Result<Option<Expr>> {
         let known = types.get(index).and_then(Option::as_ref);
-        Ok(known.and_then(|field| sql_type(field.data_type())).map(|data_type| cast(parameter.clone(), data_type)))
+        Ok(known
+            .and_then(|field| sql_type(field.data_type()))
+            .map(|data_type| cast(parameter.clone(), data_type)))
     });
     let _: ControlFlow<Error> = query.visit(&mut caster);
 }
@@ -52,10 +55,12 @@ pub(super) fn bind_nulls(query: &mut ast::Query, types: &[Option<FieldRef>]) {
     let mut nuller = Replace(|index: usize, _: &Expr| -> Result<Option<Expr>> {
         let known = types.get(index).and_then(Option::as_ref);
         let null = value(Value::Null);
-        Ok(Some(match known.and_then(|field| sql_type(field.data_type())) {
-            Some(data_type) => cast(null, data_type),
-            None => null,
-        }))
+        Ok(Some(
+            match known.and_then(|field| sql_type(field.data_type())) {
+                Some(data_type) => cast(null, data_type),
+                None => null,
+            },
+        ))
     });
     let _: ControlFlow<Error> = query.visit(&mut nuller);
 }
@@ -71,7 +76,9 @@ pub(super) fn placeholders(
         Ok(None)
     });
     let _ = walk(&mut statement.clone(), &mut finder);
-    (0..highest).map(|index| types.get(index).cloned().flatten()).collect()
+    (0..highest)
+        .map(|index| types.get(index).cloned().flatten())
+        .collect()
 }
 
 /// The same for a query alone.
@@ -85,7 +92,9 @@ pub(super) fn placeholders_of_query(
         Ok(None)
     });
     let _: ControlFlow<Error> = query.clone().visit(&mut finder);
-    (0..highest).map(|index| types.get(index).cloned().flatten()).collect()
+    (0..highest)
+        .map(|index| types.get(index).cloned().flatten())
+        .collect()
 }
 
 /// Turns `x = ANY($1)` into `x = $1`, so that planning infers the item's type; returns which
@@ -95,7 +104,12 @@ pub(super) fn unwrap_any(query: &mut ast::Query) -> Vec<usize> {
     impl VisitorMut for Unwrap {
         type Break = ();
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            if let Expr::AnyOp { left, compare_op, right, .. } = expr
+            if let Expr::AnyOp {
+                left,
+                compare_op,
+                right,
+                ..
+            } = expr
                 && let Some(index) = parameter_index(right)
             {
                 self.0.push(index);
@@ -154,9 +168,16 @@ impl<F: FnMut(usize, &Expr) -> Result<Option<Expr>>> VisitorMut for Replace<F> {
 }
 
 fn parameter_index(expr: &Expr) -> Option<usize> {
-    let Expr::Value(value) = expr else { return None };
-    let Value::Placeholder(name) = &value.value else { return None };
-    name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+    let Expr::Value(value) = expr else {
+        return None;
+    };
+    let Value::Placeholder(name) = &value.value else {
+        return None;
+    };
+    name.strip_prefix('$')?
+        .parse::<usize>()
+        .ok()?
+        .checked_sub(1)
 }
 
 fn value(value: Value) -> Expr {
@@ -164,7 +185,13 @@ fn value(value: Value) -> Expr {
 }
 
 fn cast(expr: Expr, data_type: ast::DataType) -> Expr {
-    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr),
+        data_type,
+        array: false,
+        format: None,
+    }
 }
 
 /// The name of a type in SQL; `None` for text, whose literals need no cast, and for what has none.
@@ -177,8 +204,7 @@ fn sql_type(data_type: &DataType) -> Option<ast::DataType> {
         DataType::Float32 => ast::DataType::Real,
         DataType::Float64 => ast::DataType::DoublePrecision,
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
-            let info =
-                ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale));
+            let info = ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale));
             ast::DataType::Numeric(info)
         }
         DataType::Date32 => ast::DataType::Date,
@@ -187,7 +213,10 @@ fn sql_type(data_type: &DataType) -> Option<ast::DataType> {
         DataType::Timestamp(_, Some(_)) => {
             ast::DataType::Timestamp(None, TimezoneInfo::WithTimeZone)
         }
-        DataType::Interval(_) => ast::DataType::Interval { fields: None, precision: None },
+        DataType::Interval(_) => ast::DataType::Interval {
+            fields: None,
+            precision: None,
+        },
         DataType::Binary => ast::DataType::Bytea,
         DataType::List(item) => {
             let item = sql_type(item.data_type()).unwrap_or(ast::DataType::Text);
@@ -246,18 +275,23 @@ fn list_literal(list: &dyn Array, data_type: &DataType) -> Result<Expr> {
     for row in 0..items.len() {
         elements.push(literal(&ScalarValue::try_from_array(&items, row)?)?);
     }
-    let array = Expr::Array(ast::Array { elem: elements, named: true });
+    let array = Expr::Array(ast::Array {
+        elem: elements,
+        named: true,
+    });
     Ok(sql_type(data_type).map_or(array.clone(), |data_type| cast(array, data_type)))
 }
 
 fn timestamp_text(micros: i64, zoned: bool) -> Result<String> {
-    let moment = chrono::DateTime::from_timestamp_micros(micros).ok_or_else(|| {
-        Error::user(SqlState::DatetimeFieldOverflow, "timestamp out of range")
-    })?;
+    let moment = chrono::DateTime::from_timestamp_micros(micros)
+        .ok_or_else(|| Error::user(SqlState::DatetimeFieldOverflow, "timestamp out of range"))?;
     let text = moment.format("%Y-%m-%d %H:%M:%S%.6f");
-    Ok(if zoned { format!("{text}+00:00") } else { text.to_string() })
+    Ok(if zoned {
+        format!("{text}+00:00")
+    } else {
+        text.to_string()
+    })
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -279,16 +313,26 @@ mod tests {
             (ScalarValue::Int64(Some(-5)), "CAST('-5' AS BIGINT)"),
             (ScalarValue::Float64(None), "CAST(NULL AS DOUBLE PRECISION)"),
             (ScalarValue::Utf8(Some("it's".into())), "'it''s'"),
-            (ScalarValue::Decimal128(Some(-12_345), 5, 2), "CAST('-123.45' AS NUMERIC(5,2))"),
+            (
+                ScalarValue::Decimal128(Some(-12_345), 5, 2),
+                "CAST('-123.45' AS NUMERIC(5,2))",
+            ),
             (ScalarValue::Binary(Some(vec![0, 255])), "X'00ff'"),
             (ScalarValue::Boolean(Some(true)), "true"),
-            (ScalarValue::Date32(Some(20_000)), "CAST('2024-10-04' AS DATE)"),
+            (
+                ScalarValue::Date32(Some(20_000)),
+                "CAST('2024-10-04' AS DATE)",
+            ),
             (
                 ScalarValue::TimestampMicrosecond(Some(1), Some("+00:00".into())),
                 "CAST('1970-01-01 00:00:00.000001+00:00' AS TIMESTAMP WITH TIME ZONE)",
             ),
             (
-                ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(1, 2, -1_500_000_000))),
+                ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(
+                    1,
+                    2,
+                    -1_500_000_000,
+                ))),
                 "CAST('1 months 2 days -1.500000000 seconds' AS INTERVAL)",
             ),
         ];
@@ -308,7 +352,10 @@ mod tests {
 
     #[test]
     fn a_parameter_without_a_value_is_an_error() {
-        let statement = crate::sql::parse("SELECT $1, $2").unwrap().remove(0).statement;
+        let statement = crate::sql::parse("SELECT $1, $2")
+            .unwrap()
+            .remove(0)
+            .statement;
         let values = [ScalarValue::Int64(Some(1))];
         let error = bind(statement.clone(), &values).unwrap_err();
         assert_eq!(error.state().code(), "42P02");

@@ -33,7 +33,10 @@ pub(crate) struct Portal {
 
 pub(crate) enum PortalState {
     /// Not yet run.
-    Waiting { prepared: Arc<Prepared>, parameters: Vec<ScalarValue> },
+    Waiting {
+        prepared: Arc<Prepared>,
+        parameters: Vec<ScalarValue>,
+    },
     /// Running.
     Flowing(SharedRows),
     /// Everything has been said.
@@ -71,7 +74,10 @@ impl Session {
             text: Arc::clone(&prepared.text),
             hold: false,
             cursor: false,
-            state: PortalState::Waiting { prepared, parameters },
+            state: PortalState::Waiting {
+                prepared,
+                parameters,
+            },
         };
         self.add_portal(name, portal)
     }
@@ -110,15 +116,17 @@ impl Session {
     /// 34000 if there is none, and what the statement reports.
     pub(crate) async fn run_portal(&mut self, name: &str) -> Result<Step> {
         let portal = self.portals.get_mut(name).ok_or_else(|| no_cursor(name))?;
-        let (prepared, parameters) =
-            match std::mem::replace(&mut portal.state, PortalState::Done) {
-                PortalState::Waiting { prepared, parameters } => (prepared, parameters),
-                PortalState::Flowing(rows) => {
-                    portal.state = PortalState::Flowing(Arc::clone(&rows));
-                    return Ok(Step::Rows(rows));
-                }
-                PortalState::Done => return Ok(Step::Done),
-            };
+        let (prepared, parameters) = match std::mem::replace(&mut portal.state, PortalState::Done) {
+            PortalState::Waiting {
+                prepared,
+                parameters,
+            } => (prepared, parameters),
+            PortalState::Flowing(rows) => {
+                portal.state = PortalState::Flowing(Arc::clone(&rows));
+                return Ok(Step::Rows(rows));
+            }
+            PortalState::Done => return Ok(Step::Done),
+        };
         let Some(parsed) = prepared.parsed.clone() else {
             return Ok(Step::Other(Outcome::Empty));
         };
@@ -154,7 +162,8 @@ impl Session {
     /// The end of a batch of protocol messages: outside of a transaction, its portals end with it.
     pub(crate) fn end_of_batch(&mut self) {
         if self.transaction == super::Transaction::Idle {
-            self.portals.retain(|_, portal| portal.cursor && portal.hold);
+            self.portals
+                .retain(|_, portal| portal.cursor && portal.hold);
         }
     }
 }

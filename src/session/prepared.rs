@@ -45,7 +45,8 @@ impl Session {
                 "cannot insert multiple commands into a prepared statement",
             ));
         }
-        self.prepare_parsed(name, statements.pop(), types, text).await
+        self.prepare_parsed(name, statements.pop(), types, text)
+            .await
     }
 
     /// Prepares a statement under a name.
@@ -75,11 +76,17 @@ impl Session {
         let (parameters, columns) = match &parsed {
             None => (types.to_vec(), None),
             Some(parsed) => {
-                self.transaction.admit(dispatch::ends_transaction(&parsed.statement))?;
+                self.transaction
+                    .admit(dispatch::ends_transaction(&parsed.statement))?;
                 dispatch::describe(self, &parsed.statement, types).await?
             }
         };
-        let prepared = Prepared { parsed, parameters, columns, text: text.into() };
+        let prepared = Prepared {
+            parsed,
+            parameters,
+            columns,
+            text: text.into(),
+        };
         self.statements.insert(name.to_owned(), Arc::new(prepared));
         Ok(())
     }
@@ -113,9 +120,10 @@ impl Session {
     /// than the statement that fetches from it.
     pub(crate) fn columns_of(&self, prepared: &Prepared) -> Columns {
         match prepared.parsed.as_ref().map(|parsed| &parsed.statement) {
-            Some(Statement::Fetch(fetch)) => {
-                self.portals.get(&fetch.name.name).and_then(|portal| portal.columns.clone())
-            }
+            Some(Statement::Fetch(fetch)) => self
+                .portals
+                .get(&fetch.name.name)
+                .and_then(|portal| portal.columns.clone()),
             _ => prepared.columns.clone(),
         }
     }

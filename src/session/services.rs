@@ -1,13 +1,21 @@
 //! What all connections share.
 
+use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use datafusion::execution::SessionState;
 
-use crate::clock::SharedClock;
+use crate::catalog::Catalog;
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
+use crate::engine::{Engine, EngineOptions};
 use crate::error::Result;
 use crate::task::Compute;
+
+/// How often an epoch of a query ends.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -16,6 +24,10 @@ pub struct Services {
     pub config: Arc<Config>,
     /// Tells the time.
     pub clock: SharedClock,
+    /// What exists.
+    pub catalog: Catalog,
+    /// What runs.
+    pub engine: Engine,
     /// Where snapshots are planned and run.
     pub compute: Compute,
     /// The planning state that sessions start from: built once, because it is large.
@@ -23,12 +35,53 @@ pub struct Services {
 }
 
 impl Services {
-    /// Brings the parts together.
+    /// The services of a server: its catalog and engine live in the data directory.
+    ///
+    /// # Errors
+    /// When the data directory cannot be used, or the system has no thread left.
+    pub fn open(config: Arc<Config>) -> Result<Arc<Self>> {
+        let defaults = config.kafka.connection();
+        let catalog = Catalog::open(&config.data_dir, defaults.as_ref())?;
+        let data_dir = Some(config.data_dir.clone());
+        Self::assemble(config, catalog, data_dir)
+    }
+
+    /// Services that leave nothing behind, for commands without a server.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn new(config: Arc<Config>, clock: SharedClock) -> Result<Self> {
-        Ok(Self { config, clock, compute: Compute::new()?, base: OnceLock::new() })
+    pub fn in_memory(config: Arc<Config>) -> Result<Arc<Self>> {
+        Self::assemble(config, Catalog::in_memory(), None)
+    }
+
+    fn assemble(
+        config: Arc<Config>,
+        catalog: Catalog,
+        data_dir: Option<PathBuf>,
+    ) -> Result<Arc<Self>> {
+        let clock = SystemClock::shared();
+        let limits = &config.limits;
+        let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        let engine = Engine::new(EngineOptions {
+            data_dir,
+            clock: SharedClock::clone(&clock),
+            query_bytes_max: limits.query_memory_bytes_max,
+            dead_letters_max: count(limits.dead_letters_rows_max),
+            late_rows_max: count(limits.late_rows_max),
+            read_rows_max: count(limits.micro_batch_rows_max).max(1),
+            read_bytes_max: count(limits.micro_batch_bytes_max).max(1),
+            checkpoint_interval: CHECKPOINT_INTERVAL,
+            lanes_max: std::thread::available_parallelism().map_or(1, NonZero::get),
+        });
+        let (compute, base) = (Compute::new()?, OnceLock::new());
+        Ok(Arc::new(Self {
+            config,
+            clock,
+            catalog,
+            engine,
+            compute,
+            base,
+        }))
     }
 
     /// The planning state that sessions start from.

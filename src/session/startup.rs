@@ -17,9 +17,11 @@ pub async fn start_queries(services: &Arc<Services>) {
                 &view.query.text,
                 create_materialized_view::start(services, view).await,
             ),
-            Definition::Sink(sink) => {
-                (QueryKind::Sink, &sink.query.text, create_sink::start(services, sink).await)
-            }
+            Definition::Sink(sink) => (
+                QueryKind::Sink,
+                &sink.query.text,
+                create_sink::start(services, sink).await,
+            ),
             Definition::Table(_) | Definition::View(_) => continue,
         };
         if let Err(error) = started {

@@ -47,7 +47,10 @@ impl SchemaProvider for SystemTables {
             "late_rows" => late_rows(&self.engine)?,
             _ => return Ok(None),
         };
-        Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)))
+        Ok(Some(Arc::new(MemTable::try_new(
+            batch.schema(),
+            vec![vec![batch]],
+        )?)))
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -56,33 +59,81 @@ impl SchemaProvider for SystemTables {
 }
 
 fn queries(engine: &Engine) -> Result<RecordBatch> {
-    let rows: Vec<(Arc<QueryShared>, QueryStatus)> =
-        engine.queries().into_iter().map(|query| (Arc::clone(&query), query.status())).collect();
+    let rows: Vec<(Arc<QueryShared>, QueryStatus)> = engine
+        .queries()
+        .into_iter()
+        .map(|query| (Arc::clone(&query), query.status()))
+        .collect();
     let column = Columns { rows: &rows };
     batch(vec![
         ("id", column.int8(|(query, _)| Some(query.id))),
         ("name", column.text(|(query, _)| Some(query.name.clone()))),
-        ("kind", column.text(|(query, _)| Some(query.kind.name().to_owned()))),
-        ("state", column.text(|(_, status)| Some(status.state.name().to_owned()))),
-        ("table_name", column.text(|(query, _)| Some(query.table.clone()))),
+        (
+            "kind",
+            column.text(|(query, _)| Some(query.kind.name().to_owned())),
+        ),
+        (
+            "state",
+            column.text(|(_, status)| Some(status.state.name().to_owned())),
+        ),
+        (
+            "table_name",
+            column.text(|(query, _)| Some(query.table.clone())),
+        ),
         ("rows_in", column.int8(|(_, status)| Some(status.rows_in))),
-        ("rows_used", column.int8(|(_, status)| Some(status.rows_used))),
-        ("rows_rejected", column.int8(|(_, status)| Some(status.rows_rejected))),
-        ("rows_late", column.int8(|(_, status)| Some(status.rows_late))),
+        (
+            "rows_used",
+            column.int8(|(_, status)| Some(status.rows_used)),
+        ),
+        (
+            "rows_rejected",
+            column.int8(|(_, status)| Some(status.rows_rejected)),
+        ),
+        (
+            "rows_late",
+            column.int8(|(_, status)| Some(status.rows_late)),
+        ),
         ("rows_out", column.int8(|(_, status)| Some(status.rows_out))),
-        ("rows_in_per_second", column.float8(|(_, status)| Some(status.rows_in_per_second))),
+        (
+            "rows_in_per_second",
+            column.float8(|(_, status)| Some(status.rows_in_per_second)),
+        ),
         ("bytes_in", column.int8(|(_, status)| Some(status.bytes_in))),
         ("lag", column.int8(|(_, status)| Some(status.lag()))),
         ("caught_up", column.float8(|(_, status)| status.caught_up())),
-        ("watermark", column.time(|(_, status)| status.watermark.map(|EventTime(at)| at))),
-        ("state_rows", column.int8(|(_, status)| Some(status.state_rows))),
-        ("state_bytes", column.int8(|(_, status)| Some(status.state_bytes))),
-        ("micro_batches", column.int8(|(_, status)| Some(status.micro_batches))),
+        (
+            "watermark",
+            column.time(|(_, status)| status.watermark.map(|EventTime(at)| at)),
+        ),
+        (
+            "state_rows",
+            column.int8(|(_, status)| Some(status.state_rows)),
+        ),
+        (
+            "state_bytes",
+            column.int8(|(_, status)| Some(status.state_bytes)),
+        ),
+        (
+            "micro_batches",
+            column.int8(|(_, status)| Some(status.micro_batches)),
+        ),
         ("epochs", column.int8(|(_, status)| Some(status.epochs))),
-        ("started_at", column.time(|(_, status)| Some(status.started_at.0))),
-        ("last_rows_at", column.time(|(_, s)| s.last_rows_at.map(|ProcessingTime(at)| at))),
-        ("last_error", column.text(|(_, s)| s.last_error.as_ref().map(ToString::to_string))),
-        ("last_problem", column.text(|(_, status)| status.last_problem.clone())),
+        (
+            "started_at",
+            column.time(|(_, status)| Some(status.started_at.0)),
+        ),
+        (
+            "last_rows_at",
+            column.time(|(_, s)| s.last_rows_at.map(|ProcessingTime(at)| at)),
+        ),
+        (
+            "last_error",
+            column.text(|(_, s)| s.last_error.as_ref().map(ToString::to_string)),
+        ),
+        (
+            "last_problem",
+            column.text(|(_, status)| status.last_problem.clone()),
+        ),
         ("query", column.text(|(query, _)| Some(query.text.clone()))),
     ])
 }
@@ -93,20 +144,40 @@ fn partitions(engine: &Engine) -> Result<RecordBatch> {
         .into_iter()
         .flat_map(|query| {
             let partitions = query.status().partitions;
-            partitions.into_iter().map(move |(id, status)| (Arc::clone(&query), id, status))
+            partitions
+                .into_iter()
+                .map(move |(id, status)| (Arc::clone(&query), id, status))
         })
         .collect();
     let column = Columns { rows: &rows };
     batch(vec![
         ("query", column.text(|(query, ..)| Some(query.name.clone()))),
-        ("table_name", column.text(|(query, ..)| Some(query.table.clone()))),
+        (
+            "table_name",
+            column.text(|(query, ..)| Some(query.table.clone())),
+        ),
         ("partition", column.int4(|(_, id, _)| id.0)),
-        ("start_offset", column.offset(|(.., status)| status.start.map(|offset| offset.0))),
-        ("next_offset", column.offset(|(.., status)| status.next.map(|offset| offset.0))),
-        ("committed_offset", column.offset(|(.., s)| s.committed.map(|offset| offset.0))),
-        ("end_offset", column.offset(|(.., status)| status.end.map(|offset| offset.0))),
+        (
+            "start_offset",
+            column.offset(|(.., status)| status.start.map(|offset| offset.0)),
+        ),
+        (
+            "next_offset",
+            column.offset(|(.., status)| status.next.map(|offset| offset.0)),
+        ),
+        (
+            "committed_offset",
+            column.offset(|(.., s)| s.committed.map(|offset| offset.0)),
+        ),
+        (
+            "end_offset",
+            column.offset(|(.., status)| status.end.map(|offset| offset.0)),
+        ),
         ("lag", column.int8(|(.., status)| status.lag())),
-        ("watermark", column.time(|(.., status)| status.watermark.map(|EventTime(at)| at))),
+        (
+            "watermark",
+            column.time(|(.., status)| status.watermark.map(|EventTime(at)| at)),
+        ),
         ("idle", column.bool(|(.., status)| status.idle)),
     ])
 }
@@ -115,12 +186,27 @@ fn dead_letters(engine: &Engine) -> Result<RecordBatch> {
     let rows = engine.set_aside().dead_letters();
     let column = Columns { rows: &rows };
     batch(vec![
-        ("table_name", column.text(|letter| Some(letter.table.clone()))),
+        (
+            "table_name",
+            column.text(|letter| Some(letter.table.clone())),
+        ),
         ("topic", column.text(|letter| Some(letter.topic.clone()))),
-        ("partition", column.int4(|letter| letter.message.partition.0)),
-        ("offset", column.offset(|letter| Some(letter.message.offset.0))),
-        ("timestamp", column.time(|letter| record_time(&letter.message))),
-        ("reason", column.text(|letter| Some(letter.message.reason.clone()))),
+        (
+            "partition",
+            column.int4(|letter| letter.message.partition.0),
+        ),
+        (
+            "offset",
+            column.offset(|letter| Some(letter.message.offset.0)),
+        ),
+        (
+            "timestamp",
+            column.time(|letter| record_time(&letter.message)),
+        ),
+        (
+            "reason",
+            column.text(|letter| Some(letter.message.reason.clone())),
+        ),
         ("message", column.text(|letter| readable(&letter.message))),
         ("raw", column.bytes(|letter| letter.message.payload.clone())),
         ("key", column.bytes(|letter| letter.message.key.clone())),
@@ -133,15 +219,39 @@ fn late_rows(engine: &Engine) -> Result<RecordBatch> {
     let column = Columns { rows: &rows };
     batch(vec![
         ("query", column.text(|record| Some(record.query.clone()))),
-        ("table_name", column.text(|record| Some(record.table.clone()))),
-        ("partition", column.int4(|record| record.late.message.partition.0)),
-        ("offset", column.offset(|record| Some(record.late.message.offset.0))),
-        ("event_time", column.time(|record| Some(record.late.event_time.0))),
-        ("window_start", column.time(|record| Some(record.late.window.0.0))),
-        ("window_end", column.time(|record| Some(record.late.window.1.0))),
-        ("watermark", column.time(|record| Some(record.late.watermark.0.0))),
+        (
+            "table_name",
+            column.text(|record| Some(record.table.clone())),
+        ),
+        (
+            "partition",
+            column.int4(|record| record.late.message.partition.0),
+        ),
+        (
+            "offset",
+            column.offset(|record| Some(record.late.message.offset.0)),
+        ),
+        (
+            "event_time",
+            column.time(|record| Some(record.late.event_time.0)),
+        ),
+        (
+            "window_start",
+            column.time(|record| Some(record.late.window.0.0)),
+        ),
+        (
+            "window_end",
+            column.time(|record| Some(record.late.window.1.0)),
+        ),
+        (
+            "watermark",
+            column.time(|record| Some(record.late.watermark.0.0)),
+        ),
         ("late_by", late_by(&rows)),
-        ("message", column.text(|record| readable(&record.late.message))),
+        (
+            "message",
+            column.text(|record| readable(&record.late.message)),
+        ),
         ("met_at", column.time(|record| Some(record.at.0))),
     ])
 }
@@ -149,10 +259,17 @@ fn late_rows(engine: &Engine) -> Result<RecordBatch> {
 /// How far the watermark stood beyond the window's end.
 fn late_by(rows: &[LateRecord]) -> ArrayRef {
     let after = |record: &LateRecord| {
-        let micros = record.late.watermark.0.0.saturating_sub(record.late.window.1.0);
+        let micros = record
+            .late
+            .watermark
+            .0
+            .0
+            .saturating_sub(record.late.window.1.0);
         IntervalMonthDayNano::new(0, 0, micros.saturating_mul(1_000))
     };
-    Arc::new(IntervalMonthDayNanoArray::from_iter_values(rows.iter().map(after)))
+    Arc::new(IntervalMonthDayNanoArray::from_iter_values(
+        rows.iter().map(after),
+    ))
 }
 
 fn record_time(message: &Rejection) -> Option<i64> {
@@ -160,7 +277,10 @@ fn record_time(message: &Rejection) -> Option<i64> {
 }
 
 fn readable(message: &Rejection) -> Option<String> {
-    message.payload.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    message
+        .payload
+        .as_ref()
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
@@ -200,7 +320,9 @@ impl<R> Columns<'_, R> {
     }
 
     fn bool(&self, value: impl Fn(&R) -> bool) -> ArrayRef {
-        Arc::new(BooleanArray::from_iter(self.rows.iter().map(|row| Some(value(row)))))
+        Arc::new(BooleanArray::from_iter(
+            self.rows.iter().map(|row| Some(value(row))),
+        ))
     }
 
     fn bytes(&self, value: impl Fn(&R) -> Option<Vec<u8>>) -> ArrayRef {

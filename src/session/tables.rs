@@ -24,7 +24,9 @@ use crate::scan::TopicTable;
 
 /// The schema of the user's tables and views.
 pub(super) fn public(services: &Arc<Services>) -> Arc<dyn SchemaProvider> {
-    Arc::new(PublicSchema { services: Arc::downgrade(services) })
+    Arc::new(PublicSchema {
+        services: Arc::downgrade(services),
+    })
 }
 
 /// Resolves names against the catalog as it is when a query is planned.
@@ -45,7 +47,9 @@ impl PublicSchema {
 #[async_trait]
 impl SchemaProvider for PublicSchema {
     fn table_names(&self) -> Vec<String> {
-        let Some((_, definitions)) = self.definitions() else { return Vec::new() };
+        let Some((_, definitions)) = self.definitions() else {
+            return Vec::new();
+        };
         definitions
             .all()
             .filter(|definition| !matches!(definition, Definition::Sink(_)))
@@ -54,8 +58,12 @@ impl SchemaProvider for PublicSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let Some((services, definitions)) = self.definitions() else { return Ok(None) };
-        let Some(definition) = definitions.get(name) else { return Ok(None) };
+        let Some((services, definitions)) = self.definitions() else {
+            return Ok(None);
+        };
+        let Some(definition) = definitions.get(name) else {
+            return Ok(None);
+        };
         match definition {
             Definition::Table(table) => topic_table(&services, table).map(Some),
             Definition::View(view) => self::view(&services, view).await.map(Some),
@@ -76,7 +84,11 @@ fn topic_table(
 ) -> Result<Arc<dyn TableProvider>> {
     let set_aside = Arc::clone(services.engine.set_aside());
     let clock = SharedClock::clone(&services.clock);
-    let rejects = Arc::new(SnapshotRejects::new(set_aside, clock, table.options.on_error));
+    let rejects = Arc::new(SnapshotRejects::new(
+        set_aside,
+        clock,
+        table.options.on_error,
+    ));
     let spec = table_scan(table).map_err(external)?;
     let topic: Arc<dyn TableProvider> = Arc::new(TopicTable::new(spec, rejects));
     let computed = |origin: &ColumnOrigin| matches!(origin, ColumnOrigin::Computed(_));
@@ -95,34 +107,36 @@ fn topic_table(
                 let data_type = column.field.data_type().clone();
                 Ok(cast(expr, data_type).alias(column.field.name()))
             }
-            ColumnOrigin::Payload(_) | ColumnOrigin::Metadata(_) => {
-                Ok(Expr::Column(datafusion::common::Column::from_name(column.field.name())))
-            }
+            ColumnOrigin::Payload(_) | ColumnOrigin::Metadata(_) => Ok(Expr::Column(
+                datafusion::common::Column::from_name(column.field.name()),
+            )),
         })
         .collect::<Result<_>>()?;
-    Ok(Arc::new(ViewTable::new(scan.project(columns)?.build()?, None)))
+    Ok(Arc::new(ViewTable::new(
+        scan.project(columns)?.build()?,
+        None,
+    )))
 }
 
-async fn view(services: &Arc<Services>, view: &Arc<ViewDefinition>) -> Result<Arc<dyn TableProvider>> {
+async fn view(
+    services: &Arc<Services>,
+    view: &Arc<ViewDefinition>,
+) -> Result<Arc<dyn TableProvider>> {
     let state = services.base_state().map_err(external)?;
     let plan = plan_view(state, &view.query.query).await?;
     let plan = rename(plan, &view.columns)?;
     Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
 }
 
-async fn plan_view(
-    state: &SessionState,
-    query: &ast::Query,
-) -> Result<LogicalPlan> {
+async fn plan_view(state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
     let statement = ast::Statement::Query(Box::new(query.clone()));
-    state.statement_to_plan(DataFusionStatement::Statement(Box::new(statement))).await
+    state
+        .statement_to_plan(DataFusionStatement::Statement(Box::new(statement)))
+        .await
 }
 
 /// Gives a plan's columns the names that its CREATE statement lists.
-fn rename(
-    plan: LogicalPlan,
-    names: &[String],
-) -> Result<LogicalPlan> {
+fn rename(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
     if names.is_empty() {
         return Ok(plan);
     }

@@ -14,7 +14,9 @@ enum Kind {
     Text,
     Bool,
     /// A number of the unit, between 0 and the greatest.
-    Number { max: i64 },
+    Number {
+        max: i64,
+    },
     /// Milliseconds; other units may be given.
     Milliseconds,
     OneOf(&'static [&'static str]),
@@ -39,7 +41,13 @@ const fn told(
     kind: Kind,
     about: &'static str,
 ) -> Definition {
-    Definition { name, default, kind, reported: true, about }
+    Definition {
+        name,
+        default,
+        kind,
+        reported: true,
+        about,
+    }
 }
 
 const fn quiet(
@@ -48,56 +56,226 @@ const fn quiet(
     kind: Kind,
     about: &'static str,
 ) -> Definition {
-    Definition { name, default, kind, reported: false, about }
+    Definition {
+        name,
+        default,
+        kind,
+        reported: false,
+        about,
+    }
 }
 
-const ISOLATION: Kind =
-    Kind::OneOf(&["read committed", "read uncommitted", "repeatable read", "serializable"]);
-const LEVELS: Kind =
-    Kind::OneOf(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]);
+const ISOLATION: Kind = Kind::OneOf(&[
+    "read committed",
+    "read uncommitted",
+    "repeatable read",
+    "serializable",
+]);
+const LEVELS: Kind = Kind::OneOf(&[
+    "debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error",
+]);
 
 /// The version that clients compare with: the dialect is that of PostgreSQL 15.
-pub(crate) const SERVER_VERSION: &str =
-    concat!("15.0 (Headwater ", env!("CARGO_PKG_VERSION"), ")");
+pub(crate) const SERVER_VERSION: &str = concat!("15.0 (Headwater ", env!("CARGO_PKG_VERSION"), ")");
 
 /// Sorted by name, so that SHOW ALL is.
 static DEFINITIONS: &[Definition] = &[
-    told("application_name", "", Kind::Text, "Name of the program that is connected"),
-    quiet("bytea_output", "hex", Kind::OneOf(&["hex"]), "How bytea is written as text"),
-    quiet("check_function_bodies", "on", Kind::Bool, "Accepted for compatibility"),
-    told("client_encoding", "UTF8", Kind::Encoding, "Encoding of the client's text"),
-    quiet("client_min_messages", "notice", LEVELS, "The least important notices that are sent"),
-    told("DateStyle", "ISO, MDY", Kind::Text, "How dates are written: always ISO"),
-    quiet("default_transaction_isolation", "read committed", ISOLATION, "Accepted for compatibility"),
-    told("default_transaction_read_only", "off", Kind::Bool, "Accepted for compatibility"),
-    quiet("extra_float_digits", "1", Kind::Text, "Floats are always written in full"),
-    quiet("idle_in_transaction_session_timeout", "0", Kind::Milliseconds, "Accepted for compatibility"),
+    told(
+        "application_name",
+        "",
+        Kind::Text,
+        "Name of the program that is connected",
+    ),
+    quiet(
+        "bytea_output",
+        "hex",
+        Kind::OneOf(&["hex"]),
+        "How bytea is written as text",
+    ),
+    quiet(
+        "check_function_bodies",
+        "on",
+        Kind::Bool,
+        "Accepted for compatibility",
+    ),
+    told(
+        "client_encoding",
+        "UTF8",
+        Kind::Encoding,
+        "Encoding of the client's text",
+    ),
+    quiet(
+        "client_min_messages",
+        "notice",
+        LEVELS,
+        "The least important notices that are sent",
+    ),
+    told(
+        "DateStyle",
+        "ISO, MDY",
+        Kind::Text,
+        "How dates are written: always ISO",
+    ),
+    quiet(
+        "default_transaction_isolation",
+        "read committed",
+        ISOLATION,
+        "Accepted for compatibility",
+    ),
+    told(
+        "default_transaction_read_only",
+        "off",
+        Kind::Bool,
+        "Accepted for compatibility",
+    ),
+    quiet(
+        "extra_float_digits",
+        "1",
+        Kind::Text,
+        "Floats are always written in full",
+    ),
+    quiet(
+        "idle_in_transaction_session_timeout",
+        "0",
+        Kind::Milliseconds,
+        "Accepted for compatibility",
+    ),
     told("in_hot_standby", "off", Kind::Fixed, "Always off"),
     told("integer_datetimes", "on", Kind::Fixed, "Always on"),
-    told("IntervalStyle", "postgres", Kind::OneOf(&["postgres"]), "How intervals are written"),
-    told("is_superuser", "on", Kind::Fixed, "Whether the user may do everything"),
+    told(
+        "IntervalStyle",
+        "postgres",
+        Kind::OneOf(&["postgres"]),
+        "How intervals are written",
+    ),
+    told(
+        "is_superuser",
+        "on",
+        Kind::Fixed,
+        "Whether the user may do everything",
+    ),
     quiet("jit", "off", Kind::Bool, "Accepted for compatibility"),
-    quiet("lc_collate", "C", Kind::Fixed, "Text is compared by its bytes"),
-    quiet("lc_ctype", "C", Kind::Fixed, "Text is compared by its bytes"),
+    quiet(
+        "lc_collate",
+        "C",
+        Kind::Fixed,
+        "Text is compared by its bytes",
+    ),
+    quiet(
+        "lc_ctype",
+        "C",
+        Kind::Fixed,
+        "Text is compared by its bytes",
+    ),
     quiet("lc_messages", "C", Kind::Text, "Accepted for compatibility"),
-    quiet("live_start", "windows", Kind::Text, "Where a live query starts: windows, latest, earliest or a time"),
-    quiet("lock_timeout", "0", Kind::Milliseconds, "Accepted for compatibility"),
-    quiet("max_connections", "100", Kind::Fixed, "How many clients may be connected"),
-    quiet("max_identifier_length", "63", Kind::Fixed, "Bytes of a name"),
-    quiet("max_index_keys", "32", Kind::Fixed, "Accepted for compatibility"),
-    quiet("row_security", "on", Kind::Bool, "Accepted for compatibility"),
-    quiet("search_path", "\"$user\", public", Kind::Text, "Where unqualified names are looked up: always public"),
-    told("server_encoding", "UTF8", Kind::Fixed, "Encoding of the server's text"),
-    told("server_version", SERVER_VERSION, Kind::Fixed, "The PostgreSQL version that is spoken"),
-    quiet("server_version_num", "150000", Kind::Fixed, "The same as a number"),
-    told("session_authorization", "", Kind::Fixed, "The connected user"),
-    told("standard_conforming_strings", "on", Kind::OneOf(&["on"]), "Backslashes in strings are plain"),
-    quiet("statement_timeout", "0", Kind::Milliseconds, "Time after which a statement is cancelled; 0 is never"),
-    quiet("synchronize_seqscans", "on", Kind::Bool, "Accepted for compatibility"),
-    told("TimeZone", "UTC", Kind::Zone, "Zone in which a timestamptz is written"),
-    quiet("transaction_isolation", "read committed", ISOLATION, "Accepted for compatibility"),
-    quiet("transaction_read_only", "off", Kind::Bool, "Accepted for compatibility"),
-    quiet("work_mem", "4096", Kind::Number { max: 2_147_483_647 }, "Accepted for compatibility"),
+    quiet(
+        "live_start",
+        "windows",
+        Kind::Text,
+        "Where a live query starts: windows, latest, earliest or a time",
+    ),
+    quiet(
+        "lock_timeout",
+        "0",
+        Kind::Milliseconds,
+        "Accepted for compatibility",
+    ),
+    quiet(
+        "max_connections",
+        "100",
+        Kind::Fixed,
+        "How many clients may be connected",
+    ),
+    quiet(
+        "max_identifier_length",
+        "63",
+        Kind::Fixed,
+        "Bytes of a name",
+    ),
+    quiet(
+        "max_index_keys",
+        "32",
+        Kind::Fixed,
+        "Accepted for compatibility",
+    ),
+    quiet(
+        "row_security",
+        "on",
+        Kind::Bool,
+        "Accepted for compatibility",
+    ),
+    quiet(
+        "search_path",
+        "\"$user\", public",
+        Kind::Text,
+        "Where unqualified names are looked up: always public",
+    ),
+    told(
+        "server_encoding",
+        "UTF8",
+        Kind::Fixed,
+        "Encoding of the server's text",
+    ),
+    told(
+        "server_version",
+        SERVER_VERSION,
+        Kind::Fixed,
+        "The PostgreSQL version that is spoken",
+    ),
+    quiet(
+        "server_version_num",
+        "150000",
+        Kind::Fixed,
+        "The same as a number",
+    ),
+    told(
+        "session_authorization",
+        "",
+        Kind::Fixed,
+        "The connected user",
+    ),
+    told(
+        "standard_conforming_strings",
+        "on",
+        Kind::OneOf(&["on"]),
+        "Backslashes in strings are plain",
+    ),
+    quiet(
+        "statement_timeout",
+        "0",
+        Kind::Milliseconds,
+        "Time after which a statement is cancelled; 0 is never",
+    ),
+    quiet(
+        "synchronize_seqscans",
+        "on",
+        Kind::Bool,
+        "Accepted for compatibility",
+    ),
+    told(
+        "TimeZone",
+        "UTC",
+        Kind::Zone,
+        "Zone in which a timestamptz is written",
+    ),
+    quiet(
+        "transaction_isolation",
+        "read committed",
+        ISOLATION,
+        "Accepted for compatibility",
+    ),
+    quiet(
+        "transaction_read_only",
+        "off",
+        Kind::Bool,
+        "Accepted for compatibility",
+    ),
+    quiet(
+        "work_mem",
+        "4096",
+        Kind::Number { max: 2_147_483_647 },
+        "Accepted for compatibility",
+    ),
 ];
 
 fn definition(name: &str) -> Result<&'static Definition> {
@@ -107,17 +285,20 @@ fn definition(name: &str) -> Result<&'static Definition> {
         "names" => "client_encoding".to_owned(),
         other => other.to_owned(),
     };
-    DEFINITIONS.iter().find(|known| known.name.eq_ignore_ascii_case(&name)).ok_or_else(|| {
-        let names: Vec<&str> = DEFINITIONS.iter().map(|known| known.name).collect();
-        let error = Error::user(
-            SqlState::UndefinedObject,
-            format!("unrecognized configuration parameter \"{name}\""),
-        );
-        match nearest(&name, &names) {
-            Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
-            None => error,
-        }
-    })
+    DEFINITIONS
+        .iter()
+        .find(|known| known.name.eq_ignore_ascii_case(&name))
+        .ok_or_else(|| {
+            let names: Vec<&str> = DEFINITIONS.iter().map(|known| known.name).collect();
+            let error = Error::user(
+                SqlState::UndefinedObject,
+                format!("unrecognized configuration parameter \"{name}\""),
+            );
+            match nearest(&name, &names) {
+                Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
+                None => error,
+            }
+        })
 }
 
 /// A variable as SHOW ALL lists it.
@@ -153,7 +334,10 @@ impl Variables {
     }
 
     fn of(&self, definition: &Definition) -> String {
-        let value = self.set.get(definition.name).or_else(|| self.initial.get(definition.name));
+        let value = self
+            .set
+            .get(definition.name)
+            .or_else(|| self.initial.get(definition.name));
         value.map_or_else(|| definition.default.to_owned(), Clone::clone)
     }
 
@@ -278,7 +462,10 @@ fn accept(definition: &Definition, value: &str) -> Result<String> {
     let refused = || {
         Error::user(
             SqlState::InvalidParameterValue,
-            format!("invalid value for parameter \"{}\": \"{value}\"", definition.name),
+            format!(
+                "invalid value for parameter \"{}\": \"{value}\"",
+                definition.name
+            ),
         )
     };
     match definition.kind {
@@ -289,9 +476,15 @@ fn accept(definition: &Definition, value: &str) -> Result<String> {
             _ => Err(refused().hint("It takes on or off.")),
         },
         Kind::Number { max } => {
-            let number = value.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim();
+            let number = value
+                .trim_end_matches(|c: char| c.is_ascii_alphabetic())
+                .trim();
             let number: i64 = number.parse().map_err(|_| refused())?;
-            if (0..=max).contains(&number) { Ok(value.to_owned()) } else { Err(refused()) }
+            if (0..=max).contains(&number) {
+                Ok(value.to_owned())
+            } else {
+                Err(refused())
+            }
         }
         Kind::Milliseconds => {
             let millis = parse_milliseconds(value).ok_or_else(|| {
@@ -320,7 +513,9 @@ fn accept(definition: &Definition, value: &str) -> Result<String> {
 /// Reads `250`, `250ms`, `1.5 s`, `1min`.
 fn parse_milliseconds(text: &str) -> Option<u64> {
     let text = text.trim();
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: f64 = number.trim().parse().ok().filter(|number| *number >= 0.0)?;
     let factor = match unit {
@@ -338,14 +533,22 @@ fn parse_milliseconds(text: &str) -> Option<u64> {
 
 /// As PostgreSQL shows a time: in the largest unit that leaves a whole number.
 fn shown_milliseconds(millis: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    const UNITS: [(u64, &str); 4] = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "min"),
+        (1_000, "s"),
+    ];
     if millis == 0 {
         return "0".to_owned();
     }
     UNITS
         .iter()
         .find(|(size, _)| millis.is_multiple_of(*size))
-        .map_or_else(|| format!("{millis}ms"), |(size, unit)| format!("{}{unit}", millis / size))
+        .map_or_else(
+            || format!("{millis}ms"),
+            |(size, unit)| format!("{}{unit}", millis / size),
+        )
 }
 
 #[cfg(test)]
@@ -369,24 +572,38 @@ mod tests {
         let mut variables = Variables::default();
         let code = |result: Result<()>| result.unwrap_err().state().code();
         assert_eq!(code(variables.set("statement_timeot", Some("1"))), "42704");
-        assert_eq!(code(variables.set("statement_timeout", Some("soon"))), "22023");
+        assert_eq!(
+            code(variables.set("statement_timeout", Some("soon"))),
+            "22023"
+        );
         assert_eq!(code(variables.set("timezone", Some("Mars/Base"))), "22023");
         assert_eq!(code(variables.set("server_version", Some("16"))), "55P02");
         assert_eq!(code(variables.set("jit", Some("maybe"))), "22023");
-        assert_eq!(code(variables.set("client_encoding", Some("LATIN1"))), "22023");
+        assert_eq!(
+            code(variables.set("client_encoding", Some("LATIN1"))),
+            "22023"
+        );
         let hint = variables.get("statement_timeot").unwrap_err();
-        assert_eq!(hint.hint_text(), Some("Perhaps you meant \"statement_timeout\"."));
+        assert_eq!(
+            hint.hint_text(),
+            Some("Perhaps you meant \"statement_timeout\".")
+        );
     }
 
     #[test]
     fn times_have_units() {
         let mut variables = Variables::default();
-        for (given, shown, millis) in
-            [("250", "250ms", 250), ("1.5 s", "1500ms", 1_500), ("2min", "2min", 120_000)]
-        {
+        for (given, shown, millis) in [
+            ("250", "250ms", 250),
+            ("1.5 s", "1500ms", 1_500),
+            ("2min", "2min", 120_000),
+        ] {
             variables.set("statement_timeout", Some(given)).unwrap();
             assert_eq!(variables.get("statement_timeout").unwrap(), shown);
-            assert_eq!(variables.statement_timeout(), Some(Duration::from_millis(millis)));
+            assert_eq!(
+                variables.statement_timeout(),
+                Some(Duration::from_millis(millis))
+            );
         }
         variables.set("statement_timeout", Some("0")).unwrap();
         assert_eq!(variables.statement_timeout(), None);
@@ -408,7 +625,10 @@ mod tests {
 
     #[test]
     fn the_list_is_sorted() {
-        let names: Vec<String> = DEFINITIONS.iter().map(|d| d.name.to_ascii_lowercase()).collect();
+        let names: Vec<String> = DEFINITIONS
+            .iter()
+            .map(|d| d.name.to_ascii_lowercase())
+            .collect();
         assert!(names.is_sorted(), "{names:?}");
     }
 }

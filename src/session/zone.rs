@@ -22,10 +22,16 @@ pub(crate) fn parse(name: &str) -> Result<Tz> {
 pub(crate) fn canonical(name: &str) -> Result<String> {
     let trimmed = name.trim().trim_matches('\'');
     let upper = trimmed.to_ascii_uppercase();
-    if matches!(upper.as_str(), "UTC" | "GMT" | "Z" | "ZULU" | "DEFAULT" | "LOCAL" | "ETC/UTC") {
+    if matches!(
+        upper.as_str(),
+        "UTC" | "GMT" | "Z" | "ZULU" | "DEFAULT" | "LOCAL" | "ETC/UTC"
+    ) {
         return Ok("UTC".to_owned());
     }
-    if let Some(posix) = upper.strip_prefix("GMT").or_else(|| upper.strip_prefix("UTC")) {
+    if let Some(posix) = upper
+        .strip_prefix("GMT")
+        .or_else(|| upper.strip_prefix("UTC"))
+    {
         return offset(posix, true).ok_or_else(|| unknown(name));
     }
     if let Some(iso) = offset(&upper, false) {
@@ -59,8 +65,11 @@ fn capitalized(name: &str) -> String {
     let mut at_start = true;
     name.chars()
         .map(|letter| {
-            let shown =
-                if at_start { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() };
+            let shown = if at_start {
+                letter.to_ascii_uppercase()
+            } else {
+                letter.to_ascii_lowercase()
+            };
             at_start = matches!(letter, '/' | '_' | '-');
             shown
         })
@@ -97,7 +106,11 @@ mod tests {
             assert!(parse(shown).is_ok(), "{shown}");
         }
         for wrong in ["Mars/Base", "", "+99", "GMT+x"] {
-            assert_eq!(canonical(wrong).unwrap_err().state().code(), "22023", "{wrong}");
+            assert_eq!(
+                canonical(wrong).unwrap_err().state().code(),
+                "22023",
+                "{wrong}"
+            );
         }
     }
 }

@@ -30,7 +30,9 @@ impl Renamed {
 
 /// Gives the columns of a query, and of the queries in it, PostgreSQL's names.
 pub fn name_columns(query: &mut Query) -> Renamed {
-    let mut namer = Namer { renamed: Renamed::default() };
+    let mut namer = Namer {
+        renamed: Renamed::default(),
+    };
     let _: ControlFlow<()> = query.visit(&mut namer);
     namer.renamed
 }
@@ -68,7 +70,10 @@ impl Namer {
 
     fn name_items(&mut self, items: &mut [SelectItem]) {
         let is_wildcard = |item: &SelectItem| {
-            matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
+            matches!(
+                item,
+                SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+            )
         };
         let beside_wildcard = items.iter().any(is_wildcard);
         let mut taken = BTreeSet::new();
@@ -88,8 +93,10 @@ impl Namer {
                         self.unique(&name)
                     };
                     let expr = expr.clone();
-                    *item =
-                        SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', planned) };
+                    *item = SelectItem::ExprWithAlias {
+                        expr,
+                        alias: Ident::with_quote('"', planned),
+                    };
                 }
                 SelectItem::ExprWithAlias { alias, .. } => {
                     let name = match alias.quote_style {
@@ -139,11 +146,17 @@ fn figure(expr: &Expr) -> Option<(String, Worth)> {
         Expr::Nested(inner)
         | Expr::Collate { expr: inner, .. }
         | Expr::CompoundFieldAccess { root: inner, .. } => figure(inner),
-        Expr::Cast { expr: inner, data_type, kind, .. } => match (figure(inner), kind) {
+        Expr::Cast {
+            expr: inner,
+            data_type,
+            kind,
+            ..
+        } => match (figure(inner), kind) {
             (Some((name, Worth::Own)), _) => Some((name, Worth::Own)),
-            (_, CastKind::Cast | CastKind::DoubleColon | CastKind::TryCast | CastKind::SafeCast) => {
-                Some((type_name(data_type), Worth::Kind))
-            }
+            (
+                _,
+                CastKind::Cast | CastKind::DoubleColon | CastKind::TryCast | CastKind::SafeCast,
+            ) => Some((type_name(data_type), Worth::Kind)),
         },
         Expr::TypedString(typed) => Some((type_name(&typed.data_type), Worth::Kind)),
         Expr::Interval(_) => Some(("interval".to_owned(), Worth::Kind)),
@@ -229,7 +242,10 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Query {
-        match Parser::parse_sql(&PostgreSqlDialect {}, text).unwrap().remove(0) {
+        match Parser::parse_sql(&PostgreSqlDialect {}, text)
+            .unwrap()
+            .remove(0)
+        {
             Statement::Query(query) => *query,
             other => panic!("not a query: {other}"),
         }
@@ -239,7 +255,9 @@ mod tests {
     fn names(text: &str) -> Vec<String> {
         let mut query = parse(text);
         let renamed = name_columns(&mut query);
-        let SetExpr::Select(select) = *query.body else { panic!("not a select") };
+        let SetExpr::Select(select) = *query.body else {
+            panic!("not a select")
+        };
         let planned = select.projection.iter().map(|item| match item {
             SelectItem::UnnamedExpr(expr) => column_name(expr),
             SelectItem::ExprWithAlias { alias, .. } => folded(alias),
@@ -247,8 +265,15 @@ mod tests {
         });
         let planned: Vec<String> = planned.collect();
         let distinct: BTreeSet<&String> = planned.iter().collect();
-        assert_eq!(distinct.len(), planned.len(), "planned names differ: {planned:?}");
-        planned.iter().map(|name| renamed.shown(name).to_owned()).collect()
+        assert_eq!(
+            distinct.len(),
+            planned.len(),
+            "planned names differ: {planned:?}"
+        );
+        planned
+            .iter()
+            .map(|name| renamed.shown(name).to_owned())
+            .collect()
     }
 
     #[test]
@@ -288,8 +313,14 @@ mod tests {
 
     #[test]
     fn names_may_repeat() {
-        assert_eq!(names("SELECT 1, 2, a, a, a AS b, c AS b"), ["?column?", "?column?", "a", "a", "b", "b"]);
-        assert_eq!(names("SELECT a, count(*), count(x) FROM t"), ["a", "count", "count"]);
+        assert_eq!(
+            names("SELECT 1, 2, a, a, a AS b, c AS b"),
+            ["?column?", "?column?", "a", "a", "b", "b"]
+        );
+        assert_eq!(
+            names("SELECT a, count(*), count(x) FROM t"),
+            ["a", "count", "count"]
+        );
     }
 
     #[test]
@@ -304,6 +335,9 @@ mod tests {
     fn queries_inside_are_named_too() {
         let mut query = parse("SELECT count FROM (SELECT count(*) FROM t) AS s");
         name_columns(&mut query);
-        assert_eq!(query.to_string(), "SELECT count FROM (SELECT count(*) AS \"count\" FROM t) AS s");
+        assert_eq!(
+            query.to_string(),
+            "SELECT count FROM (SELECT count(*) AS \"count\" FROM t) AS s"
+        );
     }
 }

@@ -12,6 +12,7 @@
 //!                                                               ─► library ─► window_function
 //! ```
 
+mod column_names;
 mod copy;
 mod create;
 mod cursor;
@@ -37,6 +38,7 @@ mod transaction;
 mod window_clause;
 mod window_function;
 
+pub use column_names::{Renamed, name_columns};
 pub use grammar::folded as fold;
 pub use names::{literal, quote};
 pub use scan::TEXT_BYTES_MAX;

@@ -31,7 +31,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let text = self.text_of(&message);
         let time_max = self.session.statement_timeout();
         let work = Box::pin(answer(&mut self.session, &mut self.out, message));
-        match self.interrupts.guard(&mut self.incoming, time_max, work).await {
+        match self
+            .interrupts
+            .guard(&mut self.incoming, time_max, work)
+            .await
+        {
             Ok(()) => Ok(()),
             Err(Stop::Failed(error)) => {
                 self.skipping = true;
@@ -68,7 +72,10 @@ async fn answer<W: AsyncWrite + Unpin>(
 ) -> Result<(), Stop> {
     match message {
         Frontend::Parse { name, text, types } => {
-            let types = types.into_iter().map(parameter_type).collect::<Result<Vec<_>>>()?;
+            let types = types
+                .into_iter()
+                .map(parameter_type)
+                .collect::<Result<Vec<_>>>()?;
             session.prepare(&name, &text, &types).await?;
             notices(session, out)?;
             out.message(&Message::ParseComplete(ParseComplete::new()))?;
@@ -77,12 +84,18 @@ async fn answer<W: AsyncWrite + Unpin>(
             self::bind(session, bind)?;
             out.message(&Message::BindComplete(BindComplete::new()))?;
         }
-        Frontend::Describe { target: Target::Statement, name } => {
+        Frontend::Describe {
+            target: Target::Statement,
+            name,
+        } => {
             let prepared = session.prepared(&name)?;
             out.message(&backend::parameter_description(&prepared.parameters))?;
             describe(session.columns_of(&prepared).as_deref(), &[], out)?;
         }
-        Frontend::Describe { target: Target::Portal, name } => {
+        Frontend::Describe {
+            target: Target::Portal,
+            name,
+        } => {
             let portal = session.portal(&name)?;
             describe(portal.columns.as_deref(), &portal.formats, out)?;
         }
@@ -170,7 +183,9 @@ async fn execute<W: AsyncWrite + Unpin>(
     name: &str,
     rows_max: usize,
 ) -> Result<()> {
-    let style = Style { zone: session.zone() };
+    let style = Style {
+        zone: session.zone(),
+    };
     let codes = session.portal(name)?.formats.clone();
     let step = session.run_portal(name).await?;
     notices(session, out)?;
@@ -191,4 +206,3 @@ async fn execute<W: AsyncWrite + Unpin>(
         Step::Done => out.message(&backend::complete("SELECT 0")),
     }
 }
-

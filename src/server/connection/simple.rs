@@ -18,7 +18,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         match self.session.parse(text) {
             Err(error) => self.report(&error, text)?,
             Ok(statements) if is_empty(&statements) => {
-                self.out.message(&Message::EmptyQueryResponse(EmptyQueryResponse::new()))?;
+                self.out
+                    .message(&Message::EmptyQueryResponse(EmptyQueryResponse::new()))?;
             }
             Ok(statements) => self.run_all(statements, text).await?,
         }
@@ -29,7 +30,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         for parsed in statements {
             let time_max = self.session.statement_timeout();
             let work = Box::pin(run(&mut self.session, &mut self.out, parsed));
-            match self.interrupts.guard(&mut self.incoming, time_max, work).await {
+            match self
+                .interrupts
+                .guard(&mut self.incoming, time_max, work)
+                .await
+            {
                 Ok(()) => {}
                 Err(Stop::Failed(error)) => {
                     self.report(&error, text)?;
@@ -43,7 +48,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
 }
 
 fn is_empty(statements: &[Parsed]) -> bool {
-    statements.iter().all(|parsed| parsed.statement == Statement::Empty)
+    statements
+        .iter()
+        .all(|parsed| parsed.statement == Statement::Empty)
 }
 
 async fn run<W: AsyncWrite + Unpin>(
@@ -53,6 +60,8 @@ async fn run<W: AsyncWrite + Unpin>(
 ) -> Result<(), Stop> {
     let outcome = session.execute(parsed, &[]).await?;
     notices(session, out)?;
-    let style = Style { zone: session.zone() };
+    let style = Style {
+        zone: session.zone(),
+    };
     Ok(send_other(outcome, style, out).await?)
 }

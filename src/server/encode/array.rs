@@ -38,8 +38,7 @@ fn item_range(list: &ListArray, row: usize) -> std::ops::Range<usize> {
 }
 
 fn write_item(value: &[u8], out: &mut BytesMut) {
-    let special =
-        |byte: &u8| matches!(byte, b'"' | b'\\' | b'{' | b'}' | b',') || is_space(*byte);
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'{' | b'}' | b',') || is_space(*byte);
     let quoted =
         value.is_empty() || value.eq_ignore_ascii_case(b"null") || value.iter().any(special);
     if !quoted {
@@ -108,7 +107,11 @@ pub(super) fn write_list_binary(
     shape.walk(list, items, row, 0)?;
     let is_empty = shape.places.is_empty();
     let innermost = innermost_oid(items, item_oid);
-    out.put_i32(if is_empty { 0 } else { length(shape.lengths.len())? });
+    out.put_i32(if is_empty {
+        0
+    } else {
+        length(shape.lengths.len())?
+    });
     out.put_i32(i32::from(shape.has_nulls));
     out.put_u32(innermost);
     if is_empty {

@@ -27,11 +27,17 @@ pub(super) fn write(column: &Column, row: usize, style: Style, out: &mut BytesMu
         Column::Bytes(array) => out.put_slice(array.value(row)),
         Column::Uuid(array) => out.put_slice(array.value(row)),
         Column::Date(array) => {
-            let days = array.value(row).checked_sub(DAYS_TO_2000).ok_or_else(out_of_range)?;
+            let days = array
+                .value(row)
+                .checked_sub(DAYS_TO_2000)
+                .ok_or_else(out_of_range)?;
             out.put_i32(days);
         }
         Column::Timestamp(array) | Column::TimestampTz(array) => {
-            let micros = array.value(row).checked_sub(MICROS_TO_2000).ok_or_else(out_of_range)?;
+            let micros = array
+                .value(row)
+                .checked_sub(MICROS_TO_2000)
+                .ok_or_else(out_of_range)?;
             out.put_i64(micros);
         }
         Column::Interval(array) => {

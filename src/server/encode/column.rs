@@ -10,7 +10,7 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    Date32Type, DataType, Decimal128Type, Decimal256Type, Field, Float32Type, Float64Type,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float32Type, Float64Type,
     Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType,
     TimeUnit, TimestampMicrosecondType,
 };
@@ -99,11 +99,17 @@ impl Column {
             DataType::Binary => Self::Bytes(array.as_binary::<i32>().clone()),
             DataType::Date32 => {
                 let days = array.as_primitive::<Date32Type>();
-                Self::Date(Int32Array::new(days.values().clone(), days.nulls().cloned()))
+                Self::Date(Int32Array::new(
+                    days.values().clone(),
+                    days.nulls().cloned(),
+                ))
             }
             DataType::Time64(_) => {
                 let micros = array.as_primitive::<Time64MicrosecondType>();
-                Self::Time(Int64Array::new(micros.values().clone(), micros.nulls().cloned()))
+                Self::Time(Int64Array::new(
+                    micros.values().clone(),
+                    micros.nulls().cloned(),
+                ))
             }
             DataType::Timestamp(_, zone) => {
                 let micros = array.as_primitive::<TimestampMicrosecondType>().clone();
@@ -187,7 +193,11 @@ fn canonical(data_type: &DataType) -> Option<DataType> {
 fn list(array: &ArrayRef, item: &Field) -> Result<Column> {
     let list = array.as_list::<i32>().clone();
     let items = Column::try_new(list.values(), item)?;
-    Ok(Column::List(list, Box::new(items), pg_type::of_field(item).oid))
+    Ok(Column::List(
+        list,
+        Box::new(items),
+        pg_type::of_field(item).oid,
+    ))
 }
 
 fn record(array: &ArrayRef) -> Result<Column> {

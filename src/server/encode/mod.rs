@@ -111,7 +111,10 @@ pub(crate) fn sized(
     out.put_i32(0);
     body(out)?;
     let length = i32::try_from(out.len() - at - 4).map_err(|_| {
-        Error::user(SqlState::ProgramLimitExceeded, "a value is larger than 2 GB")
+        Error::user(
+            SqlState::ProgramLimitExceeded,
+            "a value is larger than 2 GB",
+        )
     })?;
     out[at..at + 4].copy_from_slice(&length.to_be_bytes());
     Ok(())

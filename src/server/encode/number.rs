@@ -14,9 +14,13 @@ pub(super) const FLOAT4_PLAIN_DIGITS: i32 = 6;
 /// Writes a float in the fewest digits that read back as the same number. `shortest` is Rust's
 /// exponent form (`-1.25e-5`) of a finite number.
 pub(super) fn write_float(shortest: &str, plain_digits: i32, out: &mut BytesMut) {
-    let (sign, unsigned) = shortest.strip_prefix('-').map_or(("", shortest), |rest| ("-", rest));
+    let (sign, unsigned) = shortest
+        .strip_prefix('-')
+        .map_or(("", shortest), |rest| ("-", rest));
     let (mantissa, exponent) = unsigned.split_once('e').expect("an exponent form has an e");
-    let exponent: i32 = exponent.parse().expect("a float's exponent is a small number");
+    let exponent: i32 = exponent
+        .parse()
+        .expect("a float's exponent is a small number");
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     out.put_slice(sign.as_bytes());
     if unsigned.starts_with('0') {
@@ -60,12 +64,16 @@ pub(super) fn float_word(value: f64) -> Option<&'static str> {
 
 /// Formats into a buffer of bytes.
 pub(super) fn write_fmt(out: &mut BytesMut, arguments: std::fmt::Arguments<'_>) {
-    out.writer().write_fmt(arguments).expect("a growing buffer takes every write");
+    out.writer()
+        .write_fmt(arguments)
+        .expect("a growing buffer takes every write");
 }
 
 /// Writes a numeric from its unscaled number (`-12345`) and scale.
 pub(super) fn write_numeric_text(unscaled: &str, scale: i8, out: &mut BytesMut) {
-    let (sign, digits) = unscaled.strip_prefix('-').map_or(("", unscaled), |rest| ("-", rest));
+    let (sign, digits) = unscaled
+        .strip_prefix('-')
+        .map_or(("", unscaled), |rest| ("-", rest));
     out.put_slice(sign.as_bytes());
     let Ok(scale) = usize::try_from(scale) else {
         out.put_slice(digits.as_bytes());
@@ -104,7 +112,10 @@ pub(super) fn write_numeric_binary(unscaled: &str, scale: i8, out: &mut BytesMut
         Some(rest) => (true, rest),
         None => (false, &plain[..]),
     };
-    let point = plain.iter().position(|byte| *byte == b'.').unwrap_or(plain.len());
+    let point = plain
+        .iter()
+        .position(|byte| *byte == b'.')
+        .unwrap_or(plain.len());
     let (whole, fraction) = (&plain[..point], plain.get(point + 1..).unwrap_or_default());
 
     let whole_padding = whole.len().next_multiple_of(DIGITS_EACH) - whole.len();
@@ -115,23 +126,39 @@ pub(super) fn write_numeric_binary(unscaled: &str, scale: i8, out: &mut BytesMut
     decimal.resize(decimal.len() + fraction_padding, b'0');
     let digits: Vec<i16> = decimal
         .chunks_exact(DIGITS_EACH)
-        .map(|four| four.iter().fold(0, |sum, digit| sum * 10 + i16::from(digit - b'0')))
+        .map(|four| {
+            four.iter()
+                .fold(0, |sum, digit| sum * 10 + i16::from(digit - b'0'))
+        })
         .collect();
 
     let groups_before_point = (whole_padding + whole.len()) / DIGITS_EACH;
     let leading = digits.iter().take_while(|digit| **digit == 0).count();
     let trailing = digits.iter().rev().take_while(|digit| **digit == 0).count();
-    let kept = digits.get(leading..digits.len() - trailing).unwrap_or_default();
-    let too_long = |_| Error::user(SqlState::NumericValueOutOfRange, "numeric has too many digits");
+    let kept = digits
+        .get(leading..digits.len() - trailing)
+        .unwrap_or_default();
+    let too_long = |_| {
+        Error::user(
+            SqlState::NumericValueOutOfRange,
+            "numeric has too many digits",
+        )
+    };
     let weight = match kept {
         [] => 0,
-        _ => i16::try_from(groups_before_point).map_err(too_long)?
-            - i16::try_from(leading).map_err(too_long)?
-            - 1,
+        _ => {
+            i16::try_from(groups_before_point).map_err(too_long)?
+                - i16::try_from(leading).map_err(too_long)?
+                - 1
+        }
     };
     out.put_i16(i16::try_from(kept.len()).map_err(too_long)?);
     out.put_i16(weight);
-    out.put_u16(if negative && !kept.is_empty() { NEGATIVE } else { 0 });
+    out.put_u16(if negative && !kept.is_empty() {
+        NEGATIVE
+    } else {
+        0
+    });
     out.put_u16(u16::try_from(fraction.len()).map_err(too_long)?);
     for digit in kept {
         out.put_i16(*digit);

@@ -19,7 +19,9 @@ use crate::server::pg_type;
 use crate::session::zone;
 
 fn style(name: &str) -> Style {
-    Style { zone: zone::parse(name).unwrap() }
+    Style {
+        zone: zone::parse(name).unwrap(),
+    }
 }
 
 fn text_in(zone: &str, array: ArrayRef, field: &Field) -> Vec<String> {
@@ -69,14 +71,23 @@ fn oid(data_type: DataType) -> u32 {
 #[test]
 fn integers_have_the_width_of_their_type() {
     assert_eq!(text(Int16Array::from(vec![Some(-8), None])), ["-8", "NULL"]);
-    assert_eq!(binary(Int16Array::from(vec![Some(-8), None])), ["00000002fff8", "ffffffff"]);
+    assert_eq!(
+        binary(Int16Array::from(vec![Some(-8), None])),
+        ["00000002fff8", "ffffffff"]
+    );
     assert_eq!(binary(Int8Array::from(vec![-8])), ["00000002fff8"]);
     assert_eq!(oid(DataType::Int8), 21);
     assert_eq!(binary(Int32Array::from(vec![1])), ["0000000400000001"]);
-    assert_eq!(binary(Int64Array::from(vec![i64::MIN])), ["000000088000000000000000"]);
+    assert_eq!(
+        binary(Int64Array::from(vec![i64::MIN])),
+        ["000000088000000000000000"]
+    );
     assert_eq!(text(UInt32Array::from(vec![u32::MAX])), ["4294967295"]);
     assert_eq!(oid(DataType::UInt32), 20);
-    assert_eq!(text(UInt64Array::from(vec![u64::MAX])), ["18446744073709551615"]);
+    assert_eq!(
+        text(UInt64Array::from(vec![u64::MAX])),
+        ["18446744073709551615"]
+    );
     assert_eq!(oid(DataType::UInt64), 1700);
 }
 
@@ -102,20 +113,38 @@ fn floats_print_as_postgresql_prints_them() {
         (5e-324, "5e-324"),
     ];
     for (value, expected) in cases {
-        assert_eq!(text(Float64Array::from(vec![value])), [expected], "{value:e}");
+        assert_eq!(
+            text(Float64Array::from(vec![value])),
+            [expected],
+            "{value:e}"
+        );
     }
-    let single = [(100_000.0, "100000"), (1e6, "1e+06"), (0.1, "0.1"), (16_777_216.0, "1.6777216e+07")];
+    let single = [
+        (100_000.0, "100000"),
+        (1e6, "1e+06"),
+        (0.1, "0.1"),
+        (16_777_216.0, "1.6777216e+07"),
+    ];
     for (value, expected) in single {
-        assert_eq!(text(Float32Array::from(vec![value])), [expected], "{value:e}");
+        assert_eq!(
+            text(Float32Array::from(vec![value])),
+            [expected],
+            "{value:e}"
+        );
     }
-    assert_eq!(binary(Float64Array::from(vec![1.0])), ["000000083ff0000000000000"]);
+    assert_eq!(
+        binary(Float64Array::from(vec![1.0])),
+        ["000000083ff0000000000000"]
+    );
     assert_eq!(binary(Float32Array::from(vec![1.0])), ["000000043f800000"]);
 }
 
 #[test]
 fn numeric_keeps_every_digit() {
     let decimal = |value: i128, scale: i8| {
-        Decimal128Array::from(vec![value]).with_precision_and_scale(38, scale).unwrap()
+        Decimal128Array::from(vec![value])
+            .with_precision_and_scale(38, scale)
+            .unwrap()
     };
     let cases: [(i128, i8, &str, &str); 10] = [
         (0, 0, "0", "0000000000000000"),
@@ -133,11 +162,18 @@ fn numeric_keeps_every_digit() {
         assert_eq!(text(decimal(value, scale)), [expected]);
         let bytes = bytes.replace(' ', "");
         let expected = format!("{:08x}{bytes}", bytes.len() / 2);
-        assert_eq!(binary(decimal(value, scale)), [expected], "{value} scale {scale}");
+        assert_eq!(
+            binary(decimal(value, scale)),
+            [expected],
+            "{value} scale {scale}"
+        );
     }
     let greatest = "99999999999999999999999999999999999999";
     let all_nines = decimal(greatest.parse().unwrap(), 10);
-    assert_eq!(text(all_nines.clone()), ["9999999999999999999999999999.9999999999"]);
+    assert_eq!(
+        text(all_nines.clone()),
+        ["9999999999999999999999999999.9999999999"]
+    );
     assert_eq!(
         binary(all_nines),
         ["0000001c000a00060000000a270f270f270f270f270f270f270f270f270f26ac"],
@@ -156,14 +192,23 @@ fn a_numeric_column_tells_its_precision_and_scale() {
 
 #[test]
 fn booleans_text_and_bytes() {
-    assert_eq!(text(BooleanArray::from(vec![Some(true), Some(false), None])), ["t", "f", "NULL"]);
+    assert_eq!(
+        text(BooleanArray::from(vec![Some(true), Some(false), None])),
+        ["t", "f", "NULL"]
+    );
     assert_eq!(binary(BooleanArray::from(vec![true])), ["0000000101"]);
     assert_eq!(text(StringViewArray::from(vec!["héllo"])), ["héllo"]);
     assert_eq!(binary(StringArray::from(vec!["ab"])), ["000000026162"]);
     let dictionary: DictionaryArray<Int32Type> = vec!["x", "y", "x"].into_iter().collect();
     assert_eq!(text(dictionary), ["x", "y", "x"]);
-    assert_eq!(text(BinaryArray::from_vec(vec![b"\x00\xff", b""])), ["\\x00ff", "\\x"]);
-    assert_eq!(binary(BinaryArray::from_vec(vec![b"\x00\xff"])), ["0000000200ff"]);
+    assert_eq!(
+        text(BinaryArray::from_vec(vec![b"\x00\xff", b""])),
+        ["\\x00ff", "\\x"]
+    );
+    assert_eq!(
+        binary(BinaryArray::from_vec(vec![b"\x00\xff"])),
+        ["0000000200ff"]
+    );
 }
 
 #[test]
@@ -172,13 +217,22 @@ fn uuid_and_json_have_types_of_their_own() {
         Field::new("c", data_type, true)
             .with_metadata([("ARROW:extension:name".to_owned(), name.to_owned())].into())
     };
-    let bytes: [u8; 16] = [0xa0, 0xee, 0xbc, 0x99, 0x9c, 0x0b, 0x4e, 0xf8, 0xbb, 0x6d, 0x6b, 0xb9, 0xbd, 0x38, 0x0a, 0x11];
+    let bytes: [u8; 16] = [
+        0xa0, 0xee, 0xbc, 0x99, 0x9c, 0x0b, 0x4e, 0xf8, 0xbb, 0x6d, 0x6b, 0xb9, 0xbd, 0x38, 0x0a,
+        0x11,
+    ];
     let array: ArrayRef =
         Arc::new(FixedSizeBinaryArray::try_from_iter([bytes].into_iter()).unwrap());
     let field = extended(DataType::FixedSizeBinary(16), "arrow.uuid");
     assert_eq!(pg_type::of_field(&field).oid, 2950);
-    assert_eq!(text_in("UTC", Arc::clone(&array), &field), ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]);
-    assert_eq!(binary_of(array, &field), ["00000010a0eebc999c0b4ef8bb6d6bb9bd380a11"]);
+    assert_eq!(
+        text_in("UTC", Arc::clone(&array), &field),
+        ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]
+    );
+    assert_eq!(
+        binary_of(array, &field),
+        ["00000010a0eebc999c0b4ef8bb6d6bb9bd380a11"]
+    );
     let json = extended(DataType::Utf8View, "arrow.json");
     assert_eq!(pg_type::of_field(&json).oid, 114);
     let array: ArrayRef = Arc::new(StringViewArray::from(vec![r#"{"a": 1}"#]));
@@ -191,12 +245,22 @@ fn dates_and_times() {
         text(Date32Array::from(vec![0, 20_000, -719_163, 2_932_897])),
         ["1970-01-01", "2024-10-04", "0001-12-31 BC", "10000-01-01"],
     );
-    assert_eq!(binary(Date32Array::from(vec![10_957])), ["0000000400000000"]);
     assert_eq!(
-        text(Time64MicrosecondArray::from(vec![0, 86_399_999_999, 3_600_500_000])),
+        binary(Date32Array::from(vec![10_957])),
+        ["0000000400000000"]
+    );
+    assert_eq!(
+        text(Time64MicrosecondArray::from(vec![
+            0,
+            86_399_999_999,
+            3_600_500_000
+        ])),
         ["00:00:00", "23:59:59.999999", "01:00:00.5"],
     );
-    assert_eq!(binary(Time64MicrosecondArray::from(vec![1])), ["000000080000000000000001"]);
+    assert_eq!(
+        binary(Time64MicrosecondArray::from(vec![1])),
+        ["000000080000000000000001"]
+    );
 }
 
 #[test]
@@ -211,8 +275,14 @@ fn timestamps_have_only_the_digits_they_need() {
             "1969-12-31 23:59:59.999999",
         ],
     );
-    assert_eq!(text(TimestampSecondArray::from(vec![946_684_800])), ["2000-01-01 00:00:00"]);
-    assert_eq!(binary(TimestampSecondArray::from(vec![946_684_800])), ["000000080000000000000000"]);
+    assert_eq!(
+        text(TimestampSecondArray::from(vec![946_684_800])),
+        ["2000-01-01 00:00:00"]
+    );
+    assert_eq!(
+        binary(TimestampSecondArray::from(vec![946_684_800])),
+        ["000000080000000000000000"]
+    );
     assert_eq!(
         text(TimestampNanosecondArray::from(vec![1_500])),
         ["1970-01-01 00:00:00.000001"],
@@ -232,13 +302,20 @@ fn a_timestamptz_is_written_in_the_session_zone() {
         ("utc", "2023-11-14 22:13:20.5+00"),
     ];
     for (zone, expected) in cases {
-        assert_eq!(text_in(zone, Arc::clone(&array), &field), [expected], "{zone}");
+        assert_eq!(
+            text_in(zone, Arc::clone(&array), &field),
+            [expected],
+            "{zone}"
+        );
     }
     assert_eq!(pg_type::of_field(&field).oid, 1184);
     let early: ArrayRef = Arc::new(
         TimestampMicrosecondArray::from(vec![-3_000_000_000_000_000]).with_timezone("UTC"),
     );
-    assert_eq!(text_in("Europe/Amsterdam", early, &field), ["1874-12-07 18:57:30+00:17:30"]);
+    assert_eq!(
+        text_in("Europe/Amsterdam", early, &field),
+        ["1874-12-07 18:57:30+00:17:30"]
+    );
 }
 
 #[test]
@@ -255,39 +332,63 @@ fn intervals_print_in_postgresql_style_and_null_stays_null() {
         (interval(0, 0, 100 * 3_600_000_000_000), "100:00:00"),
     ];
     for (value, expected) in cases {
-        assert_eq!(text(IntervalMonthDayNanoArray::from(vec![value])), [expected]);
+        assert_eq!(
+            text(IntervalMonthDayNanoArray::from(vec![value])),
+            [expected]
+        );
     }
-    let nulls = IntervalMonthDayNanoArray::from_iter([None::<<IntervalMonthDayNanoType as arrow::datatypes::ArrowPrimitiveType>::Native>]);
+    let nulls = IntervalMonthDayNanoArray::from_iter([None::<
+        <IntervalMonthDayNanoType as arrow::datatypes::ArrowPrimitiveType>::Native,
+    >]);
     assert_eq!(text(nulls.clone()), ["NULL"]);
     assert_eq!(binary(nulls), ["ffffffff"]);
     assert_eq!(
-        binary(IntervalMonthDayNanoArray::from(vec![interval(14, 3, 1_000)])),
+        binary(IntervalMonthDayNanoArray::from(vec![interval(
+            14, 3, 1_000
+        )])),
         ["000000100000000000000001000000030000000e"],
     );
-    assert_eq!(text(DurationMicrosecondArray::from(vec![90_000_000])), ["00:01:30"]);
+    assert_eq!(
+        text(DurationMicrosecondArray::from(vec![90_000_000])),
+        ["00:01:30"]
+    );
 }
 
 #[test]
 fn arrays_quote_what_needs_quotes() {
     let words: ListArray = {
         let values = StringArray::from(vec![
-            Some("a"), None, Some(""), Some("NULL"), Some("a b"), Some("q\"\\"), Some("{,}"),
+            Some("a"),
+            None,
+            Some(""),
+            Some("NULL"),
+            Some("a b"),
+            Some("q\"\\"),
+            Some("{,}"),
         ]);
         let offsets = arrow::buffer::OffsetBuffer::from_lengths([7, 0]);
         let item = Arc::new(Field::new_list_field(DataType::Utf8, true));
         ListArray::new(item, offsets, Arc::new(values), None)
     };
-    assert_eq!(text(words), [r#"{a,NULL,"","NULL","a b","q\"\\","{,}"}"#, "{}"]);
     assert_eq!(
-        oid(DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)))),
+        text(words),
+        [r#"{a,NULL,"","NULL","a b","q\"\\","{,}"}"#, "{}"]
+    );
+    assert_eq!(
+        oid(DataType::List(Arc::new(Field::new_list_field(
+            DataType::Utf8,
+            true
+        )))),
         1009,
     );
 }
 
 #[test]
 fn arrays_in_binary_tell_their_dimensions() {
-    let numbers =
-        ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), Some(vec![])]);
+    let numbers = ListArray::from_iter_primitive::<Int32Type, _, _>([
+        Some(vec![Some(1), None]),
+        Some(vec![]),
+    ]);
     assert_eq!(
         binary(numbers),
         [

@@ -14,7 +14,10 @@ pub(super) const DAYS_TO_2000: i32 = 10_957;
 
 /// Splits microseconds since 1970 into days since 1970 and microseconds of that day.
 fn split_micros(micros: i64) -> (i64, i64) {
-    (micros.div_euclid(MICROS_A_DAY), micros.rem_euclid(MICROS_A_DAY))
+    (
+        micros.div_euclid(MICROS_A_DAY),
+        micros.rem_euclid(MICROS_A_DAY),
+    )
 }
 
 /// Year, month and day of a day count, by the proleptic Gregorian calendar, for every i64 of
@@ -29,7 +32,11 @@ fn civil(days_since_1970: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -54,7 +61,12 @@ pub(super) fn write_time(micros_of_day: i64, out: &mut BytesMut) {
     let seconds = micros_of_day / MICROS_A_SECOND;
     write_fmt(
         out,
-        format_args!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60),
+        format_args!(
+            "{:02}:{:02}:{:02}",
+            seconds / 3_600,
+            seconds / 60 % 60,
+            seconds % 60
+        ),
     );
     write_fraction(micros_of_day % MICROS_A_SECOND, out);
 }
@@ -85,8 +97,11 @@ pub(super) fn write_timestamptz(micros: i64, zone: Tz, out: &mut BytesMut) {
     let before_christ = write_day(days, out);
     out.put_u8(b' ');
     write_time(time, out);
-    let (hours, minutes, seconds) =
-        (offset.abs() / 3_600, offset.abs() / 60 % 60, offset.abs() % 60);
+    let (hours, minutes, seconds) = (
+        offset.abs() / 3_600,
+        offset.abs() / 60 % 60,
+        offset.abs() % 60,
+    );
     out.put_u8(if offset < 0 { b'-' } else { b'+' });
     write_fmt(out, format_args!("{hours:02}"));
     if minutes != 0 || seconds != 0 {
@@ -102,17 +117,29 @@ pub(super) fn write_timestamptz(micros: i64, zone: Tz, out: &mut BytesMut) {
 
 /// The zone's offset from UTC at that moment; beyond chrono's years, the zone's offset in 1970.
 fn offset_seconds(micros: i64, zone: Tz) -> i32 {
-    let moment = DateTime::from_timestamp_micros(micros).unwrap_or_default().naive_utc();
-    zone.offset_from_utc_datetime(&moment).fix().local_minus_utc()
+    let moment = DateTime::from_timestamp_micros(micros)
+        .unwrap_or_default()
+        .naive_utc();
+    zone.offset_from_utc_datetime(&moment)
+        .fix()
+        .local_minus_utc()
 }
 
 /// `1 year 2 mons -3 days +04:05:06.789`, PostgreSQL's own interval style.
 pub(super) fn write_interval(interval: IntervalMonthDayNano, out: &mut BytesMut) {
-    let mut part = IntervalParts { out, is_first: true, after_negative: false };
+    let mut part = IntervalParts {
+        out,
+        is_first: true,
+        after_negative: false,
+    };
     part.write(interval.months / 12, "year");
     part.write(interval.months % 12, "mon");
     part.write(interval.days, "day");
-    let IntervalParts { out, is_first, after_negative } = part;
+    let IntervalParts {
+        out,
+        is_first,
+        after_negative,
+    } = part;
     let micros = interval.nanoseconds / 1_000;
     if micros == 0 && !is_first {
         return;
@@ -141,9 +168,16 @@ impl IntervalParts<'_> {
             return;
         }
         let space = if self.is_first { "" } else { " " };
-        let plus = if self.after_negative && value > 0 { "+" } else { "" };
+        let plus = if self.after_negative && value > 0 {
+            "+"
+        } else {
+            ""
+        };
         let plural = if value == 1 { "" } else { "s" };
-        write_fmt(self.out, format_args!("{space}{plus}{value} {unit}{plural}"));
+        write_fmt(
+            self.out,
+            format_args!("{space}{plus}{value} {unit}{plural}"),
+        );
         self.is_first = false;
         self.after_negative = value < 0;
     }

@@ -52,7 +52,12 @@ async fn nulls_of_every_type_stay_null() {
     let row = client
         .query_one(
             "SELECT $1::int, $2::text, $3::timestamptz, $4::int[]",
-            &[&None::<i32>, &None::<&str>, &None::<SystemTime>, &None::<Vec<i32>>],
+            &[
+                &None::<i32>,
+                &None::<&str>,
+                &None::<SystemTime>,
+                &None::<Vec<i32>>,
+            ],
         )
         .await
         .unwrap();
@@ -70,13 +75,25 @@ async fn types_of_parameters_are_inferred() {
         let client = &client;
         async move { client.prepare(text).await.unwrap().params().to_vec() }
     };
-    assert_eq!(types("SELECT * FROM generate_series(1, 9) AS n WHERE n > $1").await, [Type::INT8]);
-    assert_eq!(types("SELECT * FROM generate_series(1, 9) AS n LIMIT $1 OFFSET $2").await, [Type::INT8; 2]);
-    assert_eq!(types("SELECT * FROM generate_series(1, 9) AS n WHERE n = ANY($1)").await, [Type::INT8_ARRAY]);
+    assert_eq!(
+        types("SELECT * FROM generate_series(1, 9) AS n WHERE n > $1").await,
+        [Type::INT8]
+    );
+    assert_eq!(
+        types("SELECT * FROM generate_series(1, 9) AS n LIMIT $1 OFFSET $2").await,
+        [Type::INT8; 2]
+    );
+    assert_eq!(
+        types("SELECT * FROM generate_series(1, 9) AS n WHERE n = ANY($1)").await,
+        [Type::INT8_ARRAY]
+    );
     assert_eq!(types("SELECT $2::date, $1").await, [Type::TEXT, Type::DATE]);
     assert_eq!(types("SELECT 'x' LIKE $1").await, [Type::TEXT]);
     let rows = client
-        .query("SELECT n FROM generate_series(1, 9) AS n WHERE n = ANY($1) LIMIT $2", &[&vec![3_i64, 5, 7], &2_i64])
+        .query(
+            "SELECT n FROM generate_series(1, 9) AS n WHERE n = ANY($1) LIMIT $2",
+            &[&vec![3_i64, 5, 7], &2_i64],
+        )
         .await
         .unwrap();
     let numbers: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
@@ -87,10 +104,23 @@ async fn types_of_parameters_are_inferred() {
 async fn a_parameter_has_the_type_that_the_client_says() {
     let server = start().await;
     let client = server.connect().await;
-    let statement = client.prepare_typed("SELECT $1", &[Type::INT4]).await.unwrap();
+    let statement = client
+        .prepare_typed("SELECT $1", &[Type::INT4])
+        .await
+        .unwrap();
     assert_eq!(statement.columns()[0].type_(), &Type::INT4);
-    assert_eq!(client.query_one(&statement, &[&5_i32]).await.unwrap().get::<_, i32>(0), 5);
-    let error = client.prepare_typed("SELECT $1", &[Type::POINT]).await.unwrap_err();
+    assert_eq!(
+        client
+            .query_one(&statement, &[&5_i32])
+            .await
+            .unwrap()
+            .get::<_, i32>(0),
+        5
+    );
+    let error = client
+        .prepare_typed("SELECT $1", &[Type::POINT])
+        .await
+        .unwrap_err();
     assert!(told(&error).starts_with("42704"), "{}", told(&error));
 }
 
@@ -99,12 +129,18 @@ async fn a_portal_gives_its_rows_piece_by_piece() {
     let server = start().await;
     let mut client = server.connect().await;
     let transaction = client.transaction().await.unwrap();
-    let portal =
-        transaction.bind("SELECT n FROM generate_series(1, 5) AS n", &[]).await.unwrap();
+    let portal = transaction
+        .bind("SELECT n FROM generate_series(1, 5) AS n", &[])
+        .await
+        .unwrap();
     let mut seen = Vec::new();
     for _ in 0..4 {
         let rows = transaction.query_portal(&portal, 2).await.unwrap();
-        seen.push(rows.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>());
+        seen.push(
+            rows.iter()
+                .map(|row| row.get::<_, i64>(0))
+                .collect::<Vec<_>>(),
+        );
     }
     assert_eq!(seen, [vec![1, 2], vec![3, 4], vec![5], vec![]]);
 }
@@ -119,10 +155,17 @@ async fn statements_without_rows_and_with_fixed_columns_are_described() {
         ("COMMIT", vec![]),
         ("SHOW timezone", vec!["TimeZone"]),
         ("EXPLAIN SELECT 1", vec!["QUERY PLAN"]),
-        ("SELECT 1, 1, count(*), current_user", vec!["?column?", "?column?", "count", "current_user"]),
+        (
+            "SELECT 1, 1, count(*), current_user",
+            vec!["?column?", "?column?", "count", "current_user"],
+        ),
     ] {
         let statement = client.prepare(text).await.unwrap();
-        let names: Vec<&str> = statement.columns().iter().map(|column| column.name()).collect();
+        let names: Vec<&str> = statement
+            .columns()
+            .iter()
+            .map(|column| column.name())
+            .collect();
         assert_eq!(names, columns, "{text}");
         client.query(&statement, &[]).await.unwrap();
     }
@@ -167,7 +210,14 @@ async fn a_transaction_of_a_driver_works() {
     let server = start().await;
     let mut client = server.connect().await;
     let transaction = client.transaction().await.unwrap();
-    assert_eq!(transaction.query_one("SELECT 1", &[]).await.unwrap().get::<_, i64>(0), 1);
+    assert_eq!(
+        transaction
+            .query_one("SELECT 1", &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0),
+        1
+    );
     let error = transaction.query_one("SELECT nope", &[]).await.unwrap_err();
     assert!(told(&error).starts_with("42703"));
     assert!(told(&transaction.query_one("SELECT 1", &[]).await.unwrap_err()).starts_with("25P02"));
@@ -182,6 +232,9 @@ async fn a_protocol_statement_can_be_deallocated_by_its_name() {
     let messages = [frame(b'P', b"p\0SELECT 1\0\0\0"), frame(b'S', b"")];
     socket.write_all(&messages.concat()).await.unwrap();
     assert_eq!(until_ready(&mut socket).await, "1Z");
-    socket.write_all(&frame(b'Q', b"DEALLOCATE p\0")).await.unwrap();
+    socket
+        .write_all(&frame(b'Q', b"DEALLOCATE p\0"))
+        .await
+        .unwrap();
     assert_eq!(until_ready(&mut socket).await, "CZ");
 }

@@ -14,7 +14,10 @@ const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000000000) AS
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_ends_what_runs_within_a_moment() {
     let server = start().await;
-    for text in [ENDLESS, "SELECT n FROM generate_series(1, 1000000000000) AS n WHERE n < 0"] {
+    for text in [
+        ENDLESS,
+        "SELECT n FROM generate_series(1, 1000000000000) AS n WHERE n < 0",
+    ] {
         let client = server.connect().await;
         let token = client.cancel_token();
         let running = task::spawn("running", async move {
@@ -26,7 +29,11 @@ async fn a_cancel_ends_what_runs_within_a_moment() {
         token.cancel_query(NoTls).await.unwrap();
         let (error, ended, client) = running.await.unwrap().unwrap();
         assert_eq!(error, "57014 canceling statement due to user request");
-        assert!(ended - asked < Duration::from_millis(500), "{:?}", ended - asked);
+        assert!(
+            ended - asked < Duration::from_millis(500),
+            "{:?}",
+            ended - asked
+        );
         assert_eq!(lines(&client, "SELECT 1").await, ["1", "-- 1"]);
     }
 }
@@ -36,8 +43,14 @@ async fn a_cancel_with_the_wrong_key_does_nothing() {
     let server = start().await;
     let client = server.connect().await;
     let mut socket = server.socket().await;
-    socket.write_all(b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x01\0\0\0\x01").await.unwrap();
-    assert!(message(&mut socket).await.is_none(), "the connection is closed without an answer");
+    socket
+        .write_all(b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x01\0\0\0\x01")
+        .await
+        .unwrap();
+    assert!(
+        message(&mut socket).await.is_none(),
+        "the connection is closed without an answer"
+    );
     assert_eq!(lines(&client, "SELECT 1").await, ["1", "-- 1"]);
 }
 
@@ -45,15 +58,25 @@ async fn a_cancel_with_the_wrong_key_does_nothing() {
 async fn a_statement_ends_at_its_timeout() {
     let server = start().await;
     let client = server.connect().await;
-    client.batch_execute("SET statement_timeout = '200ms'").await.unwrap();
+    client
+        .batch_execute("SET statement_timeout = '200ms'")
+        .await
+        .unwrap();
     let began = Instant::now();
     assert_eq!(
         refused(&client, ENDLESS).await,
         "57014 canceling statement due to statement timeout",
     );
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        began.elapsed()
+    );
     let error = client.query(ENDLESS, &[]).await.unwrap_err();
-    assert_eq!(told(&error), "57014 canceling statement due to statement timeout");
+    assert_eq!(
+        told(&error),
+        "57014 canceling statement due to statement timeout"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +89,10 @@ async fn the_query_of_a_client_that_went_away_ends() {
     let gone = Instant::now();
     drop(socket);
     while server.try_connect().await.is_err() {
-        assert!(gone.elapsed() < Duration::from_millis(900), "its place is still taken");
+        assert!(
+            gone.elapsed() < Duration::from_millis(900),
+            "its place is still taken"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -87,18 +113,26 @@ async fn a_stop_tells_every_client() {
     assert!(running.await.unwrap().unwrap().starts_with("57P01"));
     let mut finished = server.server;
     finished.join().await.unwrap();
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        asked.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_listens_on_this_machine_alone_and_says_when_it_cannot() {
-    use crate::{clock::SystemClock, config::Config, server::Server, session::Services};
+    use crate::{config::Config, server::Server, session::Services};
     use std::sync::Arc;
-    let services = Arc::new(Services::new(Arc::new(Config::default()), SystemClock::shared()).unwrap());
+    let services = Services::in_memory(Arc::new(Config::default())).unwrap();
     let everywhere = Server::bind(([0, 0, 0, 0], 0).into(), Arc::clone(&services)).await;
     assert_eq!(everywhere.unwrap_err().state().code(), "0A000");
-    let first = Server::bind(([127, 0, 0, 1], 0).into(), Arc::clone(&services)).await.unwrap();
-    let second = Server::bind(first.local_addr(), services).await.unwrap_err();
+    let first = Server::bind(([127, 0, 0, 1], 0).into(), Arc::clone(&services))
+        .await
+        .unwrap();
+    let second = Server::bind(first.local_addr(), services)
+        .await
+        .unwrap_err();
     assert!(second.message().contains("already in use"), "{second}");
     assert!(second.hint_text().is_some());
 }

@@ -27,9 +27,16 @@ pub(in crate::session) async fn continuous(
     purpose: Purpose,
 ) -> Result<StreamPlan> {
     let rewritten = pg_catalog::rewrite((*query.query).clone(), &query.text);
-    let query = StreamQuery { query: Box::new(rewritten.query), ..query.clone() };
+    let query = StreamQuery {
+        query: Box::new(rewritten.query),
+        ..query.clone()
+    };
     let definitions = services.catalog.snapshot();
-    let request = Request { query: &query, definitions: &definitions, purpose };
+    let request = Request {
+        query: &query,
+        definitions: &definitions,
+        purpose,
+    };
     let mut plan = plan_stream(state, request).await?;
     let shown: Vec<String> = plan
         .schema
@@ -89,7 +96,9 @@ pub(in crate::session) fn live_start(value: &str) -> Result<LiveStart> {
                 SqlState::InvalidParameterValue,
                 format!("invalid value for parameter \"live_start\": \"{time}\""),
             )
-            .hint("Use 'windows', 'latest', 'earliest', or a time such as '2026-01-31T12:00:00Z'.")),
+            .hint(
+                "Use 'windows', 'latest', 'earliest', or a time such as '2026-01-31T12:00:00Z'.",
+            )),
         },
     }
 }
@@ -102,7 +111,10 @@ pub(in crate::session) async fn logical_of(
     let state = session.state()?;
     let statement = ast::Statement::Query(query.query.clone());
     let statement = DataFusionStatement::Statement(Box::new(statement));
-    state.statement_to_plan(statement).await.map_err(from_datafusion)
+    state
+        .statement_to_plan(statement)
+        .await
+        .map_err(from_datafusion)
 }
 
 /// The columns of a view, a materialized view or a sink.

@@ -7,7 +7,10 @@ use crate::sql;
 
 pub(in crate::session) async fn run(session: &mut Session, copy: sql::CopyOut) -> Result<Outcome> {
     let rows = query::rows(session, copy.query).await?;
-    Ok(Outcome::CopyOut(CopyOut { rows, options: copy.options }))
+    Ok(Outcome::CopyOut(CopyOut {
+        rows,
+        options: copy.options,
+    }))
 }
 
 /// COPY .. FROM STDIN is not a way into a topic.

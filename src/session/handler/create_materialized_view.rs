@@ -25,7 +25,9 @@ pub(in crate::session) async fn run(
     let state = session.state()?;
     let plan = continuous(&services, &state, &view.query, &view.columns, Purpose::View).await?;
     let name = view.name.clone();
-    let created = services.catalog.create(Definition::MaterializedView(view), mode)?;
+    let created = services
+        .catalog
+        .create(Definition::MaterializedView(view), mode)?;
     if matches!(created, Created::New) {
         services.engine.drop_query(&name)?;
         services.engine.create_view(&name, plan)?;

@@ -31,10 +31,15 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     let plan = continuous(&services, &state, &sink.query, &[], Purpose::AppendSink).await?;
     check_columns(&sink, &plan.schema)?;
     if make_topic(&sink).await? {
-        let text = format!("topic \"{}\" did not exist and was made", sink.options.topic);
+        let text = format!(
+            "topic \"{}\" did not exist and was made",
+            sink.options.topic
+        );
         notice(session, Error::user(SqlState::SuccessfulCompletion, text));
     }
-    let created = services.catalog.create(Definition::Sink(Arc::clone(&sink)), mode)?;
+    let created = services
+        .catalog
+        .create(Definition::Sink(Arc::clone(&sink)), mode)?;
     if matches!(created, Created::New) {
         services.engine.drop_query(&sink.name)?;
         let open = open(&sink, &plan.schema);
@@ -87,10 +92,17 @@ async fn make_topic(sink: &Arc<SinkDefinition>) -> Result<bool> {
     let sink = Arc::clone(sink);
     task::spawn_blocking(move || {
         let cluster = Cluster::connect(&sink.options.connection)?;
-        if cluster.topics(ANSWER_TIMEOUT)?.contains(&sink.options.topic) {
+        if cluster
+            .topics(ANSWER_TIMEOUT)?
+            .contains(&sink.options.topic)
+        {
             return Ok(false);
         }
-        cluster.create_topic(&sink.options.topic, sink.options.partitions.unwrap_or(1), None)
+        cluster.create_topic(
+            &sink.options.topic,
+            sink.options.partitions.unwrap_or(1),
+            None,
+        )
     })
     .await
 }

@@ -35,7 +35,9 @@ pub(in crate::session) async fn run(
     check_table(&table, &state)?;
     find_topic(&table).await?;
     let mode = mode(clause.if_not_exists, clause.or_replace);
-    services.catalog.create(Definition::Table(Arc::new(table)), mode)?;
+    services
+        .catalog
+        .create(Definition::Table(Arc::new(table)), mode)?;
     Ok(Outcome::done(TAG))
 }
 

@@ -19,6 +19,9 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateView) -
     let view = ViewDefinition::try_new(&clause)?;
     // Planned once now, so that a view that cannot be read is never made.
     logical_of(session, &view.query).await?;
-    session.services().catalog.create(Definition::View(Arc::new(view)), mode)?;
+    session
+        .services()
+        .catalog
+        .create(Definition::View(Arc::new(view)), mode)?;
     Ok(Outcome::done(TAG))
 }

@@ -20,7 +20,10 @@ use crate::sql::{Close, Declare, Fetch, FetchCount};
 /// The cursor that psql declares for FETCH_COUNT.
 const PSQL_CURSOR: &str = "_psql_cursor";
 
-pub(in crate::session) async fn declare(session: &mut Session, declare: Declare) -> Result<Outcome> {
+pub(in crate::session) async fn declare(
+    session: &mut Session,
+    declare: Declare,
+) -> Result<Outcome> {
     if session.transaction == Transaction::Idle && !declare.hold {
         return Err(Error::user(
             SqlState::NoActiveSqlTransaction,
@@ -66,12 +69,14 @@ pub(in crate::session) fn fetch(session: &Session, fetch: &Fetch) -> Result<Outc
         left,
         is_first: true,
         in_full: fetch.name.name == PSQL_CURSOR,
-        timeout: fetch.timeout.map(|micros| {
-            Duration::from_micros(u64::try_from(micros).unwrap_or_default())
-        }),
+        timeout: fetch
+            .timeout
+            .map(|micros| Duration::from_micros(u64::try_from(micros).unwrap_or_default())),
     };
     let stream = futures::stream::unfold(state, Fetching::next).boxed();
-    Ok(Outcome::Rows(Rows::new(columns, stream).tagged(RowsTag::Fetch)))
+    Ok(Outcome::Rows(
+        Rows::new(columns, stream).tagged(RowsTag::Fetch),
+    ))
 }
 
 fn count(fetch: &Fetch) -> u64 {
@@ -141,7 +146,9 @@ pub(in crate::session) fn close(session: &mut Session, close: &Close) -> Result<
             Ok(Outcome::done("CLOSE CURSOR ALL"))
         }
         Close::Cursor(name) => {
-            session.portal(&name.name).map_err(|error| error.at(Some(name.position)))?;
+            session
+                .portal(&name.name)
+                .map_err(|error| error.at(Some(name.position)))?;
             session.close_portal(&name.name);
             Ok(Outcome::done("CLOSE CURSOR"))
         }

@@ -35,7 +35,11 @@ async fn one(session: &mut Session, drop: &Drop, name: &Name) -> Result<()> {
     let dropped = match services.catalog.drop(drop.kind, &name.name, drop.cascade) {
         Ok(dropped) => dropped,
         Err(error) if drop.if_exists && error.state() == SqlState::UndefinedTable => {
-            let text = format!("{} \"{}\" does not exist, skipping", word(drop.kind).to_lowercase(), name.name);
+            let text = format!(
+                "{} \"{}\" does not exist, skipping",
+                word(drop.kind).to_lowercase(),
+                name.name
+            );
             notice(session, Error::user(SqlState::SuccessfulCompletion, text));
             return Ok(());
         }
@@ -43,7 +47,11 @@ async fn one(session: &mut Session, drop: &Drop, name: &Name) -> Result<()> {
     };
     for definition in dropped {
         if definition.name() != name.name {
-            let text = format!("drop cascades to {} {}", definition.kind_name(), definition.name());
+            let text = format!(
+                "drop cascades to {} {}",
+                definition.kind_name(),
+                definition.name()
+            );
             notice(session, Error::user(SqlState::SuccessfulCompletion, text));
         }
         forget(session, &definition).await?;
@@ -70,14 +78,21 @@ async fn forget(session: &Session, definition: &Definition) -> Result<()> {
 /// `DROP QUERY` and `CANCEL QUERY`: ends a live query of any session.
 pub(in crate::session) fn cancel(session: &Session, name: &Name, if_exists: bool) -> Result<()> {
     let engine = &session.services().engine;
-    let found = engine.queries().into_iter().find(|query| query.name == name.name);
+    let found = engine
+        .queries()
+        .into_iter()
+        .find(|query| query.name == name.name);
     match found {
         Some(query) if engine.cancel(query.id) => Ok(()),
         Some(query) => Err(Error::user(
             SqlState::WrongObjectType,
             format!("\"{}\" is the query of a {}", name.name, query.kind.name()),
         )
-        .hint(format!("Use DROP {} {}.", query.kind.name().to_uppercase(), name.name))
+        .hint(format!(
+            "Use DROP {} {}.",
+            query.kind.name().to_uppercase(),
+            name.name
+        ))
         .at(Some(name.position))),
         None if if_exists => Ok(()),
         None => Err(Error::user(

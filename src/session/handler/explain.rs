@@ -12,7 +12,11 @@ use crate::sql::{Explain, ExplainTarget, Statement, StreamQuery};
 
 /// What every EXPLAIN returns: lines of text.
 pub(in crate::session) fn columns() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8View, false)]))
+    Arc::new(Schema::new(vec![Field::new(
+        "QUERY PLAN",
+        DataType::Utf8View,
+        false,
+    )]))
 }
 
 pub(in crate::session) async fn run(session: &mut Session, explain: Explain) -> Result<Outcome> {
@@ -44,7 +48,9 @@ fn query_of(statement: Statement) -> Result<StreamQuery> {
         Statement::CreateView(create) => Ok(create.query),
         Statement::CopyOut(copy) => Ok(copy.query),
         Statement::Declare(declare) => Ok(declare.query),
-        _ => Err(Error::user(SqlState::FeatureNotSupported, "this statement has no plan")
-            .hint("EXPLAIN takes a SELECT, a COPY, or a CREATE of a view or sink.")),
+        _ => Err(
+            Error::user(SqlState::FeatureNotSupported, "this statement has no plan")
+                .hint("EXPLAIN takes a SELECT, a COPY, or a CREATE of a view or sink."),
+        ),
     }
 }

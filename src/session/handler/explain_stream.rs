@@ -68,13 +68,19 @@ fn tell(query: &QueryShared, status: &QueryStatus) -> String {
         .filter(|(_, partition)| !partition.idle)
         .min_by_key(|(_, partition)| partition.watermark);
     if let Some((id, partition)) = holding {
-        line("held back by", format!("partition {} at {}", id.0, time(partition.watermark)));
+        line(
+            "held back by",
+            format!("partition {} at {}", id.0, time(partition.watermark)),
+        );
     }
     for (id, partition) in &status.partitions {
         let idle = if partition.idle { ", idle" } else { "" };
         let next = partition.next.map_or(0, |offset| offset.0);
         let end = partition.end.map_or(0, |offset| offset.0);
-        let text = format!("watermark {}, offset {next} of {end}{idle}", time(partition.watermark));
+        let text = format!(
+            "watermark {}, offset {next} of {end}{idle}",
+            time(partition.watermark)
+        );
         line(&format!("partition {}", id.0), text);
     }
     text.push('\n');
@@ -84,10 +90,16 @@ fn tell(query: &QueryShared, status: &QueryStatus) -> String {
 
 fn time(time: Option<EventTime>) -> String {
     time.and_then(|EventTime(micros)| chrono::DateTime::from_timestamp_micros(micros))
-        .map_or_else(|| "none yet".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%S%.f%:z").to_string())
+        .map_or_else(
+            || "none yet".to_owned(),
+            |time| time.format("%Y-%m-%d %H:%M:%S%.f%:z").to_string(),
+        )
 }
 
 fn lines(text: &str) -> Result<Outcome> {
     let rows = text.lines().map(|line| Some(line.to_owned())).collect();
-    Ok(Outcome::table(RowsTag::Explain, text_table(&[("QUERY PLAN", rows)])?))
+    Ok(Outcome::table(
+        RowsTag::Explain,
+        text_table(&[("QUERY PLAN", rows)])?,
+    ))
 }

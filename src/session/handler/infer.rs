@@ -27,7 +27,9 @@ pub(super) fn is_asked_for(clause: &CreateTable) -> bool {
 }
 
 fn is_infer(option: &OptionClause) -> bool {
-    let (OptionValue::Text(value) | OptionValue::Word(value)) = &option.value else { return false };
+    let (OptionValue::Text(value) | OptionValue::Word(value)) = &option.value else {
+        return false;
+    };
     option.name == "schema" && value == "infer"
 }
 
@@ -38,14 +40,19 @@ pub(super) async fn infer(clause: &CreateTable, table: &TableDefinition) -> Resu
     if columns.is_empty() {
         return Err(Error::user(
             SqlState::ObjectNotInPrerequisiteState,
-            format!("topic \"{}\" has no JSON object to infer columns from", table.options.topic),
+            format!(
+                "topic \"{}\" has no JSON object to infer columns from",
+                table.options.topic
+            ),
         )
         .hint("Write the columns, or produce some messages first."));
     }
     let text = statement(clause, &columns);
     match sql::parse(&text)?.pop().map(|parsed| parsed.statement) {
         Some(Statement::CreateTable(inferred)) => Ok(inferred),
-        _ => Err(Error::internal(format!("the inferred statement is none: {text}"))),
+        _ => Err(Error::internal(format!(
+            "the inferred statement is none: {text}"
+        ))),
     }
 }
 
@@ -77,7 +84,10 @@ fn sample(
     let cluster = Cluster::connect(&options.connection)?.read_committed(options.read_committed);
     let partitions = cluster.partitions(&options.topic, ANSWER_TIMEOUT)?;
     let ranges = cluster.offsets(&options.topic, &partitions, ANSWER_TIMEOUT)?;
-    let filled: Vec<_> = ranges.into_iter().filter(|range| range.end > range.start).collect();
+    let filled: Vec<_> = ranges
+        .into_iter()
+        .filter(|range| range.end > range.start)
+        .collect();
     if filled.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -88,7 +98,12 @@ fn sample(
         topic: options.topic.clone(),
         assignment: filled
             .iter()
-            .map(|range| (range.partition, Offset((range.end.0 - each).max(range.start.0))))
+            .map(|range| {
+                (
+                    range.partition,
+                    Offset((range.end.0 - each).max(range.start.0)),
+                )
+            })
             .collect(),
         read_committed: options.read_committed,
         with_keys: false,
@@ -104,7 +119,10 @@ fn sample(
         for row in 0..read.batch.messages.len() {
             if let Some(payload) = read.batch.payload(row) {
                 let partition = read.batch.messages[row].partition;
-                messages.entry(partition).or_default().push(payload.to_vec());
+                messages
+                    .entry(partition)
+                    .or_default()
+                    .push(payload.to_vec());
             }
         }
         for end in &read.ends {
@@ -122,9 +140,15 @@ fn statement(clause: &CreateTable, columns: &[InferredColumn]) -> String {
         .collect();
     if let Some((time, delay)) = event_time(columns) {
         let name = sql::quote(&time.name);
-        lines.push(format!("  WATERMARK FOR {name} AS {name} - INTERVAL '{delay} seconds'"));
+        lines.push(format!(
+            "  WATERMARK FOR {name} AS {name} - INTERVAL '{delay} seconds'"
+        ));
     }
-    let mut text = format!("CREATE TABLE {} (\n{}\n) WITH (", sql::quote(&clause.name.name), lines.join(",\n"));
+    let mut text = format!(
+        "CREATE TABLE {} (\n{}\n) WITH (",
+        sql::quote(&clause.name.name),
+        lines.join(",\n")
+    );
     let kept = clause.options.iter().filter(|option| !is_infer(option));
     for (index, option) in kept.enumerate() {
         let comma = if index == 0 { "" } else { ", " };
@@ -149,6 +173,9 @@ fn event_time(columns: &[InferredColumn]) -> Option<(&InferredColumn, i64)> {
         .min_by_key(|(_, disorder)| *disorder)
         .map(|(column, disorder)| {
             // Twice what a sample shows: the whole topic holds worse.
-            (column, (disorder.saturating_mul(2) / 1_000_000 + 1).max(DELAY_MIN_SECONDS))
+            (
+                column,
+                (disorder.saturating_mul(2) / 1_000_000 + 1).max(DELAY_MIN_SECONDS),
+            )
         })
 }

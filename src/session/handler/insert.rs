@@ -26,7 +26,10 @@ pub(in crate::session) async fn run(session: &mut Session, insert: ast::Insert) 
     let messages = messages(&columns, &rows)?;
     let count = messages.len();
     if count > 0 {
-        let (connection, topic) = (table.options.connection.clone(), table.options.topic.clone());
+        let (connection, topic) = (
+            table.options.connection.clone(),
+            table.options.topic.clone(),
+        );
         task::spawn_blocking(move || produce(&connection, &topic, messages)).await?;
     }
     Ok(Outcome::done(format!("INSERT 0 {count}")))
@@ -34,11 +37,19 @@ pub(in crate::session) async fn run(session: &mut Session, insert: ast::Insert) 
 
 fn target(session: &Session, insert: &ast::Insert) -> Result<Arc<TableDefinition>> {
     let ast::TableObject::TableName(name) = &insert.table else {
-        return Err(Error::user(SqlState::SyntaxError, "INSERT INTO needs a table's name"));
+        return Err(Error::user(
+            SqlState::SyntaxError,
+            "INSERT INTO needs a table's name",
+        ));
     };
     let name = match name.0.last().and_then(|part| part.as_ident()) {
         Some(ident) => crate::sql::fold(ident),
-        None => return Err(Error::user(SqlState::SyntaxError, "INSERT INTO needs a table's name")),
+        None => {
+            return Err(Error::user(
+                SqlState::SyntaxError,
+                "INSERT INTO needs a table's name",
+            ));
+        }
     };
     match session.services().catalog.snapshot().get(&name) {
         Some(Definition::Table(table)) => Ok(Arc::clone(table)),
@@ -62,15 +73,28 @@ fn columns(table: &TableDefinition, insert: &ast::Insert) -> Result<Vec<Column>>
         ColumnOrigin::Computed(_) => false,
     };
     if insert.columns.is_empty() {
-        return Ok(table.columns.iter().filter(|column| writable(column)).cloned().collect());
+        return Ok(table
+            .columns
+            .iter()
+            .filter(|column| writable(column))
+            .cloned()
+            .collect());
     }
     insert
         .columns
         .iter()
         .map(|ident| {
-            let name = ident.0.last().and_then(|part| part.as_ident()).map(crate::sql::fold);
+            let name = ident
+                .0
+                .last()
+                .and_then(|part| part.as_ident())
+                .map(crate::sql::fold);
             let name = name.unwrap_or_default();
-            match table.columns.iter().find(|column| *column.field.name() == name) {
+            match table
+                .columns
+                .iter()
+                .find(|column| *column.field.name() == name)
+            {
                 Some(column) if writable(column) => Ok(column.clone()),
                 Some(_) => Err(Error::user(
                     SqlState::InvalidColumnReference,
@@ -79,7 +103,10 @@ fn columns(table: &TableDefinition, insert: &ast::Insert) -> Result<Vec<Column>>
                 .hint("It is computed, or told by the broker.")),
                 None => Err(Error::user(
                     SqlState::UndefinedColumn,
-                    format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
+                    format!(
+                        "column \"{name}\" of relation \"{}\" does not exist",
+                        table.name
+                    ),
                 )),
             }
         })
@@ -92,14 +119,20 @@ async fn rows(
     insert: ast::Insert,
     columns: &[Column],
 ) -> Result<Vec<RecordBatch>> {
-    let source = insert.source.ok_or_else(|| {
-        Error::user(SqlState::SyntaxError, "INSERT needs VALUES or a SELECT")
-    })?;
+    let source = insert
+        .source
+        .ok_or_else(|| Error::user(SqlState::SyntaxError, "INSERT needs VALUES or a SELECT"))?;
     let state = session.state()?;
     let statement = DataFusionStatement::Statement(Box::new(ast::Statement::Query(source)));
-    let plan = state.statement_to_plan(statement).await.map_err(from_datafusion)?;
+    let plan = state
+        .statement_to_plan(statement)
+        .await
+        .map_err(from_datafusion)?;
     let plan = typed(plan, columns)?;
-    let physical = state.create_physical_plan(&plan).await.map_err(from_datafusion)?;
+    let physical = state
+        .create_physical_plan(&plan)
+        .await
+        .map_err(from_datafusion)?;
     let mut running = task::spawn_scoped("insert", collect(physical, state.task_ctx()));
     running.join().await?.map_err(from_datafusion)
 }
@@ -107,10 +140,21 @@ async fn rows(
 fn typed(plan: LogicalPlan, columns: &[Column]) -> Result<LogicalPlan> {
     let given = plan.schema().columns();
     if given.len() != columns.len() {
-        let more = if given.len() > columns.len() { "expressions" } else { "target columns" };
+        let more = if given.len() > columns.len() {
+            "expressions"
+        } else {
+            "target columns"
+        };
         return Err(Error::user(
             SqlState::SyntaxError,
-            format!("INSERT has more {more} than {}", if more == "expressions" { "target columns" } else { "expressions" }),
+            format!(
+                "INSERT has more {more} than {}",
+                if more == "expressions" {
+                    "target columns"
+                } else {
+                    "expressions"
+                }
+            ),
         ));
     }
     let exprs: Vec<Expr> = given
@@ -134,17 +178,27 @@ fn messages(columns: &[Column], rows: &[RecordBatch]) -> Result<Vec<Produced>> {
         .collect();
     let key = (0..columns.len())
         .find(|index| matches!(columns[*index].origin, ColumnOrigin::Metadata(_)));
-    let fields: Vec<FieldRef> = payload.iter().map(|index| field(&columns[*index])).collect();
+    let fields: Vec<FieldRef> = payload
+        .iter()
+        .map(|index| field(&columns[*index]))
+        .collect();
     let schema = Arc::new(Schema::new(fields));
     let encoder = JsonEncoder::try_new(Arc::clone(&schema))?;
     let mut messages = Vec::new();
     for batch in rows {
-        let arrays = payload.iter().map(|index| Arc::clone(batch.column(*index))).collect();
+        let arrays = payload
+            .iter()
+            .map(|index| Arc::clone(batch.column(*index)))
+            .collect();
         let values = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(from_arrow)?;
         let keys = key.map(|index| bytes(batch.column(index))).transpose()?;
         for (row, value) in encoder.encode(&values)?.into_iter().enumerate() {
             let key = keys.as_ref().and_then(|keys| keys[row].clone());
-            messages.push(Produced { key, value: Some(value), headers: Vec::new() });
+            messages.push(Produced {
+                key,
+                value: Some(value),
+                headers: Vec::new(),
+            });
         }
     }
     Ok(messages)
@@ -152,7 +206,9 @@ fn messages(columns: &[Column], rows: &[RecordBatch]) -> Result<Vec<Produced>> {
 
 /// The column under the name that its message has.
 fn field(column: &Column) -> FieldRef {
-    let ColumnOrigin::Payload(path) = &column.origin else { return Arc::clone(&column.field) };
+    let ColumnOrigin::Payload(path) = &column.origin else {
+        return Arc::clone(&column.field);
+    };
     match path.as_slice() {
         [PathStep::Key(key)] if key != column.field.name() => {
             Arc::new(column.field.as_ref().clone().with_name(key))

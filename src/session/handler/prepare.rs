@@ -7,7 +7,10 @@ use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, Session};
 use crate::sql::{Execute, Name, Parsed, Prepare};
 
-pub(in crate::session) async fn prepare(session: &mut Session, prepare: Prepare) -> Result<Outcome> {
+pub(in crate::session) async fn prepare(
+    session: &mut Session,
+    prepare: Prepare,
+) -> Result<Outcome> {
     let mut types: Vec<Option<FieldRef>> = Vec::new();
     for data_type in &prepare.types {
         types.push(Some(query::field_of_type(session, data_type).await?));
@@ -22,7 +25,10 @@ pub(in crate::session) async fn prepare(session: &mut Session, prepare: Prepare)
     Ok(Outcome::done("PREPARE"))
 }
 
-pub(in crate::session) async fn execute(session: &mut Session, execute: Execute) -> Result<Outcome> {
+pub(in crate::session) async fn execute(
+    session: &mut Session,
+    execute: Execute,
+) -> Result<Outcome> {
     let prepared = session
         .prepared(&execute.name.name)
         .map_err(|error| error.at(Some(execute.name.position)))?;
@@ -35,7 +41,10 @@ pub(in crate::session) async fn execute(session: &mut Session, execute: Execute)
                 execute.name.name
             ),
         )
-        .detail(format!("Expected {wanted} parameters but got {}.", execute.arguments.len()))
+        .detail(format!(
+            "Expected {wanted} parameters but got {}.",
+            execute.arguments.len()
+        ))
         .at(Some(execute.name.position)));
     }
     let mut values = Vec::new();
@@ -48,7 +57,10 @@ pub(in crate::session) async fn execute(session: &mut Session, execute: Execute)
     Box::pin(session.execute(parsed, &values)).await
 }
 
-pub(in crate::session) fn deallocate(session: &mut Session, name: Option<&Name>) -> Result<Outcome> {
+pub(in crate::session) fn deallocate(
+    session: &mut Session,
+    name: Option<&Name>,
+) -> Result<Outcome> {
     let Some(name) = name else {
         session.forget_all_prepared();
         return Ok(Outcome::done("DEALLOCATE ALL"));

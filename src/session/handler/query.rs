@@ -16,9 +16,7 @@ use sqlparser::ast;
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result, SqlState};
-use crate::session::{
-    Columns, Notice, Outcome, Rows, Session, Severity, parameters, pg_catalog,
-};
+use crate::session::{Columns, Notice, Outcome, Rows, Session, Severity, parameters, pg_catalog};
 use crate::sql::{Renamed, StreamQuery};
 use crate::task::Scoped;
 
@@ -34,20 +32,24 @@ pub(in crate::session) async fn run(session: &mut Session, query: StreamQuery) -
 
 /// psql collects the rows of a statement before it shows the first.
 fn plain_psql() -> Notice {
-    let content = Error::user(SqlState::SuccessfulCompletion, "psql shows no rows of a live query until it ends")
-        .hint("Press Ctrl-C, run \\set FETCH_COUNT 1 and try again, or use COPY (SELECT ..) TO STDOUT.");
-    Notice { severity: Severity::Notice, content }
+    let content = Error::user(
+        SqlState::SuccessfulCompletion,
+        "psql shows no rows of a live query until it ends",
+    )
+    .hint(
+        "Press Ctrl-C, run \\set FETCH_COUNT 1 and try again, or use COPY (SELECT ..) TO STDOUT.",
+    );
+    Notice {
+        severity: Severity::Notice,
+        content,
+    }
 }
 
 /// The rows of a query, as they are produced.
 pub(in crate::session) async fn rows(session: &mut Session, query: StreamQuery) -> Result<Rows> {
     match query.emit {
         None => snapshot(session, query).await,
-        Some(_) => Err(Error::user(
-            SqlState::FeatureNotSupported,
-            "live queries are not supported yet",
-        )
-        .at(query.emit_position)),
+        Some(_) => super::continuous::live(session, &query).await,
     }
 }
 
@@ -62,24 +64,33 @@ async fn snapshot(session: &mut Session, query: StreamQuery) -> Result<Rows> {
     });
     let (state, schema, physical) = planning.join().await??;
     let (sender, receiver) = mpsc::channel(BATCHES_QUEUED_MAX);
-    let reading = session.services.compute.spawn_scoped("snapshot", async move {
-        let mut batches = match execute_stream(physical, state.task_ctx()) {
-            Ok(batches) => batches,
-            Err(error) => {
-                // The receiver is gone only when nobody wants the rows.
-                let _ = sender.send(Err(error.into())).await;
-                return;
+    let reading = session
+        .services
+        .compute
+        .spawn_scoped("snapshot", async move {
+            let mut batches = match execute_stream(physical, state.task_ctx()) {
+                Ok(batches) => batches,
+                Err(error) => {
+                    // The receiver is gone only when nobody wants the rows.
+                    let _ = sender.send(Err(error.into())).await;
+                    return;
+                }
+            };
+            while let Some(batch) = batches.next().await {
+                let failed = batch.is_err();
+                if sender.send(batch.map_err(Error::from)).await.is_err() || failed {
+                    return;
+                }
             }
-        };
-        while let Some(batch) = batches.next().await {
-            let failed = batch.is_err();
-            if sender.send(batch.map_err(Error::from)).await.is_err() || failed {
-                return;
-            }
-        }
-    });
-    let reading = Reading { receiver, task: Some(reading) };
-    Ok(Rows::new(schema, futures::stream::unfold(reading, Reading::next).boxed()))
+        });
+    let reading = Reading {
+        receiver,
+        task: Some(reading),
+    };
+    Ok(Rows::new(
+        schema,
+        futures::stream::unfold(reading, Reading::next).boxed(),
+    ))
 }
 
 /// The plan of a query, as text. `analyze` runs it to its end and tells what it took.
@@ -91,22 +102,25 @@ pub(in crate::session) async fn explain(
 ) -> Result<String> {
     let state = session.state()?;
     let rewritten = pg_catalog::rewrite(*query.query, &query.text);
-    let mut planning = session.services.compute.spawn_scoped("explain", async move {
-        let (state, plan) = logical(&state, rewritten.query).await?;
-        let physical = state.create_physical_plan(&plan).await?;
-        if analyze {
-            let mut batches = execute_stream(Arc::clone(&physical), state.task_ctx())?;
-            while let Some(batch) = batches.next().await {
-                batch?;
+    let mut planning = session
+        .services
+        .compute
+        .spawn_scoped("explain", async move {
+            let (state, plan) = logical(&state, rewritten.query).await?;
+            let physical = state.create_physical_plan(&plan).await?;
+            if analyze {
+                let mut batches = execute_stream(Arc::clone(&physical), state.task_ctx())?;
+                while let Some(batch) = batches.next().await {
+                    batch?;
+                }
             }
-        }
-        let shown = if analyze {
-            DisplayableExecutionPlan::with_metrics(physical.as_ref())
-        } else {
-            DisplayableExecutionPlan::new(physical.as_ref())
-        };
-        Ok::<_, Error>(shown.indent(verbose).to_string())
-    });
+            let shown = if analyze {
+                DisplayableExecutionPlan::with_metrics(physical.as_ref())
+            } else {
+                DisplayableExecutionPlan::new(physical.as_ref())
+            };
+            Ok::<_, Error>(shown.indent(verbose).to_string())
+        });
     planning.join().await?
 }
 
@@ -132,7 +146,9 @@ async fn logical(state: &SessionState, query: ast::Query) -> Result<(SessionStat
     let mut state = state.clone();
     state.mark_start_execution();
     let statement = ast::Statement::Query(Box::new(query));
-    let plan = state.statement_to_plan(parser::Statement::Statement(Box::new(statement))).await?;
+    let plan = state
+        .statement_to_plan(parser::Statement::Statement(Box::new(statement)))
+        .await?;
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)
@@ -147,7 +163,12 @@ fn shown(plan: &LogicalPlan, renamed: &Renamed) -> SchemaRef {
     let fields: Vec<Field> = schema
         .fields()
         .iter()
-        .map(|field| field.as_ref().clone().with_name(renamed.shown(field.name())))
+        .map(|field| {
+            field
+                .as_ref()
+                .clone()
+                .with_name(renamed.shown(field.name()))
+        })
         .collect();
     Arc::new(Schema::new(fields))
 }
@@ -172,7 +193,11 @@ pub(in crate::session) async fn describe(
         .map(|(index, field)| field.clone().filter(|_| !arrays.contains(&index)))
         .collect();
     parameters::cast_known(&mut ast, &given);
-    let text = if known.is_empty() { query.text.clone() } else { ast.to_string() };
+    let text = if known.is_empty() {
+        query.text.clone()
+    } else {
+        ast.to_string()
+    };
     let rewritten = pg_catalog::rewrite(ast, &text);
     let mut planning = session.services.compute.spawn_scoped("plan", async move {
         let (_, plan) = logical(&state, rewritten.query).await?;
@@ -238,9 +263,10 @@ pub(in crate::session) async fn constant(
 ) -> Result<ScalarValue> {
     let rows = select(session, expr).await?;
     let batches: Vec<_> = rows.stream.collect().await;
-    let Some(Ok(batch)) = batches.into_iter().find(|batch| {
-        batch.as_ref().map_or(true, |batch| batch.num_rows() > 0)
-    }) else {
+    let Some(Ok(batch)) = batches
+        .into_iter()
+        .find(|batch| batch.as_ref().map_or(true, |batch| batch.num_rows() > 0))
+    else {
         return Err(Error::internal("an expression without a value"));
     };
     let value = ScalarValue::try_from_array(batch.column(0), 0)?;

@@ -17,14 +17,25 @@ pub(in crate::session) fn objects(
 ) -> Result<Outcome> {
     let definitions = session.services().catalog.snapshot();
     let matches = |name: &str| like.is_none_or(|pattern| is_like(name, pattern));
-    let named = definitions.all().filter(|d| d.kind() == kind && matches(d.name()));
+    let named = definitions
+        .all()
+        .filter(|d| d.kind() == kind && matches(d.name()));
     let batch = match kind {
         ObjectKind::Query => return queries(session, matches),
         ObjectKind::Table => {
             let tables: Vec<_> = named.filter_map(as_table).collect();
             text_table(&[
-                ("name", tables.iter().map(|t| Some(t.name.clone())).collect()),
-                ("topic", tables.iter().map(|t| Some(t.options.topic.clone())).collect()),
+                (
+                    "name",
+                    tables.iter().map(|t| Some(t.name.clone())).collect(),
+                ),
+                (
+                    "topic",
+                    tables
+                        .iter()
+                        .map(|t| Some(t.options.topic.clone()))
+                        .collect(),
+                ),
                 (
                     "bootstrap_servers",
                     tables
@@ -36,7 +47,11 @@ pub(in crate::session) fn objects(
                     "event_time",
                     tables
                         .iter()
-                        .map(|t| t.watermark.as_ref().map(|watermark| watermark.column.clone()))
+                        .map(|t| {
+                            t.watermark
+                                .as_ref()
+                                .map(|watermark| watermark.column.clone())
+                        })
                         .collect(),
                 ),
             ])?
@@ -44,8 +59,14 @@ pub(in crate::session) fn objects(
         ObjectKind::View | ObjectKind::MaterializedView | ObjectKind::Sink => {
             let named: Vec<&Definition> = named.collect();
             text_table(&[
-                ("name", named.iter().map(|d| Some(d.name().to_owned())).collect()),
-                ("definition", named.iter().map(|d| Some(d.sql().to_owned())).collect()),
+                (
+                    "name",
+                    named.iter().map(|d| Some(d.name().to_owned())).collect(),
+                ),
+                (
+                    "definition",
+                    named.iter().map(|d| Some(d.sql().to_owned())).collect(),
+                ),
             ])?
         }
     };
@@ -69,10 +90,28 @@ fn queries(session: &Session, matches: impl Fn(&str) -> bool) -> Result<Outcome>
         .map(|query| (query.status(), query))
         .collect();
     let batch = text_table(&[
-        ("name", queries.iter().map(|(_, q)| Some(q.name.clone())).collect()),
-        ("kind", queries.iter().map(|(_, q)| Some(q.kind.name().to_owned())).collect()),
-        ("state", queries.iter().map(|(s, _)| Some(s.state.name().to_owned())).collect()),
-        ("query", queries.iter().map(|(_, q)| Some(q.text.clone())).collect()),
+        (
+            "name",
+            queries.iter().map(|(_, q)| Some(q.name.clone())).collect(),
+        ),
+        (
+            "kind",
+            queries
+                .iter()
+                .map(|(_, q)| Some(q.kind.name().to_owned()))
+                .collect(),
+        ),
+        (
+            "state",
+            queries
+                .iter()
+                .map(|(s, _)| Some(s.state.name().to_owned()))
+                .collect(),
+        ),
+        (
+            "query",
+            queries.iter().map(|(_, q)| Some(q.text.clone())).collect(),
+        ),
     ])?;
     Ok(Outcome::table(RowsTag::Show, batch))
 }
@@ -89,8 +128,14 @@ pub(in crate::session) async fn describe(session: &mut Session, name: &Name) -> 
             .iter()
             .map(|column| {
                 let mut note = origin(&column.origin);
-                if table.watermark.as_ref().is_some_and(|w| w.column == *column.field.name()) {
-                    note = format!("{note}; event time").trim_start_matches("; ").to_owned();
+                if table
+                    .watermark
+                    .as_ref()
+                    .is_some_and(|w| w.column == *column.field.name())
+                {
+                    note = format!("{note}; event time")
+                        .trim_start_matches("; ")
+                        .to_owned();
                 }
                 (column.field.name().clone(), column.sql_type.clone(), note)
             })
@@ -108,9 +153,27 @@ pub(in crate::session) async fn describe(session: &mut Session, name: &Name) -> 
         }
     };
     let batch = text_table(&[
-        ("column", columns.iter().map(|(name, ..)| Some(name.clone())).collect()),
-        ("type", columns.iter().map(|(_, sql_type, _)| Some(sql_type.clone())).collect()),
-        ("note", columns.iter().map(|(.., note)| Some(note.clone())).collect()),
+        (
+            "column",
+            columns
+                .iter()
+                .map(|(name, ..)| Some(name.clone()))
+                .collect(),
+        ),
+        (
+            "type",
+            columns
+                .iter()
+                .map(|(_, sql_type, _)| Some(sql_type.clone()))
+                .collect(),
+        ),
+        (
+            "note",
+            columns
+                .iter()
+                .map(|(.., note)| Some(note.clone()))
+                .collect(),
+        ),
     ])?;
     Ok(Outcome::table(RowsTag::Describe, batch))
 }
@@ -179,16 +242,18 @@ fn is_like(name: &str, pattern: &str) -> bool {
     let mut chars = pattern.chars();
     match chars.next() {
         None => name.is_empty(),
-        Some('%') => {
-            name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| is_like(&name[at..], chars.as_str()))
-        }
+        Some('%') => name
+            .char_indices()
+            .map(|(at, _)| at)
+            .chain([name.len()])
+            .any(|at| is_like(&name[at..], chars.as_str())),
         Some('_') => {
             let mut rest = name.chars();
             rest.next().is_some() && is_like(rest.as_str(), chars.as_str())
         }
-        Some(wanted) => {
-            name.strip_prefix(wanted).is_some_and(|rest| is_like(rest, chars.as_str()))
-        }
+        Some(wanted) => name
+            .strip_prefix(wanted)
+            .is_some_and(|rest| is_like(rest, chars.as_str())),
     }
 }
 

@@ -7,7 +7,10 @@ use crate::error::{Error, Result, SqlState};
 use crate::session::{Notice, Outcome, Session, Severity, Transaction};
 use crate::sql::{EndTransaction, SetTransaction, TransactionModes};
 
-pub(in crate::session) fn begin(session: &mut Session, modes: &TransactionModes) -> Result<Outcome> {
+pub(in crate::session) fn begin(
+    session: &mut Session,
+    modes: &TransactionModes,
+) -> Result<Outcome> {
     match session.transaction {
         Transaction::Idle => session.begin(),
         Transaction::Open | Transaction::Failed => warn(
@@ -36,7 +39,11 @@ fn finish(session: &mut Session, end: EndTransaction, keep: bool) -> Result<()> 
         if end.chain {
             return Err(no_transaction("COMMIT AND CHAIN"));
         }
-        warn(session, SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
+        warn(
+            session,
+            SqlState::NoActiveSqlTransaction,
+            "there is no transaction in progress",
+        );
         return Ok(());
     }
     session.end(keep);
@@ -81,14 +88,23 @@ pub(in crate::session) fn set(session: &mut Session, set: &SetTransaction) -> Re
 
 /// Keeps the modes as the variables that clients ask for.
 fn apply(session: &mut Session, modes: &TransactionModes, lasting: bool) -> Result<()> {
-    let read_only = modes.read_only.map(|on| if on { "on" } else { "off" }.to_owned());
-    let named = [("isolation", modes.isolation.clone()), ("read_only", read_only)];
+    let read_only = modes
+        .read_only
+        .map(|on| if on { "on" } else { "off" }.to_owned());
+    let named = [
+        ("isolation", modes.isolation.clone()),
+        ("read_only", read_only),
+    ];
     for (name, value) in named {
         let Some(value) = value else { continue };
         if lasting {
-            session.variables.set(&format!("default_transaction_{name}"), Some(&value))?;
+            session
+                .variables
+                .set(&format!("default_transaction_{name}"), Some(&value))?;
         } else {
-            session.variables.set_local(&format!("transaction_{name}"), Some(&value))?;
+            session
+                .variables
+                .set_local(&format!("transaction_{name}"), Some(&value))?;
         }
     }
     Ok(())
@@ -96,5 +112,8 @@ fn apply(session: &mut Session, modes: &TransactionModes, lasting: bool) -> Resu
 
 fn warn(session: &mut Session, state: SqlState, message: &str) {
     let content = Error::user(state, message);
-    session.notice(Notice { severity: Severity::Warning, content });
+    session.notice(Notice {
+        severity: Severity::Warning,
+        content,
+    });
 }

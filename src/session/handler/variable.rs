@@ -65,14 +65,27 @@ pub(in crate::session) fn show(session: &Session, name: &Identifier) -> Result<O
     let at = |error: Error| error.at(Some(name.position));
     let column = session.variables.canonical_name(&name.name).map_err(at)?;
     let value = session.variables.get(&name.name).map_err(at)?;
-    Ok(Outcome::table(RowsTag::Show, text_table(&[(&column, vec![Some(value)])])?))
+    Ok(Outcome::table(
+        RowsTag::Show,
+        text_table(&[(&column, vec![Some(value)])])?,
+    ))
 }
 
 pub(in crate::session) fn show_all(session: &Session) -> Result<Outcome> {
     let all = session.variables.all();
     let names = all.iter().map(|shown| Some(shown.name.clone())).collect();
-    let settings = all.iter().map(|shown| Some(shown.setting.clone())).collect();
-    let about = all.iter().map(|shown| Some(shown.about.to_owned())).collect();
-    let table = text_table(&[("name", names), ("setting", settings), ("description", about)])?;
+    let settings = all
+        .iter()
+        .map(|shown| Some(shown.setting.clone()))
+        .collect();
+    let about = all
+        .iter()
+        .map(|shown| Some(shown.about.to_owned()))
+        .collect();
+    let table = text_table(&[
+        ("name", names),
+        ("setting", settings),
+        ("description", about),
+    ])?;
     Ok(Outcome::table(RowsTag::Show, table))
 }

@@ -70,12 +70,21 @@ impl ScalarUDFImpl for Loose {
 fn loose(name: &'static str, returns: DataType, body: Body) -> ScalarUDF {
     let any = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
     let signature = Signature::one_of(any, Volatility::Stable);
-    ScalarUDF::new_from_impl(Loose { name, returns, signature, body })
+    ScalarUDF::new_from_impl(Loose {
+        name,
+        returns,
+        signature,
+        body,
+    })
 }
 
 fn always(name: &'static str, value: ScalarValue) -> ScalarUDF {
     let returns = value.data_type();
-    loose(name, returns, Arc::new(move |_| Ok(ColumnarValue::Scalar(value.clone()))))
+    loose(
+        name,
+        returns,
+        Arc::new(move |_| Ok(ColumnarValue::Scalar(value.clone()))),
+    )
 }
 
 fn text(value: &str) -> ScalarValue {
@@ -94,11 +103,28 @@ pub(super) fn common() -> Vec<ScalarUDF> {
         always("pg_char_to_encoding", ScalarValue::Int32(Some(6))),
         loose("pg_typeof", DataType::Utf8, Arc::new(type_of)),
     ];
-    all.extend(NOTHING.iter().map(|name| always(name, ScalarValue::Utf8(None))));
-    all.extend(YES.iter().map(|name| always(name, ScalarValue::Boolean(Some(true)))));
-    all.extend(NO.iter().map(|name| always(name, ScalarValue::Boolean(Some(false)))));
-    all.extend(ZERO.iter().map(|name| always(name, ScalarValue::Int64(Some(0)))));
-    all.extend(ZERO_INT4.iter().map(|name| always(name, ScalarValue::Int32(Some(0)))));
+    all.extend(
+        NOTHING
+            .iter()
+            .map(|name| always(name, ScalarValue::Utf8(None))),
+    );
+    all.extend(
+        YES.iter()
+            .map(|name| always(name, ScalarValue::Boolean(Some(true)))),
+    );
+    all.extend(
+        NO.iter()
+            .map(|name| always(name, ScalarValue::Boolean(Some(false)))),
+    );
+    all.extend(
+        ZERO.iter()
+            .map(|name| always(name, ScalarValue::Int64(Some(0)))),
+    );
+    all.extend(
+        ZERO_INT4
+            .iter()
+            .map(|name| always(name, ScalarValue::Int32(Some(0)))),
+    );
     all
 }
 
@@ -214,7 +240,11 @@ fn current_setting(variables: &Variables, args: &ScalarFunctionArgs) -> Result<C
         }
         ColumnarValue::Array(names) => {
             let names = cast(names, &DataType::Utf8)?;
-            let names = names.as_any().downcast_ref::<StringArray>().into_iter().flatten();
+            let names = names
+                .as_any()
+                .downcast_ref::<StringArray>()
+                .into_iter()
+                .flatten();
             let values = names.map(setting).collect::<Result<StringArray>>()?;
             Ok(ColumnarValue::Array(Arc::new(values) as ArrayRef))
         }

@@ -17,7 +17,10 @@ pub(super) use rewrite::rewrite;
 use crate::error::Result;
 
 /// Adds the catalogs and functions that are the same for every session.
-pub(super) fn install(context: &SessionContext, _database: &Arc<MemoryCatalogProvider>) -> Result<()> {
+pub(super) fn install(
+    context: &SessionContext,
+    _database: &Arc<MemoryCatalogProvider>,
+) -> Result<()> {
     for function in functions::common() {
         context.register_udf(function);
     }

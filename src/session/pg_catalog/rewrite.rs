@@ -28,7 +28,11 @@ pub(in crate::session) struct Rewritten {
 /// Rewrites a query; `text` is how the client wrote it.
 pub(in crate::session) fn rewrite(query: Query, text: &str) -> Rewritten {
     let reads_catalogs = reads_catalogs(&query);
-    let mut query = if reads_catalogs { compatible(query, text) } else { query };
+    let mut query = if reads_catalogs {
+        compatible(query, text)
+    } else {
+        query
+    };
     let _: ControlFlow<()> = VisitMut::visit(&mut query, &mut Respell);
     let renamed = name_columns(&mut query);
     let query = if reads_catalogs { query } else { plain(query) };
@@ -38,10 +42,16 @@ pub(in crate::session) fn rewrite(query: Query, text: &str) -> Rewritten {
 fn compatible(query: Query, text: &str) -> Query {
     let text = text.replace("'pg_catalog.array_in'::regproc", "'array_in'");
     let rewriter = PostgresCompatibilityParser::new();
-    let parsed = rewriter.parse(&text).ok().and_then(|mut statements| statements.pop());
+    let parsed = rewriter
+        .parse(&text)
+        .ok()
+        .and_then(|mut statements| statements.pop());
     match parsed {
         Some(Statement::Query(rewritten)) => *rewritten,
-        _ => as_query(rewriter.rewrite(Statement::Query(Box::new(query.clone()))), query),
+        _ => as_query(
+            rewriter.rewrite(Statement::Query(Box::new(query.clone()))),
+            query,
+        ),
     }
 }
 
@@ -54,7 +64,9 @@ fn plain(query: Query) -> Query {
     let original = query.clone();
     let statement = rules
         .into_iter()
-        .fold(Statement::Query(Box::new(query)), |statement, rule| rule.rewrite(statement));
+        .fold(Statement::Query(Box::new(query)), |statement, rule| {
+            rule.rewrite(statement)
+        });
     as_query(statement, original)
 }
 
@@ -74,7 +86,11 @@ fn reads_catalogs(query: &Query) -> bool {
         fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
             let name = relation.to_string().to_ascii_lowercase();
             let is_catalog = name.starts_with("pg_") || name.starts_with("information_schema.");
-            if is_catalog { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if is_catalog {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         }
 
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
@@ -83,12 +99,18 @@ fn reads_catalogs(query: &Query) -> bool {
                     let name = data_type.to_string().to_ascii_lowercase();
                     name.starts_with("reg") || name == "oid" || name.starts_with("pg_catalog.")
                 }
-                Expr::Function(function) => {
-                    function.name.to_string().to_ascii_lowercase().starts_with("pg_catalog.")
-                }
+                Expr::Function(function) => function
+                    .name
+                    .to_string()
+                    .to_ascii_lowercase()
+                    .starts_with("pg_catalog."),
                 _ => false,
             };
-            if is_lookup { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if is_lookup {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         }
     }
     Visit::visit(query, &mut Finder).is_break()
@@ -102,7 +124,12 @@ impl VisitorMut for Respell {
     type Break = ();
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table { name, args: Some(_), alias, .. } = factor
+        if let TableFactor::Table {
+            name,
+            args: Some(_),
+            alias,
+            ..
+        } = factor
             && name.to_string().eq_ignore_ascii_case("generate_series")
         {
             let alias = alias.get_or_insert_with(|| TableAlias {
@@ -113,7 +140,10 @@ impl VisitorMut for Respell {
             });
             if alias.columns.is_empty() {
                 let name = alias.name.clone();
-                alias.columns.push(TableAliasColumnDef { name, data_type: None });
+                alias.columns.push(TableAliasColumnDef {
+                    name,
+                    data_type: None,
+                });
             }
         }
         ControlFlow::Continue(())

@@ -87,11 +87,21 @@ impl Producer {
             config.set(name, value);
         }
         let failed = Arc::new(Mutex::new(None));
-        let context = Deliveries { failed: Arc::clone(&failed), topic: topic.to_owned() };
+        let context = Deliveries {
+            failed: Arc::clone(&failed),
+            topic: topic.to_owned(),
+        };
         let inner = BaseProducer::from_config_and_context(&config, context).map_err(|error| {
-            Error::user(SqlState::InvalidParameterValue, format!("kafka refuses the options: {error}"))
+            Error::user(
+                SqlState::InvalidParameterValue,
+                format!("kafka refuses the options: {error}"),
+            )
         })?;
-        Ok(Self { inner, failed, topic: topic.to_owned() })
+        Ok(Self {
+            inner,
+            failed,
+            topic: topic.to_owned(),
+        })
     }
 
     /// Hands a message over; waits while the library's queue is full.
@@ -101,9 +111,17 @@ impl Producer {
         record.payload = message.value.as_deref();
         if !message.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(message.headers.len());
-            record.headers = Some(message.headers.iter().fold(headers, |headers, (key, value)| {
-                headers.insert(Header { key, value: value.as_deref() })
-            }));
+            record.headers = Some(
+                message
+                    .headers
+                    .iter()
+                    .fold(headers, |headers, (key, value)| {
+                        headers.insert(Header {
+                            key,
+                            value: value.as_deref(),
+                        })
+                    }),
+            );
         }
         loop {
             match self.inner.send(record) {
@@ -145,13 +163,22 @@ impl Producer {
 
     /// Gives up what is on its way.
     pub(super) fn purge(&self) {
-        self.inner.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
+        self.inner
+            .purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
         self.inner.poll(Duration::ZERO);
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 
     fn check(&self) -> Result<()> {
-        match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self
+            .failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -164,12 +191,18 @@ fn not_delivered(topic: &str, error: &KafkaError, bytes: usize) -> Error {
         Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
             (SqlState::ProgramLimitExceeded, false)
         }
-        Some(
-            RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition,
-        ) => (SqlState::UndefinedTable, true),
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => (SqlState::InsufficientPrivilege, false),
+        Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+            (SqlState::UndefinedTable, true)
+        }
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            (SqlState::InsufficientPrivilege, false)
+        }
         _ => (SqlState::ConnectionFailure, true),
     };
-    Error::external(state, retry, format!("a message did not reach topic \"{topic}\""))
-        .detail(format!("It has {bytes} bytes. The broker says: {error}."))
+    Error::external(
+        state,
+        retry,
+        format!("a message did not reach topic \"{topic}\""),
+    )
+    .detail(format!("It has {bytes} bytes. The broker says: {error}."))
 }

@@ -40,7 +40,11 @@ pub struct KafkaSink {
 enum Key {
     None,
     Text(usize),
-    Json { columns: Vec<usize>, encoder: JsonEncoder, single: bool },
+    Json {
+        columns: Vec<usize>,
+        encoder: JsonEncoder,
+        single: bool,
+    },
 }
 
 impl KafkaSink {
@@ -58,7 +62,11 @@ impl KafkaSink {
                 )
             })
         };
-        let columns = options.key_columns.iter().map(place).collect::<Result<Vec<_>>>()?;
+        let columns = options
+            .key_columns
+            .iter()
+            .map(place)
+            .collect::<Result<Vec<_>>>()?;
         let headers = options
             .headers
             .iter()
@@ -113,7 +121,11 @@ impl Key {
             _ => {
                 let fields: Vec<_> = columns.iter().map(|c| schema.field(*c).clone()).collect();
                 let encoder = JsonEncoder::try_new(Arc::new(Schema::new(fields)))?;
-                Ok(Self::Json { single: columns.len() == 1, columns, encoder })
+                Ok(Self::Json {
+                    single: columns.len() == 1,
+                    columns,
+                    encoder,
+                })
             }
         }
     }
@@ -122,13 +134,23 @@ impl Key {
         match self {
             Self::None => Ok(None),
             Self::Text(column) => texts(rows.column(*column)).map(Some),
-            Self::Json { columns, encoder, single } => {
+            Self::Json {
+                columns,
+                encoder,
+                single,
+            } => {
                 let part = rows.project(columns).map_err(from_arrow)?;
                 let objects = encoder.encode(&part)?;
                 if !*single {
-                    return Ok(Some(objects.rows().map(|object| Some(object.to_vec())).collect()));
+                    return Ok(Some(
+                        objects.rows().map(|object| Some(object.to_vec())).collect(),
+                    ));
                 }
-                objects.rows().map(value_of_object).collect::<Result<_>>().map(Some)
+                objects
+                    .rows()
+                    .map(value_of_object)
+                    .collect::<Result<_>>()
+                    .map(Some)
             }
         }
     }
@@ -139,17 +161,26 @@ fn value_of_object(object: &[u8]) -> Result<Option<Vec<u8>>> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(object)
         .map_err(|error| Error::internal(format!("a key has no JSON form: {error}")))?;
     let value = object.into_iter().next().map(|(_, value)| value);
-    Ok(value.filter(|value| !value.is_null()).map(|value| value.to_string().into_bytes()))
+    Ok(value
+        .filter(|value| !value.is_null())
+        .map(|value| value.to_string().into_bytes()))
 }
 
 fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 fn texts(column: &ArrayRef) -> Result<Vec<Option<Vec<u8>>>> {
     let column = cast(column, &DataType::Utf8).map_err(from_arrow)?;
     let column = column.as_string::<i32>();
     Ok((0..column.len())
-        .map(|row| column.is_valid(row).then(|| column.value(row).as_bytes().to_vec()))
+        .map(|row| {
+            column
+                .is_valid(row)
+                .then(|| column.value(row).as_bytes().to_vec())
+        })
         .collect())
 }

@@ -30,15 +30,7 @@ const OURS: &[&str] = &[
 /// # Errors
 /// When the connection sets a property that is not its to set.
 pub(crate) fn for_metadata(connection: &KafkaConnection) -> Result<Properties> {
-    with_connection(
-        connection,
-        &[
-            ("allow.auto.create.topics", "false"),
-            // Short: a question that has to wait for the second address of `localhost` is still
-            // answered at once.
-            ("reconnect.backoff.ms", "50"),
-        ],
-    )
+    with_connection(connection, &[("allow.auto.create.topics", "false")])
 }
 
 /// How a reader fetches.
@@ -96,7 +88,6 @@ pub(crate) fn for_reader(connection: &KafkaConnection, fetching: Fetching) -> Re
             // A query that waits for its sink may leave the queue alone for long.
             ("max.poll.interval.ms", "86400000"),
             ("session.timeout.ms", "45000"),
-            ("reconnect.backoff.ms", "50"),
         ],
     )
 }
@@ -113,7 +104,6 @@ pub(crate) fn for_producer(connection: &KafkaConnection) -> Result<Properties> {
             ("acks", "all"),
             ("max.in.flight.requests.per.connection", "5"),
             ("retries", "2147483647"),
-            ("delivery.timeout.ms", "120000"),
             ("linger.ms", "1"),
             ("batch.num.messages", "10000"),
             ("batch.size", "1000000"),
@@ -124,8 +114,6 @@ pub(crate) fn for_producer(connection: &KafkaConnection) -> Result<Properties> {
             ("queue.buffering.max.kbytes", "262144"),
             // Java's: so that rows of one key meet those of other programs in one partition.
             ("partitioner", "murmur2_random"),
-            ("allow.auto.create.topics", "false"),
-            ("reconnect.backoff.ms", "50"),
         ],
     )
 }
@@ -137,6 +125,9 @@ fn with_connection(connection: &KafkaConnection, own: &[(&str, &str)]) -> Result
         ("topic.metadata.refresh.interval.ms", "60000"),
         ("topic.metadata.refresh.fast.interval.ms", "100"),
         ("topic.metadata.propagation.max.ms", "5000"),
+        // The library takes up a second connection only half of this after the first, and a first
+        // question needs two: to the server that was given and to the broker behind it.
+        ("reconnect.backoff.ms", "10"),
         ("reconnect.backoff.max.ms", "1000"),
         ("socket.connection.setup.timeout.ms", "5000"),
         ("socket.timeout.ms", "60000"),

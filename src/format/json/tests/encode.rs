@@ -41,7 +41,9 @@ fn lines(batch: &RecordBatch) -> Vec<String> {
         .collect();
     let joined: String = lines.iter().map(|line| format!("{line}\n")).collect();
     assert_eq!(rows.lines(), joined.as_bytes(), "the same as NDJSON");
-    let owned = rows.into_iter().map(|row| String::from_utf8(row).expect("JSON is UTF-8"));
+    let owned = rows
+        .into_iter()
+        .map(|row| String::from_utf8(row).expect("JSON is UTF-8"));
     assert!(owned.eq(lines.iter().cloned()), "the same one by one");
     lines
 }
