@@ -243,6 +243,7 @@ fn the_state_is_the_same_with_and_without_state_files() {
             &Spec {
                 producer,
                 transactional: true,
+                value_bytes: 90,
                 ..Spec::default()
             },
         )
