@@ -101,7 +101,7 @@ fn struct_field(inner: &StructField) -> Result<FieldRef> {
     let name = inner
         .field_name
         .as_ref()
-        .map_or_else(String::new, super::depends::fold);
+        .map_or_else(String::new, crate::sql::fold);
     to_arrow(&name, &inner.field_type)
 }
 

@@ -30,7 +30,7 @@ pub use table::{Column, ColumnOrigin, KafkaTableOptions, TableDefinition, Waterm
 pub use view::{MaterializedViewDefinition, ViewDefinition};
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::ObjectKind;
+use crate::sql::{self, ObjectKind};
 use crate::types::KafkaConnection;
 use store::Store;
 
@@ -76,7 +76,8 @@ impl Catalog {
         let store = Store::open(dir)?;
         let mut definitions = BTreeMap::new();
         for text in store.read()? {
-            let definition = Definition::parse(&text, defaults)?;
+            let definition =
+                Definition::parse(&text, defaults).map_err(|error| unusable(&text, &error))?;
             definitions.insert(definition.name().to_owned(), definition);
         }
         let current = Mutex::new(Arc::new(Definitions::new(definitions)));
@@ -117,43 +118,36 @@ impl Catalog {
                 CreateMode::Fail | CreateMode::Replace => return Err(taken(existing)),
             }
         }
-        for name in definition.depends_on() {
-            if !current.get(name).is_some_and(Definition::can_be_read) {
-                return Err(Error::user(
-                    SqlState::UndefinedTable,
-                    format!("relation \"{name}\" does not exist"),
-                ));
-            }
-        }
+        check_dependencies(&definition, &current)?;
         let mut next = current.by_name().clone();
         next.insert(definition.name().to_owned(), definition);
         self.replace(&mut current, next)?;
         Ok(Created::New)
     }
 
-    /// Takes a definition away, with `cascade` also what depends on it; gives what is gone,
-    /// dependents first. It lasts when this returns.
+    /// Finds what a DROP names.
+    ///
+    /// # Errors
+    /// An unknown name, another kind.
+    pub fn find(&self, kind: ObjectKind, name: &str) -> Result<Definition> {
+        find(kind, name, &self.lock()).cloned()
+    }
+
+    /// Takes definitions of one kind away, all or none; with `cascade` also what depends on them.
+    /// Gives what is gone, dependents first. It lasts when this returns.
     ///
     /// # Errors
     /// An unknown name, another kind, dependents without `cascade`, a disk that refuses.
-    pub fn drop(&self, kind: ObjectKind, name: &str, cascade: bool) -> Result<Vec<Definition>> {
+    pub fn drop(&self, kind: ObjectKind, names: &[&str], cascade: bool) -> Result<Vec<Definition>> {
         let mut current = self.lock();
-        let Some(found) = current.get(name) else {
-            return Err(missing(kind, name, &current));
-        };
-        if found.kind() != kind {
-            return Err(Error::user(
-                SqlState::WrongObjectType,
-                format!("\"{name}\" is not a {}", kind_word(kind)),
-            )
-            .hint(format!(
-                "Use DROP {} to remove it.",
-                kind_word(found.kind()).to_uppercase()
-            )));
+        let mut gone = Vec::new();
+        let mut seen = BTreeSet::new();
+        for name in names {
+            find(kind, name, &current)?;
+            visit(name, &current, &mut seen, &mut gone);
         }
-        let gone = dependents(name, &current);
-        if gone.len() > 1 && !cascade {
-            return Err(still_needed(found, &gone[..gone.len() - 1], &current));
+        if !cascade {
+            check_unneeded(names, &gone, &current)?;
         }
         let mut next = current.by_name().clone();
         let dropped = gone.iter().filter_map(|name| next.remove(name)).collect();
@@ -213,14 +207,65 @@ fn missing(kind: ObjectKind, name: &str, current: &Definitions) -> Error {
     }
 }
 
-/// The name itself, after everything that depends on it, the furthest first.
-fn dependents(name: &str, definitions: &Definitions) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut seen = BTreeSet::new();
-    visit(name, definitions, &mut seen, &mut found);
-    found
+/// The definition of that name and kind.
+fn find<'a>(kind: ObjectKind, name: &str, current: &'a Definitions) -> Result<&'a Definition> {
+    let found = current
+        .get(name)
+        .ok_or_else(|| missing(kind, name, current))?;
+    if found.kind() == kind {
+        return Ok(found);
+    }
+    Err(Error::user(
+        SqlState::WrongObjectType,
+        format!("\"{name}\" is not a {}", kind_word(kind)),
+    )
+    .hint(format!(
+        "It is a {0}: use DROP {1} {2}.",
+        found.kind_name(),
+        found.kind_name().to_uppercase(),
+        sql::quote(name)
+    )))
 }
 
+/// What a definition needs must be there, be readable, and not need the definition itself.
+fn check_dependencies(definition: &Definition, current: &Definitions) -> Result<()> {
+    for name in definition.depends_on() {
+        match current.get(name) {
+            Some(found) if found.can_be_read() => {}
+            Some(found) => {
+                return Err(Error::user(
+                    SqlState::WrongObjectType,
+                    format!("\"{name}\" is a {} and cannot be read", found.kind_name()),
+                )
+                .hint("Create a table for the sink's topic to read what it wrote."));
+            }
+            None => {
+                return Err(Error::user(
+                    SqlState::UndefinedTable,
+                    format!("relation \"{name}\" does not exist"),
+                ));
+            }
+        }
+    }
+    let name = definition.name();
+    let (mut above, mut seen) = (Vec::new(), BTreeSet::new());
+    visit(name, current, &mut seen, &mut above);
+    match definition
+        .depends_on()
+        .iter()
+        .find(|needed| above.contains(needed))
+    {
+        // Only a definition that is replaced can be needed already.
+        Some(needed) => Err(Error::user(
+            SqlState::InvalidTableDefinition,
+            format!("{} \"{name}\" would read itself", definition.kind_name()),
+        )
+        .detail(format!("\"{needed}\" needs \"{name}\"."))),
+        None => Ok(()),
+    }
+}
+
+/// Adds a name after everything that depends on it, the furthest first.
 fn visit(name: &str, all: &Definitions, seen: &mut BTreeSet<String>, found: &mut Vec<String>) {
     if !seen.insert(name.to_owned()) {
         return;
@@ -234,22 +279,39 @@ fn visit(name: &str, all: &Definitions, seen: &mut BTreeSet<String>, found: &mut
     found.push(name.to_owned());
 }
 
-fn still_needed(found: &Definition, dependents: &[String], current: &Definitions) -> Error {
-    let lines: Vec<String> = dependents
+/// Refuses when something that is not named itself needs what is to go.
+fn check_unneeded(names: &[&str], gone: &[String], current: &Definitions) -> Result<()> {
+    let others: Vec<&Definition> = gone
         .iter()
         .rev()
+        .filter(|name| !names.contains(&name.as_str()))
         .filter_map(|name| current.get(name))
+        .collect();
+    let Some(found) = names.first().and_then(|name| current.get(name)) else {
+        return Ok(());
+    };
+    if others.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = others
+        .iter()
         .map(|d| {
+            let needed: Vec<String> = d
+                .depends_on()
+                .iter()
+                .filter(|needed| gone.contains(needed))
+                .filter_map(|needed| current.get(needed))
+                .map(|needed| format!("{} {}", needed.kind_name(), needed.name()))
+                .collect();
             format!(
-                "{} {} depends on {} {}.",
+                "{} {} depends on {}.",
                 d.kind_name(),
                 d.name(),
-                found.kind_name(),
-                found.name()
+                needed.join(", ")
             )
         })
         .collect();
-    Error::user(
+    Err(Error::user(
         SqlState::DependentObjectsStillExist,
         format!(
             "cannot drop {} {} because other objects depend on it",
@@ -258,7 +320,29 @@ fn still_needed(found: &Definition, dependents: &[String], current: &Definitions
         ),
     )
     .detail(lines.join("\n"))
-    .hint("Use DROP ... CASCADE to drop the dependent objects too.")
+    .hint("Use DROP .. CASCADE to drop them too."))
+}
+
+/// A statement of the file that this server cannot use.
+fn unusable(text: &str, error: &Error) -> Error {
+    let head: String = text
+        .split_whitespace()
+        .take(4)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let told = Error::external(
+        error.state(),
+        false,
+        format!(
+            "a definition in the data directory cannot be used: {}",
+            error.message()
+        ),
+    )
+    .detail(format!("The statement begins with: {head}."));
+    match error.hint_text() {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,6 @@ use crate::error::{Error, Result, SqlState, nearest};
 use crate::sql::{self, OptionClause, OptionValue};
 use crate::types::KafkaConnection;
 
-/// What the words of an option that names a secret are shown as.
-const MASK: &str = "********";
-
 /// The options of a statement, on their way into a definition.
 pub(super) struct Options<'a> {
     clauses: &'a [OptionClause],
@@ -53,7 +50,7 @@ impl<'a> Options<'a> {
         match self.text(name)? {
             Some(text) if !text.is_empty() => Ok(text),
             _ => Err(Error::user(
-                SqlState::InvalidTableDefinition,
+                SqlState::InvalidParameterValue,
                 format!("option \"{name}\" is missing"),
             )
             .hint(format!("For example: WITH ({name} = '{example}').",))),
@@ -151,7 +148,7 @@ impl<'a> Options<'a> {
                 Ok(connection)
             }
             (_, None) => Err(Error::user(
-                SqlState::InvalidTableDefinition,
+                SqlState::InvalidParameterValue,
                 "option \"bootstrap_servers\" is missing",
             )
             .hint(
@@ -209,15 +206,7 @@ pub(super) fn value_text(clause: &OptionClause) -> String {
 }
 
 /// The statement with the values of secret options masked.
-pub(super) fn masked(text: &str, clauses: &[OptionClause]) -> String {
-    let mut masked = text.to_owned();
-    for clause in clauses {
-        let name = clause.name.to_lowercase();
-        let secret = ["password", "secret", "private", "key.pem", "jaas", "token"];
-        if secret.iter().any(|word| name.contains(word)) {
-            let value = sql::literal(&value_text(clause));
-            masked = masked.replace(&value, &sql::literal(MASK));
-        }
-    }
-    masked
+pub(super) fn masked(text: &str) -> Result<String> {
+    const SECRET: [&str; 6] = ["password", "secret", "private", "key.pem", "jaas", "token"];
+    sql::mask_options(text, |name| SECRET.iter().any(|word| name.contains(word)))
 }

@@ -86,7 +86,7 @@ impl SinkDefinition {
             query: clause.query.clone(),
             options: parsed,
             depends_on: names_in(&clause.query.query),
-            sql: masked(&clause.text, &clause.options),
+            sql: masked(&clause.text)?,
             statement: clause.text.clone(),
         })
     }

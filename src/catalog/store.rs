@@ -112,7 +112,7 @@ impl Store {
             .map_err(|error| Error::internal(format!("the catalog has no JSON form: {error}")))?;
         let (path, new) = (self.path(), self.dir.join("catalog.new"));
         let write = || -> std::io::Result<()> {
-            let mut file = File::create(&new)?;
+            let mut file = private(&new)?;
             file.write_all(&text)?;
             file.sync_all()?;
             fs::rename(&new, &path)?;
@@ -124,6 +124,15 @@ impl Store {
     fn path(&self) -> PathBuf {
         self.dir.join("catalog.json")
     }
+}
+
+/// A new file that others cannot read: statements may hold passwords.
+fn private(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn checksum(statements: &[String]) -> u32 {

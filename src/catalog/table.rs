@@ -7,12 +7,11 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use sqlparser::ast::{AccessExpr, Expr, Subscript, Value};
 
-use super::data_type::to_arrow;
-use super::depends::fold;
+use super::data_type::{sql_type_name, to_arrow};
 use super::options::{Options, invalid, masked, value_text};
 use crate::error::{Error, Position, Result, SqlState};
 use crate::plan::{OnError, ScanStartup};
-use crate::sql::{ColumnClause, ColumnKind, CreateTable, OptionClause, OptionValue};
+use crate::sql::{ColumnClause, ColumnKind, CreateTable, OptionClause, OptionValue, fold};
 use crate::types::{
     EventTime, JsonPath, KafkaConnection, MetadataColumn, Offset, PartitionId, PathStep,
 };
@@ -91,6 +90,8 @@ pub struct KafkaTableOptions {
     pub idle_timeout: Option<Duration>,
     /// What happens to a message that is no row.
     pub on_error: OnError,
+    /// Rejected and late messages are sent to this topic too.
+    pub dead_letter_topic: Option<String>,
     /// How far event times may lie ahead of the record's own; `None`: any.
     pub max_future: Option<Duration>,
     /// Whether a missing topic is made.
@@ -141,7 +142,7 @@ impl TableDefinition {
                 .collect(),
             watermark,
             options,
-            sql: masked(&clause.text, &clause.options),
+            sql: masked(&clause.text)?,
             statement: clause.text.clone(),
         })
     }
@@ -176,7 +177,7 @@ fn column(clause: &ColumnClause, names: &BTreeSet<&str>) -> Result<Column> {
             None => ColumnOrigin::Computed((**expr).clone()),
         },
     };
-    let sql_type = clause.data_type.to_string().to_lowercase();
+    let sql_type = sql_type_name(&field);
     Ok(Column {
         field,
         sql_type,
@@ -340,6 +341,7 @@ fn table_options(
             ],
             OnError::DeadLetter,
         )?,
+        dead_letter_topic: options.text("dead_letter_topic")?,
         max_future: options.duration("max_future", Some(MAX_FUTURE))?,
         create_topic: options.flag("create_topic", false)?,
         partitions: options.count("partitions")?,

@@ -8,6 +8,9 @@ use super::statement::Emit;
 use super::{interval, tokens};
 use crate::error::{Error, Position, Result, SqlState};
 
+const WAYS: &str = "Write EMIT FINAL (each window once, when it has closed), EMIT CHANGES, or \
+    EMIT EVERY INTERVAL '1 second'.";
+
 /// A clause that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EmitClause {
@@ -22,14 +25,18 @@ pub(super) struct EmitClause {
 pub(super) fn cut(query: &mut Vec<TokenWithSpan>) -> Result<Option<EmitClause>> {
     let mut found: Option<(EmitClause, std::ops::Range<usize>)> = None;
     let mut depth = 0_usize;
+    let mut has_source = false;
     for at in 0..query.len() {
         match query[at].token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
-            _ => {}
+            _ => has_source |= depth == 0 && tokens::is_word(&query[at].token, "FROM"),
         }
         if !tokens::is_word(&query[at].token, "EMIT") || !ends_operand(&query[..at]) {
             continue;
+        }
+        if at + 1 == query.len() && depth == 0 && has_source {
+            return Err(alone(&query[at]));
         }
         let Some((emit, length)) = clause(&query[at..])? else {
             continue;
@@ -87,6 +94,13 @@ fn inside(position: Position) -> Error {
         .at(Some(position))
 }
 
+/// `FROM t EMIT` could name the table `emit`, to no end.
+fn alone(emit: &TokenWithSpan) -> Error {
+    Error::user(SqlState::SyntaxError, "EMIT without saying when")
+        .hint(WAYS)
+        .at(Some(tokens::position(emit)))
+}
+
 fn pace(length: Result<i64>, rest: &[TokenWithSpan]) -> Result<i64> {
     let position = rest.get(2).map(tokens::position);
     let micros = length.map_err(|error| error.at(position))?;
@@ -118,10 +132,7 @@ fn unknown(rest: &[TokenWithSpan]) -> Option<Error> {
             SqlState::SyntaxError,
             format!("unknown emission \"{}\"", word.token),
         )
-        .hint(
-            "Write EMIT FINAL (each window once, when it has closed), EMIT CHANGES, or EMIT \
-                 EVERY INTERVAL '1 second'.",
-        )
+        .hint(WAYS)
         .at(Some(tokens::position(word))),
     )
 }

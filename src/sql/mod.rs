@@ -22,6 +22,7 @@ mod dialect;
 mod emit;
 mod grammar;
 pub mod interval;
+mod mask;
 mod names;
 mod objects;
 mod options;
@@ -40,6 +41,7 @@ mod window_function;
 
 pub use column_names::{Renamed, name_columns};
 pub use grammar::folded as fold;
+pub use mask::mask_options;
 pub use names::{literal, quote};
 pub use scan::TEXT_BYTES_MAX;
 pub use statement::{
@@ -51,7 +53,7 @@ pub use statement::{
 };
 pub use window_function::{EVENT_TIME_COLUMN, GRACE, PARTITION_BY};
 
-use crate::error::{Position, Result};
+use crate::error::Result;
 use query::Source;
 use scan::Segment;
 
@@ -67,7 +69,7 @@ const STACK_SPARE_BYTES: usize = 256 << 10;
 pub fn parse(text: &str) -> Result<Vec<Parsed>> {
     let segments = scan::split(text)?;
     if segments.is_empty() {
-        let start = Position { line: 1, column: 1 };
+        let start = scan::START;
         let statement = Statement::Empty;
         return Ok(vec![Parsed {
             statement,

@@ -12,6 +12,9 @@ pub const TEXT_BYTES_MAX: usize = 16 << 20;
 /// The most words, numbers, strings and signs in one statement; more are refused with 54000.
 pub(super) const TOKENS_MAX: usize = 2_000_000;
 
+/// Where a text starts.
+pub(super) const START: Position = Position { line: 1, column: 1 };
+
 /// One statement's place in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segment {
@@ -56,11 +59,10 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn new(text: &'a str) -> Self {
-        let position = Position { line: 1, column: 1 };
         Self {
             text,
             byte: 0,
-            position,
+            position: START,
         }
     }
 

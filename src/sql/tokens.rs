@@ -123,7 +123,7 @@ pub(super) fn text_from<'a>(statement: &'a str, start: Position, first: &TokenWi
 }
 
 /// How many bytes after `start` a place lies, if `text` starts at `start`.
-fn offset(text: &str, start: Position, place: Position) -> usize {
+pub(super) fn offset(text: &str, start: Position, place: Position) -> usize {
     let mut here = start;
     for (byte, character) in text.char_indices() {
         if here == place {

@@ -9,12 +9,12 @@ use crate::task;
 
 pub(in crate::session) async fn run(session: &mut Session, drop: Drop) -> Result<Outcome> {
     let tag = format!("DROP {}", word(drop.kind));
-    for name in &drop.names {
-        if drop.kind == ObjectKind::Query {
+    if drop.kind == ObjectKind::Query {
+        for name in &drop.names {
             cancel(session, name, drop.if_exists)?;
-        } else {
-            one(session, &drop, name).await?;
         }
+    } else {
+        definitions(session, &drop).await?;
     }
     Ok(Outcome::done(tag))
 }
@@ -30,28 +30,25 @@ pub(super) fn word(kind: ObjectKind) -> &'static str {
     }
 }
 
-async fn one(session: &mut Session, drop: &Drop, name: &Name) -> Result<()> {
+/// Drops all that are named, or none.
+async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
     let services = std::sync::Arc::clone(session.services());
-    let dropped = match services.catalog.drop(drop.kind, &name.name, drop.cascade) {
-        Ok(dropped) => dropped,
-        Err(error) if drop.if_exists && error.state() == SqlState::UndefinedTable => {
-            let text = format!(
-                "{} \"{}\" does not exist, skipping",
-                word(drop.kind).to_lowercase(),
-                name.name
-            );
-            notice(session, Error::user(SqlState::SuccessfulCompletion, text));
-            return Ok(());
+    let mut names = Vec::with_capacity(drop.names.len());
+    for name in &drop.names {
+        match services.catalog.find(drop.kind, &name.name) {
+            Ok(_) => names.push(name.name.as_str()),
+            Err(error) if drop.if_exists && error.state() == SqlState::UndefinedTable => {
+                let kind = word(drop.kind).to_lowercase();
+                let text = format!("{kind} \"{}\" does not exist, skipping", name.name);
+                notice(session, Error::user(SqlState::SuccessfulCompletion, text));
+            }
+            Err(error) => return Err(error.at(Some(name.position))),
         }
-        Err(error) => return Err(error.at(Some(name.position))),
-    };
+    }
+    let dropped = services.catalog.drop(drop.kind, &names, drop.cascade)?;
     for definition in dropped {
-        if definition.name() != name.name {
-            let text = format!(
-                "drop cascades to {} {}",
-                definition.kind_name(),
-                definition.name()
-            );
+        if !names.contains(&definition.name()) {
+            let text = format!("drop cascades to {} {}", definition.kind_name(), definition.name());
             notice(session, Error::user(SqlState::SuccessfulCompletion, text));
         }
         forget(session, &definition).await?;
@@ -78,21 +75,14 @@ async fn forget(session: &Session, definition: &Definition) -> Result<()> {
 /// `DROP QUERY` and `CANCEL QUERY`: ends a live query of any session.
 pub(in crate::session) fn cancel(session: &Session, name: &Name, if_exists: bool) -> Result<()> {
     let engine = &session.services().engine;
-    let found = engine
-        .queries()
-        .into_iter()
-        .find(|query| query.name == name.name);
+    let found = engine.queries().into_iter().find(|query| query.name == name.name);
     match found {
         Some(query) if engine.cancel(query.id) => Ok(()),
         Some(query) => Err(Error::user(
             SqlState::WrongObjectType,
             format!("\"{}\" is the query of a {}", name.name, query.kind.name()),
         )
-        .hint(format!(
-            "Use DROP {} {}.",
-            query.kind.name().to_uppercase(),
-            name.name
-        ))
+        .hint(format!("Use DROP {} {}.", query.kind.name().to_uppercase(), name.name))
         .at(Some(name.position))),
         None if if_exists => Ok(()),
         None => Err(Error::user(

@@ -203,6 +203,11 @@ const EMISSIONS: &[(&str, &str, &str)] = &[
         "EMIT CHANGES",
     ),
     (
+        "SELECT a FROM t EMIT",
+        "42601 1:17 EMIT without saying when",
+        "EMIT FINAL",
+    ),
+    (
         "SELECT a FROM t EMIT EVERY",
         "42601 1:17",
         "EMIT EVERY INTERVAL",

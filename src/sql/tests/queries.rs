@@ -73,6 +73,8 @@ fn emit_may_be_a_name() {
         "SELECT * FROM emit",
         "SELECT * FROM t AS emit",
         "SELECT changes FROM t",
+        "SELECT 1 emit",
+        "SELECT emit FROM t emit WHERE true",
         "SELECT a FROM t WHERE emit = 1",
     ] {
         let Statement::Query(query) = &parse(text).unwrap()[0].statement else {
