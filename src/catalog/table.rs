@@ -68,7 +68,7 @@ pub enum ColumnOrigin {
     /// The record itself.
     Metadata(MetadataColumn),
     /// Other columns of the row.
-    Computed(Expr),
+    Computed(Box<Expr>),
 }
 
 /// Where a table's messages are and how they are read.
@@ -174,7 +174,7 @@ fn column(clause: &ColumnClause, names: &BTreeSet<&str>) -> Result<Column> {
         ColumnKind::Metadata(from) => ColumnOrigin::Metadata(metadata(from, &field, clause)?),
         ColumnKind::Computed(expr) => match payload_path(expr, names) {
             Some(path) => ColumnOrigin::Payload(path),
-            None => ColumnOrigin::Computed((**expr).clone()),
+            None => ColumnOrigin::Computed(expr.clone()),
         },
     };
     let sql_type = sql_type_name(&field);
