@@ -48,7 +48,11 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
     let dropped = services.catalog.drop(drop.kind, &names, drop.cascade)?;
     for definition in dropped {
         if !names.contains(&definition.name()) {
-            let text = format!("drop cascades to {} {}", definition.kind_name(), definition.name());
+            let text = format!(
+                "drop cascades to {} {}",
+                definition.kind_name(),
+                definition.name()
+            );
             notice(session, Error::user(SqlState::SuccessfulCompletion, text));
         }
         forget(session, &definition).await?;
@@ -75,14 +79,21 @@ async fn forget(session: &Session, definition: &Definition) -> Result<()> {
 /// `DROP QUERY` and `CANCEL QUERY`: ends a live query of any session.
 pub(in crate::session) fn cancel(session: &Session, name: &Name, if_exists: bool) -> Result<()> {
     let engine = &session.services().engine;
-    let found = engine.queries().into_iter().find(|query| query.name == name.name);
+    let found = engine
+        .queries()
+        .into_iter()
+        .find(|query| query.name == name.name);
     match found {
         Some(query) if engine.cancel(query.id) => Ok(()),
         Some(query) => Err(Error::user(
             SqlState::WrongObjectType,
             format!("\"{}\" is the query of a {}", name.name, query.kind.name()),
         )
-        .hint(format!("Use DROP {} {}.", query.kind.name().to_uppercase(), name.name))
+        .hint(format!(
+            "Use DROP {} {}.",
+            query.kind.name().to_uppercase(),
+            name.name
+        ))
         .at(Some(name.position))),
         None if if_exists => Ok(()),
         None => Err(Error::user(
