@@ -20,5 +20,6 @@ mod psql;
 mod recovery;
 mod demo;
 mod equivalence;
+mod kafka_scan;
 mod kafka_source;
 mod kafka;
