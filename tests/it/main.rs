@@ -21,5 +21,6 @@ mod recovery;
 mod demo;
 mod equivalence;
 mod kafka_scan;
+mod kafka_sink;
 mod kafka_source;
 mod kafka;

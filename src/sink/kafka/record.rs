@@ -183,7 +183,9 @@ fn index_of(schema: &Schema, name: &str, option: &str) -> Result<usize> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringViewArray};
+    use arrow::array::{
+        ArrayRef, BinaryArray, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    };
 
     use super::Records;
     use crate::error::SqlState;
@@ -251,7 +253,7 @@ mod tests {
         let rows = RecordBatch::try_from_iter([(name, when)]).unwrap();
         let records = Records::try_new(&rows.schema(), &[name.to_owned()], &[]).unwrap();
         let encoded = records.encode(&rows).unwrap();
-        assert_eq!(encoded.key(0), Some(&b"\"1970-01-01T00:00:00\""[..]));
+        assert_eq!(encoded.key(0), Some(&b"\"1970-01-01T00:00:00Z\""[..]));
     }
 
     #[test]
