@@ -15,7 +15,6 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::broker::real_kafka;
 use crate::support::wait;
-use crate::support::wait::pause;
 
 struct Topic {
     connection: KafkaConnection,
