@@ -34,7 +34,7 @@ state:
 operator:   state watermark plan
 source:
 scan:       source format plan
-sink:       format
+sink:       source format
 alert:      state plan
 checkpoint:
 engine:     plan source scan watermark operator sink alert checkpoint

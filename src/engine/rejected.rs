@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::lane::{LateMessage, Rejection};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result, SqlState};
-use crate::format::Rejected;
 use crate::plan::{OnError, ScanSpec};
-use crate::scan::RejectedSink;
+use crate::scan::{Rejected, RejectedSink};
 use crate::types::{MessageBatch, Offset, PartitionId, ProcessingTime};
 
 /// Bytes kept of each kind.

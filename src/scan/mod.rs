@@ -27,3 +27,5 @@ pub use decode::{Decode, DecodedRows};
 pub use reading::RejectedSink;
 pub use topic_scan::TopicScanExec;
 pub use topic_table::TopicTable;
+
+pub use crate::format::Rejected;

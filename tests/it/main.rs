@@ -20,5 +20,7 @@ mod psql;
 mod recovery;
 mod demo;
 mod equivalence;
+mod kafka_scan;
+mod kafka_sink;
 mod kafka_source;
 mod kafka;

@@ -1,7 +1,24 @@
-//! Writing to Kafka: messages of INSERT, and the rows of a sink.
+//! Rows as messages of a Kafka topic.
+//!
+//! How a row becomes a message:
+//!
+//! - The value is a JSON object of the row's columns, without those named in `headers`.
+//! - The key follows from `key_columns`. None: no key, and the client spreads the messages. One of
+//!   type text: its text as it is; of type bytea: its bytes; of another type: its value as JSON writes
+//!   it. Several: a JSON object of them. A single key column that is NULL means no key. Key columns
+//!   stay in the value.
+//! - Each column named in `headers` is a header: its name and its value as text; NULL is a header
+//!   without a value.
+//! - The partition follows from the key as in Java's client (murmur2), so that the same key of other
+//!   programs lies in the same partition.
+//!
+//! Delivery is at least once: messages go out as they are staged, and a commit waits until the broker
+//! has confirmed each of them on all in-sync replicas.
 
+mod insert;
+mod kafka_sink;
 mod producer;
-mod rows;
+mod record;
 
-pub use producer::{Produced, produce};
-pub use rows::{KafkaSink, KafkaSinkOptions};
+pub use insert::{Produced, produce};
+pub use kafka_sink::{KafkaSink, KafkaSinkOptions};

@@ -1,69 +1,266 @@
-//! A producer that knows which of its messages did not arrive.
+//! The producing client: sends with back-pressure, and knows which messages could not be delivered.
 //!
-//! Invariant: after [`Producer::drain`] without an error every message sent before it is in the
-//! topic, on as many brokers as `acks = all` asks for.
+//! ```text
+//! send → library's queue (bounded) → broker → delivery report → Deliveries: failed ones are counted
+//! ```
+//! Invariant: after [`Producer::drain`] returned without error, every message sent since the last
+//! drain is confirmed by the broker.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 
 use crate::clock;
 use crate::error::{Error, Result, SqlState};
+use crate::source::kafka::client::sentence;
+use crate::source::kafka::code::{Code, Meaning};
 use crate::source::kafka::properties;
+use crate::source::kafka::report::Reports;
+use crate::task;
 use crate::types::KafkaConnection;
 
-/// How long one wait for the library is.
+/// How long one look at the delivery reports takes while waiting: the client's own flush would wait a
+/// tenth of a second.
 const POLL: Duration = Duration::from_micros(500);
-/// How long messages may be on their way before that is an error.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(130);
 
-/// A message to write.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Produced {
-    /// Its key.
-    pub key: Option<Vec<u8>>,
-    /// Its value; `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
-    /// Its headers.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+/// A header: its name and its value, if it has one.
+pub(super) type HeaderText = (String, Option<Vec<u8>>);
+
+/// One message to send.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outgoing<'a> {
+    pub(super) key: Option<&'a [u8]>,
+    /// `None` is a tombstone.
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: &'a [HeaderText],
 }
 
-/// Writes messages and waits until they have arrived; gives their number. Blocks.
-///
-/// # Errors
-/// When one of them did not arrive; those before and after it may have.
-pub fn produce(connection: &KafkaConnection, topic: &str, messages: Vec<Produced>) -> Result<u64> {
-    let producer = Producer::open(connection, topic)?;
-    let count = messages.len() as u64;
-    for message in messages {
-        producer.send(&message)?;
-    }
-    producer.drain()?;
-    Ok(count)
-}
-
-/// Writes to one topic.
+/// Produces to one topic.
 pub(super) struct Producer {
-    inner: BaseProducer<Deliveries>,
-    failed: Arc<Mutex<Option<Error>>>,
+    /// `None` only while it is dropped.
+    client: Option<BaseProducer<Deliveries>>,
+    servers: String,
     topic: String,
+    /// How long a message may take before it counts as not delivered.
+    delivery_timeout: Duration,
 }
 
-/// Keeps the first failure.
+impl Producer {
+    /// Prepares a client; the first message connects.
+    ///
+    /// # Errors
+    /// When a property under `kafka.` is unknown or invalid.
+    pub(super) fn connect(
+        connection: &KafkaConnection,
+        topic: &str,
+        delivery_timeout: Duration,
+    ) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        for (name, value) in properties::for_producer(connection)? {
+            config.set(name, value);
+        }
+        config.set(
+            "delivery.timeout.ms",
+            delivery_timeout.as_millis().to_string(),
+        );
+        config.set_log_level(RDKafkaLogLevel::Notice);
+        let deliveries = Deliveries {
+            reports: Reports::new(&connection.bootstrap_servers),
+            failed: Mutex::new(Failed::default()),
+        };
+        let client = config.create_with_context(deliveries).map_err(invalid)?;
+        Ok(Self {
+            client: Some(client),
+            servers: connection.bootstrap_servers.clone(),
+            topic: topic.to_owned(),
+            delivery_timeout,
+        })
+    }
+
+    /// Asks whether the topic is there. Blocks up to `timeout`.
+    ///
+    /// # Errors
+    /// When no broker answers, or there is no such topic.
+    pub(super) fn check_topic(&self, timeout: Duration) -> Result<()> {
+        let client = self.client();
+        let answer = client.client().fetch_metadata(Some(&self.topic), timeout);
+        client.poll(Duration::ZERO);
+        let answer = answer.map_err(|error| self.explain(code_of(&error), 0))?;
+        let topic = answer
+            .topics()
+            .iter()
+            .find(|topic| topic.name() == self.topic);
+        match topic.and_then(rdkafka::metadata::MetadataTopic::error) {
+            Some(code) => Err(self.explain(Code(code as i32), 0)),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends one message; waits while the client's queue is full.
+    ///
+    /// # Errors
+    /// When the queue does not empty in time, a message before could not be delivered, or this one
+    /// cannot be one.
+    pub(super) fn send(&self, message: Outgoing<'_>) -> Result<()> {
+        let client = self.client();
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic);
+        record.key = message.key;
+        record.payload = message.value;
+        if !message.headers.is_empty() {
+            record.headers = Some(headers(message.headers));
+        }
+        let start = clock::instant();
+        loop {
+            let (error, refused) = match client.send(record) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            let full = RDKafkaErrorCode::QueueFull;
+            if error.rdkafka_error_code() != Some(full) {
+                return Err(self.explain(code_of(&error), 1));
+            }
+            self.check()?;
+            if start.elapsed() > self.delivery_timeout {
+                return Err(self.explain(Code(full as i32), 1));
+            }
+            client.poll(Duration::from_millis(1));
+            record = refused;
+        }
+    }
+
+    /// Serves what came back meanwhile; does not wait.
+    ///
+    /// # Errors
+    /// When a message could not be delivered.
+    pub(super) fn check(&self) -> Result<()> {
+        self.client().poll(Duration::ZERO);
+        let failed = self.client().context().take_failed();
+        match failed.first {
+            Some(code) => Err(self.explain(code, failed.messages)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until every message is confirmed or given up.
+    ///
+    /// # Errors
+    /// When a message could not be delivered.
+    pub(super) fn drain(&self) -> Result<()> {
+        let start = clock::instant();
+        // Each message is given up in its time; a little more, so that its own reason is heard.
+        let patience = self.delivery_timeout + Duration::from_secs(5);
+        while self.client().in_flight_count() > 0 {
+            self.client().poll(POLL);
+            if start.elapsed() > patience {
+                let late = Code(RDKafkaErrorCode::MessageTimedOut as i32);
+                return Err(self.explain(late, 0));
+            }
+        }
+        self.check()
+    }
+
+    /// Gives up what is not sent yet and forgets what failed.
+    pub(super) fn abort(&self) {
+        let client = self.client();
+        client.purge(PurgeConfig::default().queue().inflight());
+        while client.in_flight_count() > 0 {
+            client.poll(POLL);
+        }
+        client.poll(Duration::ZERO);
+        client.context().take_failed();
+    }
+
+    fn client(&self) -> &BaseProducer<Deliveries> {
+        self.client.as_ref().expect("taken only by drop")
+    }
+
+    /// Why `messages` of them could not be delivered; 0 if none was sent.
+    fn explain(&self, code: Code, messages: u64) -> Error {
+        let topic = &self.topic;
+        let error = match code.meaning() {
+            Meaning::TopicGone => Error::external(
+                SqlState::UndefinedTable,
+                false,
+                format!("topic \"{topic}\" does not exist"),
+            ),
+            Meaning::Refused => Error::external(
+                SqlState::InsufficientPrivilege,
+                false,
+                format!("kafka does not allow writing to topic \"{topic}\""),
+            ),
+            Meaning::NotAuthenticated => Error::external(
+                SqlState::ConnectionUnable,
+                true,
+                format!("kafka at \"{}\" refused the credentials", self.servers),
+            ),
+            _ if code == Code(RDKafkaErrorCode::MessageSizeTooLarge as i32) => Error::external(
+                SqlState::ProgramLimitExceeded,
+                false,
+                format!("a message is larger than topic \"{topic}\" takes"),
+            )
+            .hint("Raise max.message.bytes of the topic."),
+            _ => Error::external(
+                SqlState::ConnectionFailure,
+                true,
+                format!(
+                    "kafka at \"{}\" did not confirm messages to topic \"{topic}\"",
+                    self.servers
+                ),
+            ),
+        };
+        let reason = self.client().context().reports.last_failure();
+        let reason = sentence(&reason.unwrap_or_else(|| code.to_string()));
+        match messages {
+            0 => error.detail(reason),
+            1 => error.detail(format!("One message was not delivered: {reason}")),
+            _ => error.detail(format!("{messages} messages were not delivered: {reason}")),
+        }
+    }
+}
+
+impl Drop for Producer {
+    /// Returns at once: the library joins its threads on a thread of its own.
+    fn drop(&mut self) {
+        let client = self.client.take();
+        if let Err(error) = task::spawn_thread("kafka-drop", move || drop(client)) {
+            tracing::debug!(target: "kafka", %error, "no thread to destroy a client on");
+        }
+    }
+}
+
+/// What became of the messages, as the library reports it while it is polled.
 struct Deliveries {
-    failed: Arc<Mutex<Option<Error>>>,
-    topic: String,
+    reports: Reports,
+    failed: Mutex<Failed>,
+}
+
+#[derive(Debug, Default)]
+struct Failed {
+    messages: u64,
+    /// Why the first of them failed.
+    first: Option<Code>,
+}
+
+impl Deliveries {
+    fn take_failed(&self) -> Failed {
+        std::mem::take(&mut *self.failed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.reports.log(level as i32, facility, text);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(topic = %self.topic, %error, reason, "producer meets trouble");
+        self.reports.error(code_of(&error), reason);
+        // Nobody takes them: why a message failed is told with the message.
+        self.reports.take_errors();
     }
 }
 
@@ -71,138 +268,39 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, message)) = result {
-            let size = message.payload().map_or(0, <[u8]>::len);
+        if let Err((error, _)) = result {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.get_or_insert_with(|| not_delivered(&self.topic, error, size));
+            failed.messages += 1;
+            failed.first.get_or_insert(code_of(error));
         }
     }
 }
 
-impl Producer {
-    /// Prepares a producer; the first message connects.
-    pub(super) fn open(connection: &KafkaConnection, topic: &str) -> Result<Self> {
-        let mut config = ClientConfig::new();
-        for (name, value) in properties::for_producer(connection)? {
-            config.set(name, value);
-        }
-        let failed = Arc::new(Mutex::new(None));
-        let context = Deliveries {
-            failed: Arc::clone(&failed),
-            topic: topic.to_owned(),
-        };
-        let inner = BaseProducer::from_config_and_context(&config, context).map_err(|error| {
-            Error::user(
-                SqlState::InvalidParameterValue,
-                format!("kafka refuses the options: {error}"),
-            )
-        })?;
-        Ok(Self {
-            inner,
-            failed,
-            topic: topic.to_owned(),
-        })
-    }
-
-    /// Hands a message over; waits while the library's queue is full.
-    pub(super) fn send(&self, message: &Produced) -> Result<()> {
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
-        record.key = message.key.as_deref();
-        record.payload = message.value.as_deref();
-        if !message.headers.is_empty() {
-            let headers = OwnedHeaders::new_with_capacity(message.headers.len());
-            record.headers = Some(
-                message
-                    .headers
-                    .iter()
-                    .fold(headers, |headers, (key, value)| {
-                        headers.insert(Header {
-                            key,
-                            value: value.as_deref(),
-                        })
-                    }),
-            );
-        }
-        loop {
-            match self.inner.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    self.inner.poll(POLL);
-                    self.check()?;
-                }
-                Err((error, _)) => {
-                    let size = message.value.as_ref().map_or(0, Vec::len);
-                    return Err(not_delivered(&self.topic, &error, size));
-                }
-            }
-        }
-    }
-
-    /// Lets the library tell what arrived, without waiting.
-    pub(super) fn serve(&self) {
-        self.inner.poll(Duration::ZERO);
-    }
-
-    /// Waits until everything has arrived. The library's own flush waits a tenth of a second for
-    /// nothing, so its queue is emptied first.
-    pub(super) fn drain(&self) -> Result<()> {
-        let deadline = clock::instant() + DRAIN_TIMEOUT;
-        while self.inner.in_flight_count() > 0 {
-            self.inner.poll(POLL);
-            if clock::instant() > deadline {
-                return Err(Error::external(
-                    SqlState::ConnectionFailure,
-                    true,
-                    format!("topic \"{}\" does not take messages", self.topic),
-                ));
-            }
-        }
-        self.check()
-    }
-
-    /// Gives up what is on its way.
-    pub(super) fn purge(&self) {
-        self.inner
-            .purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
-        self.inner.poll(Duration::ZERO);
-        self.failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-    }
-
-    fn check(&self) -> Result<()> {
-        match self
-            .failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-}
-
-fn not_delivered(topic: &str, error: &KafkaError, bytes: usize) -> Error {
-    let code = error.rdkafka_error_code();
-    let (state, retry) = match code {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
-            (SqlState::ProgramLimitExceeded, false)
-        }
-        Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
-            (SqlState::UndefinedTable, true)
-        }
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            (SqlState::InsufficientPrivilege, false)
-        }
-        _ => (SqlState::ConnectionFailure, true),
-    };
-    Error::external(
-        state,
-        retry,
-        format!("a message did not reach topic \"{topic}\""),
+fn headers(headers: &[HeaderText]) -> OwnedHeaders {
+    headers.iter().fold(
+        OwnedHeaders::new_with_capacity(headers.len()),
+        |all, (name, value)| {
+            all.insert(Header {
+                key: name,
+                value: value.as_deref(),
+            })
+        },
     )
-    .detail(format!("It has {bytes} bytes. The broker says: {error}."))
+}
+
+fn code_of(error: &KafkaError) -> Code {
+    let unknown = RDKafkaErrorCode::Unknown;
+    Code(error.rdkafka_error_code().unwrap_or(unknown) as i32)
+}
+
+fn invalid(error: KafkaError) -> Error {
+    let (name, text) = match error {
+        KafkaError::ClientConfig(_, text, name, _) => (format!(" \"kafka.{name}\""), text),
+        other => (String::new(), other.to_string()),
+    };
+    Error::user(
+        SqlState::InvalidParameterValue,
+        format!("invalid kafka property{name}"),
+    )
+    .detail(sentence(&text))
 }
