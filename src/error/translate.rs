@@ -300,46 +300,50 @@ mod tests {
 
     use super::*;
 
-    fn check(error: DataFusionError, code: &str, message: &str) -> Error {
-        let error = translate(&error);
+    fn check(error: &DataFusionError, code: &str, message: &str) -> Error {
+        let error = translate(error);
         assert_eq!((error.state().code(), error.message()), (code, message));
         error
     }
 
     #[test]
-    fn plan_errors_get_the_code_that_drivers_expect() {
+    fn errors_get_the_code_and_the_words_that_drivers_expect() {
         let plan = |text: &str| DataFusionError::Plan(text.to_owned());
-        check(
-            plan("table 'headwater.public.tradez' not found"),
-            "42P01",
-            "relation \"tradez\" does not exist",
-        );
-        let error = check(
-            plan("Invalid function 'summ'.\nDid you mean 'sum'?"),
-            "42883",
-            "function summ does not exist",
-        );
-        assert_eq!(error.hint_text(), Some("Perhaps you meant sum."));
-        check(
-            plan("table function 'nope' not found"),
-            "42883",
-            "function nope does not exist",
-        );
-        check(
-            DataFusionError::NotImplemented("This feature.".to_owned()),
-            "0A000",
-            "this feature",
-        );
+        let arrow = |error| DataFusionError::ArrowError(Box::new(error), None);
         let cast = "Cannot cast string 'a' to value of Int32 type".to_owned();
-        check(
-            DataFusionError::ArrowError(Box::new(ArrowError::CastError(cast)), None),
-            "22P02",
-            "invalid input syntax for type integer: \"a\"",
-        );
-        check(
-            DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None),
-            "22012",
-            "division by zero",
+        let cases = [
+            (
+                plan("table 'headwater.public.tradez' not found"),
+                "42P01",
+                "relation \"tradez\" does not exist",
+            ),
+            (
+                plan("table function 'nope' not found"),
+                "42883",
+                "function nope does not exist",
+            ),
+            (
+                DataFusionError::NotImplemented("This feature.".into()),
+                "0A000",
+                "this feature",
+            ),
+            (
+                arrow(ArrowError::CastError(cast)),
+                "22P02",
+                "invalid input syntax for type integer: \"a\"",
+            ),
+            (arrow(ArrowError::DivideByZero), "22012", "division by zero"),
+        ];
+        for (error, code, message) in &cases {
+            check(error, code, message);
+        }
+        let near = plan("Invalid function 'summ'.\nDid you mean 'sum'?");
+        let error = check(&near, "42883", "function summ does not exist");
+        assert_eq!(error.hint_text(), Some("Perhaps you meant sum."));
+        let far = plan("Invalid function 'frobnicate'.\nDid you mean 'cot'?");
+        assert_eq!(
+            check(&far, "42883", "function frobnicate does not exist").hint_text(),
+            None
         );
     }
 
@@ -364,7 +368,7 @@ mod tests {
         );
         let diagnostic = Diagnostic::new_error("column", Some(span));
         let wrapped = DataFusionError::Diagnostic(Box::new(diagnostic), Box::new(missing));
-        let error = check(wrapped, "42703", "column \"prise\" does not exist");
+        let error = check(&wrapped, "42703", "column \"prise\" does not exist");
         assert_eq!(error.position(), Some(Position { line: 2, column: 8 }));
         assert_eq!(
             error.hint_text(),
@@ -377,7 +381,11 @@ mod tests {
         let ours =
             Error::user(SqlState::WindowingError, "window of zero length").hint("Make it longer.");
         let inner = DataFusionError::from(ours);
-        let error = check(inner.context("in a plan"), "42P20", "window of zero length");
+        let error = check(
+            &inner.context("in a plan"),
+            "42P20",
+            "window of zero length",
+        );
         assert_eq!(error.hint_text(), Some("Make it longer."));
     }
 }

@@ -1,5 +1,10 @@
 //! The wire from outside: a server in this process, tokio-postgres and bare sockets as clients.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests stand outside of the product's doors"
+)]
+
 mod extended;
 mod interrupts;
 mod simple;

@@ -223,7 +223,7 @@ mod tests {
         let (mut client, server) = duplex(64 * 1024);
         let mut incoming = Incoming::new(server);
         let body = frontend::MESSAGE_BYTES_MAX;
-        let sender = tokio::task::spawn(async move {
+        let sender = crate::task::spawn("sender", async move {
             client.write_u8(b'Q').await.unwrap();
             client
                 .write_i32(i32::try_from(body + 4).unwrap())
@@ -254,7 +254,7 @@ mod tests {
             incoming.message().await.unwrap(),
             Some(Frontend::Sync)
         ));
-        drop(sender.await.unwrap());
+        drop(sender.await.unwrap().unwrap());
         assert!(incoming.message().await.unwrap().is_none());
     }
 

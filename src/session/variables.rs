@@ -79,6 +79,7 @@ const LEVELS: Kind = Kind::OneOf(&[
 pub(crate) const SERVER_VERSION: &str = concat!("15.0 (Headwater ", env!("CARGO_PKG_VERSION"), ")");
 
 /// Sorted by name, so that SHOW ALL is.
+#[rustfmt::skip]
 static DEFINITIONS: &[Definition] = &[
     told(
         "application_name",
@@ -311,7 +312,7 @@ pub(crate) struct Shown {
 
 /// The variables of one session.
 #[derive(Debug, Clone, Default)]
-pub struct Variables {
+pub(crate) struct Variables {
     /// What differs from the defaults, under the name in `DEFINITIONS`.
     set: BTreeMap<String, String>,
     /// What RESET goes back to where it is not the default: what the client asked for at its start.
@@ -528,7 +529,15 @@ fn parse_milliseconds(text: &str) -> Option<u64> {
         _ => return None,
     };
     let millis = (number * factor).round();
-    (millis <= f64::from(i32::MAX)).then_some(millis as u64)
+    if !(0.0..=f64::from(i32::MAX)).contains(&millis) {
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it is within the range of an i32"
+    )]
+    let millis = millis as u64;
+    Some(millis)
 }
 
 /// As PostgreSQL shows a time: in the largest unit that leaves a whole number.

@@ -3,6 +3,8 @@
 //! Invariant: each kind of `Column` has exactly one text form and one binary form; Arrow's many
 //! representations of a kind (views, dictionaries, units, widths) are brought together here.
 
+use std::sync::Arc;
+
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray,
     Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray,
@@ -76,7 +78,7 @@ impl Column {
             return as_display(array);
         };
         let array = if &target == array.data_type() {
-            array.clone()
+            Arc::clone(array)
         } else {
             cast(array, &target).map_err(failed)?
         };
@@ -178,7 +180,7 @@ fn canonical(data_type: &DataType) -> Option<DataType> {
         | DataType::LargeList(item)
         | DataType::ListView(item)
         | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _) => DataType::List(item.clone()),
+        | DataType::FixedSizeList(item, _) => DataType::List(Arc::clone(item)),
         same @ (DataType::Null
         | DataType::Boolean
         | DataType::Float64

@@ -24,8 +24,8 @@ fn style(name: &str) -> Style {
     }
 }
 
-fn text_in(zone: &str, array: ArrayRef, field: &Field) -> Vec<String> {
-    let column = Column::try_new(&array, field).unwrap();
+fn text_in(zone: &str, array: &ArrayRef, field: &Field) -> Vec<String> {
+    let column = Column::try_new(array, field).unwrap();
     (0..array.len())
         .map(|row| {
             if column.is_null(row) {
@@ -40,7 +40,7 @@ fn text_in(zone: &str, array: ArrayRef, field: &Field) -> Vec<String> {
 
 fn text(array: impl Array + 'static) -> Vec<String> {
     let field = Field::new("c", array.data_type().clone(), true);
-    text_in("UTC", Arc::new(array), &field)
+    text_in("UTC", &(Arc::new(array) as ArrayRef), &field)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -48,8 +48,8 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The value with its length in front, as a data row has it.
-fn binary_of(array: ArrayRef, field: &Field) -> Vec<String> {
-    let column = Column::try_new(&array, field).unwrap();
+fn binary_of(array: &ArrayRef, field: &Field) -> Vec<String> {
+    let column = Column::try_new(array, field).unwrap();
     (0..array.len())
         .map(|row| {
             let mut out = BytesMut::new();
@@ -61,7 +61,7 @@ fn binary_of(array: ArrayRef, field: &Field) -> Vec<String> {
 
 fn binary(array: impl Array + 'static) -> Vec<String> {
     let field = Field::new("c", array.data_type().clone(), true);
-    binary_of(Arc::new(array), &field)
+    binary_of(&(Arc::new(array) as ArrayRef), &field)
 }
 
 fn oid(data_type: DataType) -> u32 {
@@ -226,17 +226,17 @@ fn uuid_and_json_have_types_of_their_own() {
     let field = extended(DataType::FixedSizeBinary(16), "arrow.uuid");
     assert_eq!(pg_type::of_field(&field).oid, 2950);
     assert_eq!(
-        text_in("UTC", Arc::clone(&array), &field),
+        text_in("UTC", &array, &field),
         ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]
     );
     assert_eq!(
-        binary_of(array, &field),
+        binary_of(&array, &field),
         ["00000010a0eebc999c0b4ef8bb6d6bb9bd380a11"]
     );
     let json = extended(DataType::Utf8View, "arrow.json");
     assert_eq!(pg_type::of_field(&json).oid, 114);
     let array: ArrayRef = Arc::new(StringViewArray::from(vec![r#"{"a": 1}"#]));
-    assert_eq!(text_in("UTC", array, &json), [r#"{"a": 1}"#]);
+    assert_eq!(text_in("UTC", &array, &json), [r#"{"a": 1}"#]);
 }
 
 #[test]
@@ -302,18 +302,14 @@ fn a_timestamptz_is_written_in_the_session_zone() {
         ("utc", "2023-11-14 22:13:20.5+00"),
     ];
     for (zone, expected) in cases {
-        assert_eq!(
-            text_in(zone, Arc::clone(&array), &field),
-            [expected],
-            "{zone}"
-        );
+        assert_eq!(text_in(zone, &array, &field), [expected], "{zone}");
     }
     assert_eq!(pg_type::of_field(&field).oid, 1184);
     let early: ArrayRef = Arc::new(
         TimestampMicrosecondArray::from(vec![-3_000_000_000_000_000]).with_timezone("UTC"),
     );
     assert_eq!(
-        text_in("Europe/Amsterdam", early, &field),
+        text_in("Europe/Amsterdam", &early, &field),
         ["1874-12-07 18:57:30+00:17:30"]
     );
 }
