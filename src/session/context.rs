@@ -5,11 +5,16 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::FieldRef;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
+use datafusion::error::DataFusionError;
 use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 use datafusion_pg_catalog::setup_pg_catalog;
+use sqlparser::ast;
 
 use super::system_tables::SystemTables;
 use super::variables::Variables;
@@ -28,8 +33,9 @@ pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
     let state = SessionStateBuilder::new()
         .with_default_features()
         .with_config(config("UTC")?);
-    let state = crate::planner::extend(state).build();
-    let context = SessionContext::new_with_state(state);
+    let mut state = crate::planner::extend(state);
+    let ours = state.type_planner().clone();
+    let context = SessionContext::new_with_state(state.build());
     let database = Arc::new(MemoryCatalogProvider::new());
     database.register_schema(PUBLIC, tables::public(services))?;
     let system = Arc::new(SystemTables::new(services.engine.clone()));
@@ -38,7 +44,33 @@ pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
     setup_pg_catalog(&context, DATABASE, EmptyContextProvider)
         .map_err(|error| Error::from(*error))?;
     pg_catalog::install(&context, &database)?;
-    Ok(context.state())
+    let types = Arc::new(Types { ours });
+    Ok(SessionStateBuilder::new_from_existing(context.state())
+        .with_type_planner(types)
+        .build())
+}
+
+/// The types of SQL: ours, and beside them those of PostgreSQL's catalogs.
+#[derive(Debug)]
+struct Types {
+    ours: Option<Arc<dyn TypePlanner>>,
+}
+
+impl TypePlanner for Types {
+    fn plan_type_field(
+        &self,
+        sql_type: &ast::DataType,
+    ) -> Result<Option<FieldRef>, DataFusionError> {
+        let ours = self
+            .ours
+            .as_ref()
+            .map(|ours| ours.plan_type_field(sql_type))
+            .transpose()?;
+        match ours.flatten() {
+            Some(field) => Ok(Some(field)),
+            None => PgOidTypePlanner.plan_type_field(sql_type),
+        }
+    }
 }
 
 /// The state of one session.

@@ -22,6 +22,7 @@ enum Kind {
     OneOf(&'static [&'static str]),
     Zone,
     Encoding,
+    LiveStart,
     /// Shown, never set.
     Fixed,
 }
@@ -171,9 +172,9 @@ static DEFINITIONS: &[Definition] = &[
     quiet("lc_messages", "C", Kind::Text, "Accepted for compatibility"),
     quiet(
         "live_start",
-        "windows",
-        Kind::Text,
-        "Where a live query starts: windows, latest, earliest or a time",
+        "now",
+        Kind::LiveStart,
+        "Where a live query starts: now (with the windows that are open), earliest, or a time",
     ),
     quiet(
         "lock_timeout",
@@ -499,6 +500,7 @@ fn accept(definition: &Definition, value: &str) -> Result<String> {
             .map(|word| (*word).to_owned())
             .ok_or_else(|| refused().hint(format!("Available values: {}.", words.join(", ")))),
         Kind::Zone => crate::session::zone::canonical(value),
+        Kind::LiveStart => super::handler::continuous::live_start(value).map(|_| value.to_owned()),
         Kind::Encoding => match value.trim_matches('\'').to_ascii_uppercase().as_str() {
             "UTF8" | "UTF-8" | "UNICODE" | "SQL_ASCII" | "DEFAULT" => Ok("UTF8".to_owned()),
             _ => Err(refused().hint("The server speaks UTF8 alone.")),

@@ -75,12 +75,15 @@ fn check_unique(names: &[String]) -> Result<()> {
 }
 
 /// The rows of a live query, as they are emitted.
-pub(in crate::session) async fn live(session: &mut Session, query: &StreamQuery) -> Result<Rows> {
+pub(in crate::session) async fn live(session: &mut Session, query: StreamQuery) -> Result<Rows> {
     let services = Arc::clone(session.services());
     let start = live_start(&session.variable("live_start")?)?;
     let state = session.state()?;
-    let plan = continuous(&services, &state, query, &[], Purpose::Client).await?;
-    let rows = services.engine.live(plan, start)?;
+    let planning = Arc::clone(&services);
+    let mut planning = services.compute.spawn_scoped("plan", async move {
+        continuous(&planning, &state, &query, &[], Purpose::Client).await
+    });
+    let rows = services.engine.live(planning.join().await??, start)?;
     Ok(Rows::live(rows.schema(), rows.boxed()))
 }
 

@@ -24,10 +24,11 @@ use crate::task::Scoped;
 const BATCHES_QUEUED_MAX: usize = 2;
 
 pub(in crate::session) async fn run(session: &mut Session, query: StreamQuery) -> Result<Outcome> {
-    if query.emit.is_some() && session.variable("application_name")? == "psql" {
+    let rows = rows(session, query).await?;
+    if rows.live && session.variable("application_name")? == "psql" {
         session.notice(plain_psql());
     }
-    rows(session, query).await.map(Outcome::Rows)
+    Ok(Outcome::Rows(rows))
 }
 
 /// psql collects the rows of a statement before it shows the first.
@@ -49,7 +50,7 @@ fn plain_psql() -> Notice {
 pub(in crate::session) async fn rows(session: &mut Session, query: StreamQuery) -> Result<Rows> {
     match query.emit {
         None => snapshot(session, query).await,
-        Some(_) => super::continuous::live(session, &query).await,
+        Some(_) => super::continuous::live(session, query).await,
     }
 }
 
