@@ -3,5 +3,5 @@
 mod producer;
 mod rows;
 
-pub use producer::{Produced, produce};
+pub use producer::{Produced, Producer, produce};
 pub use rows::{KafkaSink, KafkaSinkOptions};

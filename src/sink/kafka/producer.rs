@@ -49,7 +49,7 @@ pub fn produce(connection: &KafkaConnection, topic: &str, messages: Vec<Produced
 }
 
 /// Writes to one topic.
-pub(super) struct Producer {
+pub struct Producer {
     inner: BaseProducer<Deliveries>,
     failed: Arc<Mutex<Option<Error>>>,
     topic: String,
@@ -81,7 +81,10 @@ impl ProducerContext for Deliveries {
 
 impl Producer {
     /// Prepares a producer; the first message connects.
-    pub(super) fn open(connection: &KafkaConnection, topic: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the connection has a property that the client library refuses.
+    pub fn open(connection: &KafkaConnection, topic: &str) -> Result<Self> {
         let mut config = ClientConfig::new();
         for (name, value) in properties::for_producer(connection)? {
             config.set(name, value);
@@ -105,8 +108,20 @@ impl Producer {
     }
 
     /// Hands a message over; waits while the library's queue is full.
-    pub(super) fn send(&self, message: &Produced) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the library refuses the message, or an earlier one did not arrive.
+    pub fn send(&self, message: &Produced) -> Result<()> {
+        self.send_at(message, None)
+    }
+
+    /// The same, with the record's own time (milliseconds since the Unix epoch).
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub fn send_at(&self, message: &Produced, time_ms: Option<i64>) -> Result<()> {
         let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
+        record.timestamp = time_ms;
         record.key = message.key.as_deref();
         record.payload = message.value.as_deref();
         if !message.headers.is_empty() {
@@ -140,13 +155,16 @@ impl Producer {
     }
 
     /// Lets the library tell what arrived, without waiting.
-    pub(super) fn serve(&self) {
+    pub fn serve(&self) {
         self.inner.poll(Duration::ZERO);
     }
 
     /// Waits until everything has arrived. The library's own flush waits a tenth of a second for
     /// nothing, so its queue is emptied first.
-    pub(super) fn drain(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When a message sent since the last call did not arrive.
+    pub fn drain(&self) -> Result<()> {
         let deadline = clock::instant() + DRAIN_TIMEOUT;
         while self.inner.in_flight_count() > 0 {
             self.inner.poll(POLL);
