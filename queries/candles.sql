@@ -1,4 +1,4 @@
--- One candle a minute for each market: open, high, low, close, volume and number of trades.
+-- One candle a minute for each market: live, and kept to be asked for any time.
 CREATE VIEW IF NOT EXISTS candles AS
 SELECT window_start,
        market,
@@ -10,5 +10,7 @@ SELECT window_start,
        count(*) AS trades
 FROM TUMBLE(trades, "timestamp", INTERVAL '1 minute')
 GROUP BY window_start, market;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS candle_history AS SELECT * FROM candles;
 
 SELECT * FROM candles EMIT FINAL;

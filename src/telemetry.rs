@@ -4,6 +4,7 @@
 //! implements [`Observe`]; the console asks for them when it is scraped.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing_subscriber::EnvFilter;
@@ -114,14 +115,39 @@ pub trait Observe: Send + Sync + fmt::Debug {
 /// What the PostgreSQL side counts.
 #[derive(Debug, Default)]
 pub struct ServerCounters {
-    /// Connections open now.
-    pub connections_open: AtomicU64,
-    /// Connections accepted so far.
-    pub connections: AtomicU64,
-    /// Statements run so far.
-    pub statements: AtomicU64,
-    /// Statements that ended with an error so far.
-    pub statement_errors: AtomicU64,
+    connections_open: AtomicU64,
+    connections: AtomicU64,
+    statements: AtomicU64,
+    statement_errors: AtomicU64,
+}
+
+/// A connection counts as open while this lives.
+#[derive(Debug)]
+pub struct OpenConnection(Arc<ServerCounters>);
+
+impl ServerCounters {
+    /// A client has connected.
+    pub fn connection(self: &Arc<Self>) -> OpenConnection {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.connections_open.fetch_add(1, Ordering::Relaxed);
+        OpenConnection(Arc::clone(self))
+    }
+
+    /// A statement is run.
+    pub fn statement(&self) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A statement has ended with an error.
+    pub fn statement_error(&self) {
+        self.statement_errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connections_open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Observe for ServerCounters {

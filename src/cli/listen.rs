@@ -21,15 +21,19 @@ pub(super) struct Port {
 /// When it is taken, the address is not this machine's, or not allowed.
 pub(super) async fn open(address: SocketAddr, port: Port) -> Result<TcpListener> {
     require_loopback(address, port)?;
-    TcpListener::bind(address).await.map_err(|error| {
-        let Port { purpose, flag } = port;
-        let message = format!("could not listen on {address} for {purpose}: {error}");
-        let error = Error::external(SqlState::ObjectInUse, false, message);
-        error.hint(format!(
-            "Is another server running there? Choose another address with {flag}; port 0 takes any \
-             free one."
-        ))
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| refused(address, port, &error))
+}
+
+/// The error of a port that cannot be opened.
+pub(super) fn refused(address: SocketAddr, port: Port, error: &std::io::Error) -> Error {
+    let Port { purpose, flag } = port;
+    let message = format!("could not listen on {address} for {purpose}: {error}");
+    Error::external(SqlState::ObjectInUse, false, message).hint(format!(
+        "Is another server running there? Choose another address with {flag}; port 0 takes any \
+         free one."
+    ))
 }
 
 /// Without authentication nobody outside this machine may come in.

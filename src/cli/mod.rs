@@ -3,10 +3,18 @@
 //! Owns what is printed and the exit codes: 0 done, 1 failed, 2 wrong usage (and 127 from `psql`
 //! when the machine has none). Log lines go to standard error, answers to standard output.
 
-mod listen;
+mod serve;
+mod demo;
+mod run;
 mod psql;
-mod report;
+mod broker;
+mod node;
+mod listen;
 mod signals;
+mod output;
+mod progress;
+mod report;
+mod rows;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -14,6 +22,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::Settings;
 use crate::error::{Error, Result};
 
 /// After a command is done, blocking work still under way may take this long.
@@ -29,14 +38,26 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the server.
+    Serve(Settings),
+    /// Runs the server with an embedded broker, live trades, and the queries of `queries/`.
+    Demo(demo::Options),
+    /// Runs a file of statements without a server; prints the last query's rows.
+    Run(run::Options),
     /// Opens your psql on the local server, with what live queries need.
     Psql(psql::Options),
+    /// Runs the embedded Kafka broker alone; for trials and tests, not for production.
+    Broker(broker::Options),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Serve(settings) => block_on(serve::run(settings)),
+        Command::Demo(options) => block_on(demo::run(options)),
+        Command::Run(options) => block_on(run::run(options)),
         Command::Psql(options) => psql::run(options),
+        Command::Broker(options) => block_on(broker::run(options)),
     };
     done.unwrap_or_else(|error| {
         report::error(&error);

@@ -5,8 +5,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{LogFormat, Settings, address, nearest};
-use crate::error::{Error, Position, Result, SqlState};
+use super::{LogFormat, Settings, address};
+use crate::error::{Error, Position, Result, SqlState, nearest};
 
 const SETTINGS: &[&str] = &[
     "listen",

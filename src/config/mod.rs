@@ -200,16 +200,6 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The candidate that looks most like `name`, if one is near enough to be meant.
-pub(crate) fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    candidates
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
-        .map(|(_, candidate)| candidate)
-}
-
 /// Reads `host:port`; a name is looked up.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let found = text
@@ -236,7 +226,7 @@ fn property(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CommonSettings, Config, Settings, address, nearest, property};
+    use super::{CommonSettings, Config, Settings, address, property};
 
     #[test]
     fn the_upper_layer_wins_and_gaps_fall_through() {
@@ -290,11 +280,5 @@ mod tests {
         );
         assert!(property("novalue").is_err());
         assert!(property("=x").is_err());
-    }
-
-    #[test]
-    fn only_near_names_are_suggested() {
-        assert_eq!(nearest("listne", &["listen", "data_dir"]), Some("listen"));
-        assert_eq!(nearest("colour", &["listen", "data_dir"]), None);
     }
 }

@@ -10,6 +10,7 @@
 
 mod metrics;
 mod process;
+mod queries;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 pub use process::ProcessNumbers;
+pub use queries::QueryNumbers;
 
 use crate::error::{Error, Result, SqlState};
 use crate::task::Shutdown;
@@ -108,7 +110,6 @@ async fn metrics_text(State(state): State<ConsoleState>) -> Response {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::Ordering;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -129,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn health_readiness_and_metrics_are_served_until_shutdown() {
         let counters = Arc::new(ServerCounters::default());
-        counters.connections.store(3, Ordering::Relaxed);
+        let _open = [counters.connection(), counters.connection()];
         let state = ConsoleState::new(vec![counters]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -142,7 +143,7 @@ mod tests {
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         let metrics = ask(address, "/metrics").await;
         assert!(
-            metrics.contains("headwater_connections_total 3"),
+            metrics.contains("headwater_connections_total 2"),
             "{metrics}"
         );
         assert!(ask(address, "/other").await.starts_with("HTTP/1.1 404"));

@@ -139,6 +139,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     /// Tells the client of an error; the connection goes on.
     fn report(&mut self, error: &Error, text: &str) -> Result<()> {
         self.session.fail();
+        self.session.services().counters.statement_error();
         notices(&mut self.session, &mut self.out)?;
         self.out
             .message(&backend::error(error, Weight::Error, text))

@@ -174,6 +174,7 @@ async fn serve(socket: TcpStream, shared: Shared, mut shutdown: Shutdown) {
         );
         return startup::refuse(&error, &mut out).await;
     };
+    let _counted = shared.services.counters.connection();
     let registration = shared.cancellations.register();
     let mut session = match introduction.session(Arc::clone(&shared.services), &registration) {
         Ok(session) => session,

@@ -12,7 +12,7 @@ mod cancel;
 mod connection;
 mod copy_out;
 mod decode;
-mod encode;
+pub(crate) mod encode;
 mod frontend;
 mod listener;
 mod pg_type;

@@ -126,6 +126,7 @@ impl Session {
     /// # Errors
     /// Whatever the statement's handler reports; a transaction has then failed.
     pub async fn execute(&mut self, parsed: Parsed, parameters: &[ScalarValue]) -> Result<Outcome> {
+        self.services.counters.statement();
         let outcome = self.try_execute(parsed.statement, parameters).await;
         if outcome.is_err() {
             self.fail();

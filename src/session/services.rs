@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::engine::{Engine, EngineOptions};
 use crate::error::Result;
 use crate::task::Compute;
+use crate::telemetry::ServerCounters;
 
 /// How often an epoch of a query ends.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +29,8 @@ pub struct Services {
     pub catalog: Catalog,
     /// What runs.
     pub engine: Engine,
+    /// What clients did.
+    pub counters: Arc<ServerCounters>,
     /// Where snapshots are planned and run.
     pub compute: Compute,
     /// The planning state that sessions start from: built once, because it is large.
@@ -79,6 +82,7 @@ impl Services {
             clock,
             catalog,
             engine,
+            counters: Arc::default(),
             compute,
             base,
         }))

@@ -35,6 +35,7 @@ pub fn produce(connection: &KafkaConnection, topic: &str, messages: Vec<Produced
             key: message.key.as_deref(),
             value: message.value.as_deref(),
             headers: &message.headers,
+            timestamp_ms: None,
         })?;
     }
     producer.drain()?;

@@ -22,3 +22,4 @@ mod record;
 
 pub use insert::{Produced, produce};
 pub use kafka_sink::{KafkaSink, KafkaSinkOptions};
+pub use producer::{HeaderText, Outgoing, Producer};

@@ -29,19 +29,23 @@ use crate::types::KafkaConnection;
 const POLL: Duration = Duration::from_micros(500);
 
 /// A header: its name and its value, if it has one.
-pub(super) type HeaderText = (String, Option<Vec<u8>>);
+pub type HeaderText = (String, Option<Vec<u8>>);
 
 /// One message to send.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Outgoing<'a> {
-    pub(super) key: Option<&'a [u8]>,
+pub struct Outgoing<'a> {
+    /// It decides the partition.
+    pub key: Option<&'a [u8]>,
     /// `None` is a tombstone.
-    pub(super) value: Option<&'a [u8]>,
-    pub(super) headers: &'a [HeaderText],
+    pub value: Option<&'a [u8]>,
+    /// In their order.
+    pub headers: &'a [HeaderText],
+    /// The record's timestamp, milliseconds since the Unix epoch; `None`: now.
+    pub timestamp_ms: Option<i64>,
 }
 
 /// Produces to one topic.
-pub(super) struct Producer {
+pub struct Producer {
     /// `None` only while it is dropped.
     client: Option<BaseProducer<Deliveries>>,
     servers: String,
@@ -55,7 +59,7 @@ impl Producer {
     ///
     /// # Errors
     /// When a property under `kafka.` is unknown or invalid.
-    pub(super) fn connect(
+    pub fn connect(
         connection: &KafkaConnection,
         topic: &str,
         delivery_timeout: Duration,
@@ -106,11 +110,12 @@ impl Producer {
     /// # Errors
     /// When the queue does not empty in time, a message before could not be delivered, or this one
     /// cannot be one.
-    pub(super) fn send(&self, message: Outgoing<'_>) -> Result<()> {
+    pub fn send(&self, message: Outgoing<'_>) -> Result<()> {
         let client = self.client();
         let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic);
         record.key = message.key;
         record.payload = message.value;
+        record.timestamp = message.timestamp_ms;
         if !message.headers.is_empty() {
             record.headers = Some(headers(message.headers));
         }
@@ -137,7 +142,7 @@ impl Producer {
     ///
     /// # Errors
     /// When a message could not be delivered.
-    pub(super) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         self.client().poll(Duration::ZERO);
         let failed = self.client().context().take_failed();
         match failed.first {
@@ -150,7 +155,7 @@ impl Producer {
     ///
     /// # Errors
     /// When a message could not be delivered.
-    pub(super) fn drain(&self) -> Result<()> {
+    pub fn drain(&self) -> Result<()> {
         let start = clock::instant();
         // Each message is given up in its time; a little more, so that its own reason is heard.
         let patience = self.delivery_timeout + Duration::from_secs(5);
