@@ -12,6 +12,7 @@ use super::producer::{Outgoing, Producer};
 use super::record::Records;
 use crate::error::Result;
 use crate::sink::Sink;
+use crate::source::ANSWER_TIMEOUT;
 use crate::types::KafkaConnection;
 
 /// How long a message may take before its epoch has failed.
@@ -37,14 +38,16 @@ pub struct KafkaSink {
 }
 
 impl KafkaSink {
-    /// Prepares a sink for rows of this schema; the first row connects.
+    /// Connects a sink for rows of this schema.
     ///
     /// # Errors
-    /// When a named column is not in the schema, a column has no form in JSON, or a property under
-    /// `kafka.` is unknown or invalid.
+    /// When no broker answers in time, there is no such topic, a named column is not in the schema, a
+    /// column has no form in JSON, or a property under `kafka.` is unknown or invalid.
     pub fn open(options: &KafkaSinkOptions, schema: &SchemaRef) -> Result<Self> {
         let records = Records::try_new(schema, &options.key_columns, &options.headers)?;
         let producer = Producer::connect(&options.connection, &options.topic, DELIVERY_TIMEOUT)?;
+        // A producer that knows its broker gets its identity at once, not at its next try.
+        producer.check_topic(ANSWER_TIMEOUT)?;
         Ok(Self { records, producer })
     }
 }

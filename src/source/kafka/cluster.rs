@@ -18,6 +18,9 @@ use crate::types::{KafkaConnection, Offset, PartitionId, PartitionRange};
 /// How long a broker may take to answer a question.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long to leave a cluster alone whose partitions are changing hands.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
 /// Near topic names in a hint.
 const NEAR_MAX: usize = 3;
 
@@ -148,20 +151,21 @@ impl Cluster {
         }
     }
 
-    /// A new topic is known to its controller first and to the other brokers a little later.
+    /// A new topic is known to its controller first, to the other brokers a little later, and last
+    /// its partitions have leaders that know of it.
     fn await_topic(&self, topic: &str) -> Result<()> {
         let start = clock::instant();
         loop {
-            if self
-                .lookup(topic, ANSWER_TIMEOUT)?
-                .is_some_and(|found| !found.is_empty())
-            {
-                return Ok(());
+            let found = self.lookup(topic, ANSWER_TIMEOUT)?.unwrap_or_default();
+            if !found.is_empty() {
+                return self
+                    .list(topic, &found, Which::Latest, ANSWER_TIMEOUT)
+                    .map(drop);
             }
             if start.elapsed() > ANSWER_TIMEOUT {
                 return Err(self.unknown_topic(topic, ANSWER_TIMEOUT));
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(RETRY_PAUSE);
         }
     }
 
@@ -191,14 +195,23 @@ impl Cluster {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        let how = (self.read_committed, timeout);
-        admin::offsets(&self.client, topic, partitions, which, how)?.map_err(|failure| {
+        let start = clock::instant();
+        loop {
+            let left = timeout.saturating_sub(start.elapsed());
+            let how = (self.read_committed, left);
+            let failure = match admin::offsets(&self.client, topic, partitions, which, how)? {
+                Ok(offsets) => return Ok(offsets),
+                Err(failure) => failure,
+            };
             if failure.code.meaning() == Meaning::TopicGone {
-                self.unknown_topic(topic, timeout)
-            } else {
-                self.translate(Some(topic), &failure)
+                return Err(self.unknown_topic(topic, timeout));
             }
-        })
+            if !is_moving(failure.code) || start.elapsed() + RETRY_PAUSE > timeout {
+                return Err(self.translate(Some(topic), &failure));
+            }
+            std::thread::sleep(RETRY_PAUSE);
+            self.lookup(topic, left)?;
+        }
     }
 
     fn unknown_topic(&self, topic: &str, timeout: Duration) -> Error {
@@ -285,6 +298,21 @@ pub(super) fn refused(topic: &str) -> Error {
         format!("kafka does not allow this on topic \"{topic}\""),
     )
     .hint("The user of the connection needs the rights to describe, read or write the topic.")
+}
+
+/// A partition has no leader, or it is not the one that was asked: it passes in a moment.
+fn is_moving(code: Code) -> bool {
+    [
+        Resp::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        Resp::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+        Resp::RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE,
+        Resp::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+        Resp::RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH,
+        Resp::RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
+        Resp::RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE,
+    ]
+    .into_iter()
+    .any(|one| code.is(one))
 }
 
 fn no_answer(code: Code) -> bool {
