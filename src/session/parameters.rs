@@ -50,21 +50,6 @@ pub(super) fn cast_known(query: &mut ast::Query, types: &[Option<FieldRef>]) {
     let _: ControlFlow<Error> = query.visit(&mut caster);
 }
 
-/// Nulls in the places of all parameters, typed where the type is known.
-pub(super) fn bind_nulls(query: &mut ast::Query, types: &[Option<FieldRef>]) {
-    let mut nuller = Replace(|index: usize, _: &Expr| -> Result<Option<Expr>> {
-        let known = types.get(index).and_then(Option::as_ref);
-        let null = value(Value::Null);
-        Ok(Some(
-            match known.and_then(|field| sql_type(field.data_type())) {
-                Some(data_type) => cast(null, data_type),
-                None => null,
-            },
-        ))
-    });
-    let _: ControlFlow<Error> = query.visit(&mut nuller);
-}
-
 /// One entry for each parameter that a statement has, known or not.
 pub(super) fn placeholders(
     statement: &Statement,

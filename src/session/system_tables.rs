@@ -58,14 +58,24 @@ impl SchemaProvider for SystemTables {
     }
 }
 
+/// A query and its numbers.
+type Watched = (Arc<QueryShared>, QueryStatus);
+
 fn queries(engine: &Engine) -> Result<RecordBatch> {
-    let rows: Vec<(Arc<QueryShared>, QueryStatus)> = engine
+    let rows: Vec<Watched> = engine
         .queries()
         .into_iter()
         .map(|query| (Arc::clone(&query), query.status()))
         .collect();
-    let column = Columns { rows: &rows };
-    batch(vec![
+    let mut columns = identities(&rows);
+    columns.extend(numbers(&rows));
+    columns.extend(times_and_troubles(&rows));
+    batch(columns)
+}
+
+fn identities(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
+    let column = Columns { rows };
+    vec![
         ("id", column.int8(|(query, _)| Some(query.id))),
         ("name", column.text(|(query, _)| Some(query.name.clone()))),
         (
@@ -80,6 +90,12 @@ fn queries(engine: &Engine) -> Result<RecordBatch> {
             "table_name",
             column.text(|(query, _)| Some(query.table.clone())),
         ),
+    ]
+}
+
+fn numbers(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
+    let column = Columns { rows };
+    vec![
         ("rows_in", column.int8(|(_, status)| Some(status.rows_in))),
         (
             "rows_used",
@@ -118,6 +134,12 @@ fn queries(engine: &Engine) -> Result<RecordBatch> {
             column.int8(|(_, status)| Some(status.micro_batches)),
         ),
         ("epochs", column.int8(|(_, status)| Some(status.epochs))),
+    ]
+}
+
+fn times_and_troubles(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
+    let column = Columns { rows };
+    vec![
         (
             "started_at",
             column.time(|(_, status)| Some(status.started_at.0)),
@@ -135,7 +157,7 @@ fn queries(engine: &Engine) -> Result<RecordBatch> {
             column.text(|(_, status)| status.last_problem.clone()),
         ),
         ("query", column.text(|(query, _)| Some(query.text.clone()))),
-    ])
+    ]
 }
 
 fn partitions(engine: &Engine) -> Result<RecordBatch> {

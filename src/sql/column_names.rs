@@ -124,7 +124,7 @@ impl Namer {
 }
 
 /// PostgreSQL's name for an item without an alias.
-pub fn column_name(expr: &Expr) -> String {
+fn column_name(expr: &Expr) -> String {
     figure(expr).map_or_else(|| NAMELESS.to_owned(), |(name, _)| name)
 }
 

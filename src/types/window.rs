@@ -98,6 +98,7 @@ mod tests {
             size: 60,
             offset: 0,
         };
+        assert_eq!(WindowBound::Time.after_start(minute), 59);
         assert_eq!(minute.start_of(59), Some(0));
         assert_eq!(minute.start_of(60), Some(60));
         assert_eq!(

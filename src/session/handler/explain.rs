@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::query;
+use super::{explain_stream, query};
 use crate::error::{Error, Result, SqlState};
+use crate::planner::Purpose;
 use crate::session::{Outcome, RowsTag, Session};
 use crate::sql::{Explain, ExplainTarget, Statement, StreamQuery};
 
@@ -23,20 +24,30 @@ pub(in crate::session) async fn run(session: &mut Session, explain: Explain) -> 
     let (analyze, verbose) = (explain.analyze, explain.verbose);
     let text = match explain.target {
         ExplainTarget::Statement(statement) => {
+            let purpose = continuous_purpose(&statement);
             let query = query_of(*statement)?;
-            query::explain(session, query, analyze, verbose).await?
+            match purpose {
+                Some(purpose) => explain_stream::plan(session, &query, purpose).await?,
+                None => query::explain(session, query, analyze, verbose).await?,
+            }
         }
-        ExplainTarget::Progress(name) => {
-            return Err(Error::user(
-                SqlState::FeatureNotSupported,
-                "EXPLAIN PROGRESS is not supported yet",
-            )
-            .at(Some(name.position)));
-        }
+        ExplainTarget::Progress(name) => explain_stream::progress(session, &name)?,
     };
     let lines = StringViewArray::from_iter_values(text.lines());
     let batch = RecordBatch::try_new(columns(), vec![Arc::new(lines)])?;
     Ok(Outcome::table(RowsTag::Explain, batch))
+}
+
+/// Who would take the rows, if the statement's query runs for ever.
+fn continuous_purpose(statement: &Statement) -> Option<Purpose> {
+    match statement {
+        Statement::CreateMaterializedView(_) => Some(Purpose::View),
+        Statement::CreateSink(_) => Some(Purpose::AppendSink),
+        Statement::Query(query) if query.emit.is_some() => Some(Purpose::Client),
+        Statement::CopyOut(copy) if copy.query.emit.is_some() => Some(Purpose::Client),
+        Statement::Declare(declare) if declare.query.emit.is_some() => Some(Purpose::Client),
+        _ => None,
+    }
 }
 
 /// The query in a statement that has one.

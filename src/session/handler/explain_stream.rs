@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::continuous::continuous;
-use super::text_table;
 use crate::engine::{QueryShared, QueryStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::planner::Purpose;
-use crate::session::{Outcome, RowsTag, Session};
+use crate::session::Session;
 use crate::sql::{Name, StreamQuery};
 use crate::types::EventTime;
 
@@ -17,15 +16,15 @@ pub(in crate::session) async fn plan(
     session: &mut Session,
     query: &StreamQuery,
     purpose: Purpose,
-) -> Result<Outcome> {
+) -> Result<String> {
     let services = Arc::clone(session.services());
     let state = session.state()?;
     let plan = continuous(&services, &state, query, &[], purpose).await?;
-    lines(&plan.describe())
+    Ok(plan.describe())
 }
 
 /// Why a query has, or has not, emitted.
-pub(in crate::session) fn progress(session: &Session, name: &Name) -> Result<Outcome> {
+pub(in crate::session) fn progress(session: &Session, name: &Name) -> Result<String> {
     let query = session
         .services()
         .engine
@@ -40,7 +39,7 @@ pub(in crate::session) fn progress(session: &Session, name: &Name) -> Result<Out
             .hint("SHOW QUERIES lists what runs.")
             .at(Some(name.position))
         })?;
-    lines(&tell(&query, &query.status()))
+    Ok(tell(&query, &query.status()))
 }
 
 fn tell(query: &QueryShared, status: &QueryStatus) -> String {
@@ -94,12 +93,4 @@ fn time(time: Option<EventTime>) -> String {
             || "none yet".to_owned(),
             |time| time.format("%Y-%m-%d %H:%M:%S%.f%:z").to_string(),
         )
-}
-
-fn lines(text: &str) -> Result<Outcome> {
-    let rows = text.lines().map(|line| Some(line.to_owned())).collect();
-    Ok(Outcome::table(
-        RowsTag::Explain,
-        text_table(&[("QUERY PLAN", rows)])?,
-    ))
 }

@@ -41,8 +41,8 @@ impl KafkaSink {
     /// Connects a sink for rows of this schema.
     ///
     /// # Errors
-    /// When no broker answers in time, there is no such topic, a named column is not in the schema, a column has no form in JSON, or a property under
-    /// `kafka.` is unknown or invalid.
+    /// When no broker answers in time, there is no such topic, a named column is not in the schema, a
+    /// column has no form in JSON, or a property under `kafka.` is unknown or invalid.
     pub fn open(options: &KafkaSinkOptions, schema: &SchemaRef) -> Result<Self> {
         let records = Records::try_new(schema, &options.key_columns, &options.headers)?;
         let producer = Producer::connect(&options.connection, &options.topic, DELIVERY_TIMEOUT)?;
@@ -62,7 +62,6 @@ impl Sink for KafkaSink {
                 key: encoded.key(row),
                 value,
                 headers: &headers,
-                timestamp_ms: None,
             })?;
         }
         self.producer.check()
