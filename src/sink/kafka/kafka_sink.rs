@@ -62,6 +62,7 @@ impl Sink for KafkaSink {
                 key: encoded.key(row),
                 value,
                 headers: &headers,
+                timestamp_ms: None,
             })?;
         }
         self.producer.check()
