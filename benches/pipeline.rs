@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use headwater::config::Config;
 use headwater::demo::{Schedule, TradeGenerator};
 use headwater::session::{Outcome, Services, Session};
 use rdkafka::ClientConfig;
@@ -207,17 +208,17 @@ fn fill(servers: &str, rows: u64) {
         42,
         Schedule {
             start_ms: 1_700_000_000_000,
-            rate: 5_000,
+            rate: 5_000.0,
         },
     );
     let mut payload = Vec::new();
     for index in 0..rows {
         payload.clear();
         let head = generator.write(index, &mut payload);
-        let mut record = BaseRecord::to("bench-trades")
+        let mut record: BaseRecord<'_, str, Vec<u8>> = BaseRecord::to("bench-trades")
             .payload(&payload)
-            .key(&head.key)
-            .timestamp(head.time_ms);
+            .key(head.key)
+            .timestamp(head.record_time_ms);
         while let Err((_, back)) = producer.send(record) {
             record = back;
             producer.poll(Duration::from_millis(5));
@@ -273,7 +274,7 @@ fn drain(servers: &str, rows: u64) {
 
 /// Runs a live query from the topic's beginning until it has read every message.
 async fn run(servers: &str, query: &str, rows: u64) {
-    let services = Services::for_tools().unwrap();
+    let services = Services::in_memory(Arc::new(Config::default())).unwrap();
     let mut session = Session::new(Arc::clone(&services));
     execute(&mut session, &TABLE.replace("$SERVERS", servers)).await;
     execute(&mut session, "SET live_start = 'earliest'").await;
