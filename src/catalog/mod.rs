@@ -105,20 +105,23 @@ impl Catalog {
         Arc::clone(&self.lock())
     }
 
+    /// Says whether a definition could be added now; for statements that do something before.
+    ///
+    /// # Errors
+    /// A taken name, a missing dependency.
+    pub fn check(&self, definition: &Definition, mode: CreateMode) -> Result<Created> {
+        check(definition, mode, &self.lock())
+    }
+
     /// Adds a definition; it lasts when this returns.
     ///
     /// # Errors
     /// A taken name, a missing dependency, a disk that refuses.
     pub fn create(&self, definition: Definition, mode: CreateMode) -> Result<Created> {
         let mut current = self.lock();
-        if let Some(existing) = current.get(definition.name()) {
-            match mode {
-                CreateMode::IfNotExists => return Ok(Created::Existed),
-                CreateMode::Replace if existing.kind() == definition.kind() => {}
-                CreateMode::Fail | CreateMode::Replace => return Err(taken(existing)),
-            }
+        if check(&definition, mode, &current)? == Created::Existed {
+            return Ok(Created::Existed);
         }
-        check_dependencies(&definition, &current)?;
         let mut next = current.by_name().clone();
         next.insert(definition.name().to_owned(), definition);
         self.replace(&mut current, next)?;
@@ -205,6 +208,19 @@ fn missing(kind: ObjectKind, name: &str, current: &Definitions) -> Error {
         Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
         None => error,
     }
+}
+
+/// What would come of a creation.
+fn check(definition: &Definition, mode: CreateMode, current: &Definitions) -> Result<Created> {
+    if let Some(existing) = current.get(definition.name()) {
+        match mode {
+            CreateMode::IfNotExists => return Ok(Created::Existed),
+            CreateMode::Replace if existing.kind() == definition.kind() => {}
+            CreateMode::Fail | CreateMode::Replace => return Err(taken(existing)),
+        }
+    }
+    check_dependencies(definition, current)?;
+    Ok(Created::New)
 }
 
 /// The definition of that name and kind.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::continuous::continuous;
-use super::{is_there, mode};
-use crate::catalog::{Created, Definition, MaterializedViewDefinition};
-use crate::error::Result;
+use super::{define, is_there, mode};
+use crate::catalog::{Definition, MaterializedViewDefinition};
+use crate::error::{Error, Result};
 use crate::planner::Purpose;
 use crate::session::{Outcome, Services, Session};
 use crate::sql::CreateMaterializedView;
@@ -22,16 +22,16 @@ pub(in crate::session) async fn run(
     let services = Arc::clone(session.services());
     let mode = mode(clause.if_not_exists, clause.or_replace);
     let view = Arc::new(MaterializedViewDefinition::try_new(&clause)?);
+    let definition = Definition::MaterializedView(Arc::clone(&view));
+    let at = |error: Error| error.at(Some(clause.name.position));
+    services.catalog.check(&definition, mode).map_err(at)?;
     let state = session.state()?;
     let plan = continuous(&services, &state, &view.query, &view.columns, Purpose::View).await?;
     let name = view.name.clone();
-    let created = services
-        .catalog
-        .create(Definition::MaterializedView(view), mode)?;
-    if matches!(created, Created::New) {
-        services.engine.drop_query(&name)?;
-        services.engine.create_view(&name, plan)?;
-    }
+    define(session, definition, mode, move |engine| {
+        engine.create_view(&name, plan)
+    })
+    .await?;
     Ok(Outcome::done(TAG))
 }
 

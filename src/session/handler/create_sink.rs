@@ -5,10 +5,10 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use super::continuous::continuous;
-use super::{is_there, mode, notice};
-use crate::catalog::{Created, Definition, SinkDefinition};
+use super::{define, is_there, mode, notice};
+use crate::catalog::{Definition, SinkDefinition};
 use crate::engine::OpenSink;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, nearest};
 use crate::planner::Purpose;
 use crate::session::{Outcome, Services, Session};
 use crate::sink::Sink;
@@ -27,24 +27,22 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     let mode = mode(clause.if_not_exists, clause.or_replace);
     let defaults = services.config.kafka.connection();
     let sink = Arc::new(SinkDefinition::try_new(&clause, defaults.as_ref())?);
+    let definition = Definition::Sink(Arc::clone(&sink));
+    let at = |error: Error| error.at(Some(clause.name.position));
+    services.catalog.check(&definition, mode).map_err(at)?;
     let state = session.state()?;
     let plan = continuous(&services, &state, &sink.query, &[], Purpose::AppendSink).await?;
     check_columns(&sink, &plan.schema)?;
     if make_topic(&sink).await? {
-        let text = format!(
-            "topic \"{}\" did not exist and was made",
-            sink.options.topic
-        );
+        let topic = &sink.options.topic;
+        let text = format!("topic \"{topic}\" did not exist and was made");
         notice(session, Error::user(SqlState::SuccessfulCompletion, text));
     }
-    let created = services
-        .catalog
-        .create(Definition::Sink(Arc::clone(&sink)), mode)?;
-    if matches!(created, Created::New) {
-        services.engine.drop_query(&sink.name)?;
-        let open = open(&sink, &plan.schema);
-        services.engine.create_sink(&sink.name, plan, open)?;
-    }
+    let (name, open) = (sink.name.clone(), open(&sink, &plan.schema));
+    define(session, definition, mode, move |engine| {
+        engine.create_sink(&name, plan, open)
+    })
+    .await?;
     Ok(Outcome::done(TAG))
 }
 
@@ -75,14 +73,24 @@ fn open(sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> OpenSink {
 }
 
 fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
-    for key in &sink.options.key_columns {
-        if schema.field_with_name(key).is_err() {
-            return Err(Error::user(
-                SqlState::UndefinedColumn,
-                format!("key column \"{key}\" is not in the sink's query"),
-            )
-            .hint("key_columns names columns of the SELECT."));
-        }
+    let options = &sink.options;
+    for (option, columns) in [
+        ("key_columns", &options.key_columns),
+        ("headers", &options.headers),
+    ] {
+        let missing = columns
+            .iter()
+            .find(|column| schema.field_with_name(column).is_err());
+        let Some(missing) = missing else { continue };
+        let error = Error::user(
+            SqlState::UndefinedColumn,
+            format!("column \"{missing}\" of {option} is not in the sink's query"),
+        );
+        let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        return Err(match nearest(missing, &names) {
+            Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
+            None => error.hint(format!("The query has: {}.", names.join(", "))),
+        });
     }
     Ok(())
 }

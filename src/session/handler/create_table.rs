@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{infer, is_there, mode, notice};
+use super::{define, infer, is_there, mode, notice};
 use crate::catalog::{Definition, TableDefinition};
 use crate::error::{Error, Result, SqlState};
 use crate::planner::check_table;
@@ -13,32 +13,63 @@ use crate::task;
 
 const TAG: &str = "CREATE TABLE";
 
-pub(in crate::session) async fn run(
-    session: &mut Session,
-    mut clause: CreateTable,
-) -> Result<Outcome> {
+pub(in crate::session) async fn run(session: &mut Session, clause: CreateTable) -> Result<Outcome> {
     if clause.if_not_exists && is_there(session, &clause.name) {
         return Ok(Outcome::done(TAG));
     }
     let services = Arc::clone(session.services());
+    let mode = mode(clause.if_not_exists, clause.or_replace);
     let defaults = services.config.kafka.connection();
-    if infer::is_asked_for(&clause) {
-        let wanted = TableDefinition::try_new(&clause, defaults.as_ref())?;
-        find_topic(&wanted).await?;
-        clause = infer::infer(&clause, &wanted).await?;
-        let text = format!("inferred the columns of \"{}\"", clause.name.name);
-        let told = Error::user(SqlState::SuccessfulCompletion, text).detail(clause.text.clone());
-        notice(session, told);
-    }
-    let table = TableDefinition::try_new(&clause, defaults.as_ref())?;
+    let (clause, place) = if infer::is_asked_for(&clause) {
+        (inferred(session, &clause).await?, None)
+    } else {
+        let place = clause.name.position;
+        (clause, Some(place))
+    };
+    let table = Arc::new(TableDefinition::try_new(&clause, defaults.as_ref())?);
+    let definition = Definition::Table(Arc::clone(&table));
+    services
+        .catalog
+        .check(&definition, mode)
+        .map_err(|error| error.at(place))?;
     let state = session.state()?;
     check_table(&table, &state)?;
     find_topic(&table).await?;
-    let mode = mode(clause.if_not_exists, clause.or_replace);
-    services
-        .catalog
-        .create(Definition::Table(Arc::new(table)), mode)?;
+    define(session, definition, mode, |_| Ok(())).await?;
     Ok(Outcome::done(TAG))
+}
+
+/// The statement with the columns that the topic's messages have; the client is shown it.
+async fn inferred(session: &mut Session, clause: &CreateTable) -> Result<CreateTable> {
+    let defaults = session.services().config.kafka.connection();
+    let wanted = TableDefinition::try_new(&infer::without_columns(clause), defaults.as_ref())?;
+    if wanted.options.create_topic {
+        return Err(Error::user(
+            SqlState::InvalidParameterValue,
+            "schema = 'infer' needs a topic with messages: create_topic cannot be true",
+        )
+        .at(Some(clause.name.position)));
+    }
+    let mode = mode(clause.if_not_exists, clause.or_replace);
+    let definition = Definition::Table(Arc::new(wanted));
+    let at = |error: Error| error.at(Some(clause.name.position));
+    session
+        .services()
+        .catalog
+        .check(&definition, mode)
+        .map_err(at)?;
+    let Definition::Table(wanted) = &definition else {
+        return Err(Error::internal("a table's definition is one of a table"));
+    };
+    find_topic(wanted).await?;
+    let found = infer::infer(clause, wanted).await?;
+    let shown = TableDefinition::try_new(&found, defaults.as_ref())?;
+    let text = format!("inferred the columns of \"{}\"", clause.name.name);
+    notice(
+        session,
+        Error::user(SqlState::SuccessfulCompletion, text).detail(shown.sql),
+    );
+    Ok(found)
 }
 
 /// Looks for the table's topic, or makes it if that was asked for.

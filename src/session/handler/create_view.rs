@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::continuous::logical_of;
-use super::{is_there, mode};
+use super::{define, is_there, mode};
 use crate::catalog::{Definition, ViewDefinition};
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, Session};
 use crate::sql::CreateView;
 
@@ -16,12 +16,27 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateView) -
         return Ok(Outcome::done(TAG));
     }
     let mode = mode(clause.if_not_exists, clause.or_replace);
-    let view = ViewDefinition::try_new(&clause)?;
-    // Planned once now, so that a view that cannot be read is never made.
-    logical_of(session, &view.query).await?;
+    let view = Arc::new(ViewDefinition::try_new(&clause)?);
+    let definition = Definition::View(Arc::clone(&view));
+    let at = |error: Error| error.at(Some(clause.name.position));
     session
         .services()
         .catalog
-        .create(Definition::View(Arc::new(view)), mode)?;
+        .check(&definition, mode)
+        .map_err(at)?;
+    // Planned once now, so that a view that cannot be read is never made.
+    let plan = logical_of(session, &view.query).await?;
+    let columns = plan.schema().fields().len();
+    if let Some(extra) = clause.columns.get(columns) {
+        return Err(Error::user(
+            SqlState::InvalidTableDefinition,
+            format!(
+                "{} column names for {columns} columns",
+                clause.columns.len()
+            ),
+        )
+        .at(Some(extra.position)));
+    }
+    define(session, definition, mode, |_| Ok(())).await?;
     Ok(Outcome::done(TAG))
 }

@@ -33,6 +33,15 @@ fn is_infer(option: &OptionClause) -> bool {
     option.name == "schema" && value == "infer"
 }
 
+/// The statement without what speaks of columns that are not known yet.
+pub(super) fn without_columns(clause: &CreateTable) -> CreateTable {
+    CreateTable {
+        primary_key: Vec::new(),
+        watermark: None,
+        ..clause.clone()
+    }
+}
+
 /// The statement with its columns. `table` has the options.
 pub(super) async fn infer(clause: &CreateTable, table: &TableDefinition) -> Result<CreateTable> {
     let options = table.options.clone();
@@ -138,11 +147,25 @@ fn statement(clause: &CreateTable, columns: &[InferredColumn]) -> String {
         .iter()
         .map(|column| format!("  {} {}", sql::quote(&column.name), column.sql_type))
         .collect();
-    if let Some((time, delay)) = event_time(columns) {
-        let name = sql::quote(&time.name);
-        lines.push(format!(
-            "  WATERMARK FOR {name} AS {name} - INTERVAL '{delay} seconds'"
-        ));
+    if !clause.primary_key.is_empty() {
+        let key: Vec<String> = clause
+            .primary_key
+            .iter()
+            .map(|column| sql::quote(&column.name))
+            .collect();
+        lines.push(format!("  PRIMARY KEY ({})", key.join(", ")));
+    }
+    match (&clause.watermark, event_time(columns)) {
+        (Some(given), _) => {
+            let name = sql::quote(&given.column);
+            lines.push(format!("  WATERMARK FOR {name} AS {}", given.expr));
+        }
+        (None, Some((time, delay))) => {
+            let name = sql::quote(&time.name);
+            let delay = format!("INTERVAL '{delay} seconds'");
+            lines.push(format!("  WATERMARK FOR {name} AS {name} - {delay}"));
+        }
+        (None, None) => {}
     }
     let mut text = format!(
         "CREATE TABLE {} (\n{}\n) WITH (",

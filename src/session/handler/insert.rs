@@ -12,14 +12,16 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use sqlparser::ast;
 
 use crate::catalog::{Column, ColumnOrigin, Definition, TableDefinition};
-use crate::error::{Error, Result, SqlState, from_arrow, from_datafusion};
+use crate::error::{Error, Position, Result, SqlState, from_arrow, from_datafusion, nearest};
 use crate::format::JsonEncoder;
 use crate::session::{Outcome, Session};
 use crate::sink::kafka::{Produced, produce};
+use crate::sql::fold;
 use crate::task;
 use crate::types::{MetadataColumn, PathStep};
 
 pub(in crate::session) async fn run(session: &mut Session, insert: ast::Insert) -> Result<Outcome> {
+    refuse_clauses(&insert)?;
     let table = target(session, &insert)?;
     let columns = columns(&table, &insert)?;
     let rows = rows(session, insert, &columns).await?;
@@ -35,6 +37,26 @@ pub(in crate::session) async fn run(session: &mut Session, insert: ast::Insert) 
     Ok(Outcome::done(format!("INSERT 0 {count}")))
 }
 
+/// Refuses what INSERT has elsewhere and a topic does not.
+fn refuse_clauses(insert: &ast::Insert) -> Result<()> {
+    let clause = if insert.on.is_some() {
+        "ON CONFLICT"
+    } else if insert.returning.is_some() {
+        "RETURNING"
+    } else if insert.overwrite || insert.replace_into || insert.or.is_some() || insert.ignore {
+        "replacing rows"
+    } else if insert.partitioned.is_some() || !insert.after_columns.is_empty() {
+        "PARTITION"
+    } else {
+        return Ok(());
+    };
+    Err(Error::user(
+        SqlState::FeatureNotSupported,
+        format!("INSERT with {clause} is not supported"),
+    )
+    .hint("INSERT produces new messages; the topic does not look at the ones it holds."))
+}
+
 fn target(session: &Session, insert: &ast::Insert) -> Result<Arc<TableDefinition>> {
     let ast::TableObject::TableName(name) = &insert.table else {
         return Err(Error::user(
@@ -42,27 +64,51 @@ fn target(session: &Session, insert: &ast::Insert) -> Result<Arc<TableDefinition
             "INSERT INTO needs a table's name",
         ));
     };
-    let name = match name.0.last().and_then(|part| part.as_ident()) {
-        Some(ident) => crate::sql::fold(ident),
-        None => {
+    let parts: Vec<&ast::Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
+    let place = parts.last().and_then(|ident| place(ident));
+    let schema = parts.iter().rev().nth(1).map(|ident| fold(ident));
+    let name = parts.last().map(|ident| fold(ident)).unwrap_or_default();
+    let definitions = session.services().catalog.snapshot();
+    let found = match schema.as_deref() {
+        None | Some("public") => definitions.get(&name),
+        Some(schema) => {
             return Err(Error::user(
-                SqlState::SyntaxError,
-                "INSERT INTO needs a table's name",
-            ));
+                SqlState::WrongObjectType,
+                format!("nothing can be inserted into schema \"{schema}\""),
+            )
+            .at(place));
         }
     };
-    match session.services().catalog.snapshot().get(&name) {
+    match found {
         Some(Definition::Table(table)) => Ok(Arc::clone(table)),
         Some(other) => Err(Error::user(
             SqlState::WrongObjectType,
             format!("cannot insert into {} \"{name}\"", other.kind_name()),
         )
-        .hint("INSERT produces messages to the topic of a table.")),
-        None => Err(Error::user(
-            SqlState::UndefinedTable,
-            format!("relation \"{name}\" does not exist"),
-        )),
+        .hint("INSERT produces messages to the topic of a table.")
+        .at(place)),
+        None => {
+            let error = Error::user(
+                SqlState::UndefinedTable,
+                format!("relation \"{name}\" does not exist"),
+            )
+            .at(place);
+            let names: Vec<&str> = definitions.all().map(Definition::name).collect();
+            Err(match nearest(&name, &names) {
+                Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
+                None => error,
+            })
+        }
     }
+}
+
+/// Where a name stands in the statement.
+fn place(ident: &ast::Ident) -> Option<Position> {
+    let start = ident.span.start;
+    (start.line > 0).then_some(Position {
+        line: start.line,
+        column: start.column,
+    })
 }
 
 /// The table's columns that the statement gives, in its order.
@@ -80,37 +126,55 @@ fn columns(table: &TableDefinition, insert: &ast::Insert) -> Result<Vec<Column>>
             .cloned()
             .collect());
     }
-    insert
+    let mut chosen: Vec<Column> = Vec::with_capacity(insert.columns.len());
+    for written in &insert.columns {
+        let ident = written.0.last().and_then(|part| part.as_ident());
+        let name = ident.map(fold).unwrap_or_default();
+        let at = ident.and_then(place);
+        let found = table
+            .columns
+            .iter()
+            .find(|column| *column.field.name() == name);
+        let Some(column) = found else {
+            return Err(no_column(table, &name).at(at));
+        };
+        if !writable(column) {
+            return Err(Error::user(
+                SqlState::InvalidColumnReference,
+                format!("column \"{name}\" cannot be inserted into"),
+            )
+            .hint("It is computed, or told by the broker.")
+            .at(at));
+        }
+        if chosen.iter().any(|column| *column.field.name() == name) {
+            return Err(Error::user(
+                SqlState::DuplicateColumn,
+                format!("column \"{name}\" specified more than once"),
+            )
+            .at(at));
+        }
+        chosen.push(column.clone());
+    }
+    Ok(chosen)
+}
+
+fn no_column(table: &TableDefinition, name: &str) -> Error {
+    let error = Error::user(
+        SqlState::UndefinedColumn,
+        format!(
+            "column \"{name}\" of relation \"{}\" does not exist",
+            table.name
+        ),
+    );
+    let names: Vec<&str> = table
         .columns
         .iter()
-        .map(|ident| {
-            let name = ident
-                .0
-                .last()
-                .and_then(|part| part.as_ident())
-                .map(crate::sql::fold);
-            let name = name.unwrap_or_default();
-            match table
-                .columns
-                .iter()
-                .find(|column| *column.field.name() == name)
-            {
-                Some(column) if writable(column) => Ok(column.clone()),
-                Some(_) => Err(Error::user(
-                    SqlState::InvalidColumnReference,
-                    format!("column \"{name}\" cannot be inserted into"),
-                )
-                .hint("It is computed, or told by the broker.")),
-                None => Err(Error::user(
-                    SqlState::UndefinedColumn,
-                    format!(
-                        "column \"{name}\" of relation \"{}\" does not exist",
-                        table.name
-                    ),
-                )),
-            }
-        })
-        .collect()
+        .map(|c| c.field.name().as_str())
+        .collect();
+    match nearest(name, &names) {
+        Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
+        None => error,
+    }
 }
 
 /// Runs the statement's query; its columns have the types of the table's.

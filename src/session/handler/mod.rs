@@ -25,9 +25,11 @@ use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::{Notice, Session, Severity};
-use crate::catalog::CreateMode;
+use crate::catalog::{CreateMode, Created, Definition};
+use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::Name;
+use crate::task;
 
 /// Keeps a message for the client.
 fn notice(session: &mut Session, content: Error) {
@@ -50,6 +52,31 @@ fn is_there(session: &mut Session, name: &Name) -> bool {
         notice(session, Error::user(SqlState::DuplicateTable, text));
     }
     there
+}
+
+/// Keeps a definition and starts what runs for it. It goes to its end although the client goes
+/// away, and a definition whose query cannot be started is not kept.
+async fn define(
+    session: &Session,
+    definition: Definition,
+    mode: CreateMode,
+    start: impl FnOnce(&Engine) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    let services = Arc::clone(session.services());
+    task::spawn_blocking(move || {
+        let (kind, name) = (definition.kind(), definition.name().to_owned());
+        let replaces = services.catalog.snapshot().get(&name).is_some();
+        if services.catalog.create(definition, mode)? == Created::Existed {
+            return Ok(());
+        }
+        services.engine.drop_query(&name)?;
+        let started = start(&services.engine);
+        if started.is_err() && !replaces {
+            services.catalog.drop(kind, &[&name], false)?;
+        }
+        started
+    })
+    .await
 }
 
 /// What a CREATE statement does when the name is taken.

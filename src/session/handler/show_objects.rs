@@ -6,7 +6,7 @@ use super::text_table;
 use crate::catalog::{ColumnOrigin, Definition, Definitions};
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, RowsTag, Session};
-use crate::sql::{Name, ObjectKind};
+use crate::sql::{self, Name, ObjectKind, Statement};
 use crate::types::{MetadataColumn, PathStep};
 
 /// SHOW TABLES | VIEWS | MATERIALIZED VIEWS | SINKS | QUERIES [LIKE pattern].
@@ -118,6 +118,9 @@ fn queries(session: &Session, matches: impl Fn(&str) -> bool) -> Result<Outcome>
 
 /// DESCRIBE name, SHOW COLUMNS FROM name.
 pub(in crate::session) async fn describe(session: &mut Session, name: &Name) -> Result<Outcome> {
+    if name.schema.is_some() {
+        return describe_system(session, name).await;
+    }
     let definitions = session.services().catalog.snapshot();
     let Some(definition) = definitions.get(&name.name) else {
         return Err(unknown(&definitions, name));
@@ -174,6 +177,34 @@ pub(in crate::session) async fn describe(session: &mut Session, name: &Name) -> 
                 .map(|(.., note)| Some(note.clone()))
                 .collect(),
         ),
+    ])?;
+    Ok(Outcome::table(RowsTag::Describe, batch))
+}
+
+/// DESCRIBE of a table of another schema: what a query of it would give.
+async fn describe_system(session: &mut Session, name: &Name) -> Result<Outcome> {
+    let text = format!("SELECT * FROM {}", name.sql());
+    let at = |error: Error| error.at(Some(name.position));
+    let Some(Statement::Query(query)) = sql::parse(&text)?.pop().map(|one| one.statement) else {
+        return Err(Error::internal(format!("not a query: {text}")));
+    };
+    let plan = super::continuous::logical_of(session, &query)
+        .await
+        .map_err(at)?;
+    let fields = plan.schema().fields();
+    let batch = text_table(&[
+        (
+            "column",
+            fields.iter().map(|f| Some(f.name().clone())).collect(),
+        ),
+        (
+            "type",
+            fields
+                .iter()
+                .map(|f| Some(crate::catalog::sql_type_name(f)))
+                .collect(),
+        ),
+        ("note", fields.iter().map(|_| Some(String::new())).collect()),
     ])?;
     Ok(Outcome::table(RowsTag::Describe, batch))
 }
