@@ -21,12 +21,19 @@ pub enum Definition {
 }
 
 impl Definition {
-    /// Reads a definition from its CREATE statement.
+    /// Reads a definition from its CREATE statement; `before` is what exists already.
     ///
     /// # Errors
     /// What is wrong with the statement.
-    pub(super) fn parse(text: &str, defaults: Option<&KafkaConnection>) -> Result<Self> {
-        let statement = sql::parse(text)?.pop().map(|parsed| parsed.statement);
+    pub(super) fn parse(
+        text: &str,
+        defaults: Option<&KafkaConnection>,
+        before: &Definitions,
+    ) -> Result<Self> {
+        let mut statement = sql::parse(text)?.pop().map(|parsed| parsed.statement);
+        if let Some(statement) = &mut statement {
+            before.resolve_event_time(statement)?;
+        }
         Ok(match statement {
             Some(Statement::CreateTable(clause)) => {
                 Self::Table(Arc::new(TableDefinition::try_new(&clause, defaults)?))
@@ -114,6 +121,11 @@ pub struct Definitions {
 impl Definitions {
     pub(super) fn new(by_name: BTreeMap<String, Definition>) -> Self {
         Self { by_name }
+    }
+
+    pub(super) fn insert(&mut self, definition: Definition) {
+        self.by_name
+            .insert(definition.name().to_owned(), definition);
     }
 
     pub(super) fn by_name(&self) -> &BTreeMap<String, Definition> {

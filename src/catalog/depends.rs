@@ -96,7 +96,7 @@ impl Names {
 }
 
 /// The name, if it is one of ours.
-fn relation(name: &ObjectName) -> Option<String> {
+pub(super) fn relation(name: &ObjectName) -> Option<String> {
     let parts: Vec<String> = name
         .0
         .iter()

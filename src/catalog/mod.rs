@@ -13,6 +13,7 @@
 mod data_type;
 mod definition;
 mod depends;
+mod event_time;
 mod options;
 mod sink;
 mod store;
@@ -74,13 +75,13 @@ impl Catalog {
     /// When another server uses the directory, it cannot be written, or its file is damaged.
     pub fn open(dir: &Path, defaults: Option<&KafkaConnection>) -> Result<Self> {
         let store = Store::open(dir)?;
-        let mut definitions = BTreeMap::new();
+        let mut definitions = Definitions::default();
         for text in store.read()? {
-            let definition =
-                Definition::parse(&text, defaults).map_err(|error| unusable(&text, &error))?;
-            definitions.insert(definition.name().to_owned(), definition);
+            let definition = Definition::parse(&text, defaults, &definitions)
+                .map_err(|error| unusable(&text, &error))?;
+            definitions.insert(definition);
         }
-        let current = Mutex::new(Arc::new(Definitions::new(definitions)));
+        let current = Mutex::new(Arc::new(definitions));
         Ok(Self {
             inner: Arc::new(Inner {
                 current,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::{ProptestConfig, Strategy, prop, prop_assert_eq, proptest};
 
-use super::{Catalog, CreateMode, Created, Definition, TableDefinition};
+use super::{Catalog, CreateMode, Created, Definition, Definitions, TableDefinition};
 use crate::error::{Result, SqlState};
 use crate::sql::{self, ObjectKind, Statement};
 
@@ -13,7 +13,7 @@ const TRADES: &str = "CREATE TABLE trades (id text, price double precision, ts t
     WITH (connector = 'kafka', topic = 'trades', bootstrap_servers = 'localhost:9092')";
 
 fn define(text: &str) -> Result<Definition> {
-    Definition::parse(text, None)
+    Definition::parse(text, None, &Definitions::default())
 }
 
 fn names(catalog: &Catalog) -> Vec<String> {

@@ -59,6 +59,19 @@ fn tumble(
     arguments: &TableFunctionArgs,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<LogicalPlan> {
+    if let Some(named) = arguments
+        .args
+        .iter()
+        .find(|argument| expression(argument).is_none())
+    {
+        let error = Error::user(
+            SqlState::FeatureNotSupported,
+            format!("{named} of a window is not supported yet"),
+        );
+        return Err(external(
+            error.hint("Late rows are bounded by the table's WATERMARK clause."),
+        ));
+    }
     let expressions: Vec<&SqlExpr> = arguments.args.iter().filter_map(expression).collect();
     let (input, time, size, offset) = match expressions.as_slice() {
         [SqlExpr::Subquery(input), time, size] => (input, *time, *size, None),

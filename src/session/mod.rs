@@ -141,7 +141,11 @@ impl Session {
     ) -> Result<Outcome> {
         self.transaction
             .admit(dispatch::ends_transaction(&statement))?;
-        let statement = parameters::bind(statement, parameters)?;
+        let mut statement = parameters::bind(statement, parameters)?;
+        self.services
+            .catalog
+            .snapshot()
+            .resolve_event_time(&mut statement)?;
         dispatch::run(self, statement).await
     }
 

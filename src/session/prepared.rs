@@ -56,7 +56,7 @@ impl Session {
     pub(crate) async fn prepare_parsed(
         &mut self,
         name: &str,
-        parsed: Option<Parsed>,
+        mut parsed: Option<Parsed>,
         types: &[Option<FieldRef>],
         text: &str,
     ) -> Result<()> {
@@ -72,6 +72,12 @@ impl Session {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         if self.statements.len() >= limit {
             return Err(too_many("prepared statements", limit));
+        }
+        if let Some(parsed) = &mut parsed {
+            self.services
+                .catalog
+                .snapshot()
+                .resolve_event_time(&mut parsed.statement)?;
         }
         let (parameters, columns) = match &parsed {
             None => (types.to_vec(), None),
