@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sqllogictest::{
-    DefaultColumnType, MakeConnection, Record, Runner, default_column_validator,
-    default_normalizer, default_validator, parse_file, update_record_with_output,
+    DefaultColumnType, ExpectedError, MakeConnection, QueryExpect, Record, Runner, StatementExpect,
+    default_column_validator, default_normalizer, default_validator, parse_file,
+    update_record_with_output,
 };
 
 use crate::bench::Bench;
@@ -123,12 +124,14 @@ impl<M: MakeConnection<Conn = Database>> Script<M> {
             self.bench.crash_server().await;
         }
         if !self.update {
+            refuse_any_error(&record)?;
             self.runner
                 .run_async(record.clone())
                 .await
                 .map_err(|error| error.to_string())?;
             return Ok(record);
         }
+        let record = asked_for_text(record);
         let output = self.runner.apply_record(record.clone()).await;
         let updated = update_record_with_output(
             &record,
@@ -166,5 +169,36 @@ impl<M: MakeConnection<Conn = Database>> Script<M> {
             }
         }
         Ok(record)
+    }
+}
+
+/// The error that a record expects.
+fn expected_error(record: &mut AnyRecord) -> Option<&mut ExpectedError> {
+    match record {
+        Record::Statement {
+            expected: StatementExpect::Error(error),
+            ..
+        } => Some(error),
+        Record::Query {
+            expected: QueryExpect::Error(error),
+            ..
+        } => Some(error),
+        _ => None,
+    }
+}
+
+/// A bare `error` is a question for the whole text of the error, which `UPDATE=1` answers.
+fn asked_for_text(mut record: AnyRecord) -> AnyRecord {
+    if let Some(error @ ExpectedError::Empty) = expected_error(&mut record) {
+        *error = ExpectedError::Multiline("?".to_owned());
+    }
+    record
+}
+
+/// `error` alone would also be content with a server that does not answer.
+fn refuse_any_error(record: &AnyRecord) -> Result<(), String> {
+    match expected_error(&mut record.clone()) {
+        Some(ExpectedError::Empty) => Err(format!("say which error is expected:\n{record}")),
+        _ => Ok(()),
     }
 }
