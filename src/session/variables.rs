@@ -172,9 +172,9 @@ static DEFINITIONS: &[Definition] = &[
     quiet("lc_messages", "C", Kind::Text, "Accepted for compatibility"),
     quiet(
         "live_start",
-        "now",
+        "open windows",
         Kind::LiveStart,
-        "Where a live query starts: now (with the windows that are open), earliest, or a time",
+        "Where a live query starts: open windows, latest, earliest, or a time",
     ),
     quiet(
         "lock_timeout",

@@ -90,7 +90,7 @@ pub(in crate::session) async fn live(session: &mut Session, query: StreamQuery) 
 /// What the variable `live_start` says.
 pub(in crate::session) fn live_start(value: &str) -> Result<LiveStart> {
     match value {
-        "windows" => Ok(LiveStart::Now),
+        "open windows" => Ok(LiveStart::Now),
         "latest" => Ok(LiveStart::Latest),
         "earliest" => Ok(LiveStart::Earliest),
         time => match arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(time) {
@@ -100,7 +100,7 @@ pub(in crate::session) fn live_start(value: &str) -> Result<LiveStart> {
                 format!("invalid value for parameter \"live_start\": \"{time}\""),
             )
             .hint(
-                "Use 'windows', 'latest', 'earliest', or a time such as '2026-01-31T12:00:00Z'.",
+                "Use 'open windows', 'latest', 'earliest', or a time such as '2026-01-31T12:00:00Z'.",
             )),
         },
     }
