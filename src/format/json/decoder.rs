@@ -93,8 +93,11 @@ impl JsonDecoder {
     ///
     /// Text columns may refer to the batch's buffer. An error means that the batch itself is broken.
     pub fn decode(&mut self, batch: &MessageBatch) -> Result<Decoded> {
-        check_layout(batch)?;
-        let checked_utf8 = is_all_utf8(batch);
+        let layout = Layout::of(batch)?;
+        let checked_utf8 = layout.is_all_utf8(batch);
+        for column in &mut self.columns {
+            column.reserve(batch.messages.len());
+        }
         let mut progress = Progress {
             message_of_row: Vec::with_capacity(batch.messages.len()),
             bad_rows: Vec::new(),
@@ -241,40 +244,51 @@ fn finish(batch: &MessageBatch, mut columns: Vec<ArrayRef>, progress: Progress) 
     })
 }
 
-/// Checks what the tokenizer relies on, before it does.
-fn check_layout(batch: &MessageBatch) -> Result<()> {
-    let len = batch.buffer.len();
-    if len > BUFFER_BYTES_MAX {
-        return Err(Error::internal(format!(
-            "a batch of {len} bytes is too long to decode"
-        )));
-    }
-    let payloads = batch.messages.iter().filter_map(|message| message.payload);
-    let end = payloads
-        .map(|span| span.start as usize + span.len as usize)
-        .max()
-        .unwrap_or(0);
-    if end + MessageBatch::PADDING > len {
-        return Err(Error::internal("a message lies outside its batch's buffer"));
-    }
-    Ok(())
+/// Where a batch's payloads lie.
+struct Layout {
+    start: usize,
+    end: usize,
+    /// The bytes of all payloads together.
+    payload_bytes: usize,
 }
 
-/// Whether all payloads are UTF-8, looked at together: far cheaper than one by one. False only
-/// means that each has to be looked at.
-///
-/// A character cannot hide across a payload's border: a payload that starts or ends within one is
-/// no JSON object.
-fn is_all_utf8(batch: &MessageBatch) -> bool {
-    let payloads = || batch.messages.iter().filter_map(|message| message.payload);
-    let start = payloads().map(|span| span.start).min().unwrap_or(0) as usize;
-    let end = payloads()
-        .map(|span| (span.start + span.len) as usize)
-        .max()
-        .unwrap_or(0);
-    let payload_bytes: usize = payloads().map(|span| span.len as usize).sum();
-    // With much else in between, that would cost more.
-    end - start <= 2 * payload_bytes && std::str::from_utf8(&batch.buffer[start..end]).is_ok()
+impl Layout {
+    /// Also checks what the tokenizer relies on, before it does.
+    fn of(batch: &MessageBatch) -> Result<Self> {
+        let len = batch.buffer.len();
+        if len > BUFFER_BYTES_MAX {
+            return Err(Error::internal(format!(
+                "a batch of {len} bytes is too long to decode"
+            )));
+        }
+        let mut layout = Self {
+            start: len,
+            end: 0,
+            payload_bytes: 0,
+        };
+        for span in batch.messages.iter().filter_map(|message| message.payload) {
+            let (start, bytes) = (span.start as usize, span.len as usize);
+            layout.start = layout.start.min(start);
+            layout.end = layout.end.max(start + bytes);
+            layout.payload_bytes += bytes;
+        }
+        layout.start = layout.start.min(layout.end);
+        if layout.end > 0 && layout.end + MessageBatch::PADDING > len {
+            return Err(Error::internal("a message lies outside its batch's buffer"));
+        }
+        Ok(layout)
+    }
+
+    /// Whether all payloads are UTF-8, looked at together: far cheaper than one by one. False only
+    /// means that each has to be looked at.
+    ///
+    /// A character cannot hide across a payload's border: a payload that starts or ends within one
+    /// is no JSON object.
+    fn is_all_utf8(&self, batch: &MessageBatch) -> bool {
+        // With much else in between, that would cost more.
+        self.end - self.start <= 2 * self.payload_bytes
+            && std::str::from_utf8(&batch.buffer[self.start..self.end]).is_ok()
+    }
 }
 
 /// What can be said of a payload without parsing it.

@@ -3,6 +3,8 @@
 //! Owns the reading of digits. What is accepted: a sign, digits with a point anywhere among them,
 //! an exponent; white space around it. That is what PostgreSQL reads from text, and more than JSON.
 
+use super::simd::points;
+
 /// A decimal number in its written parts: `(-)integer.fraction × 10^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DecimalText<'a> {
@@ -113,7 +115,37 @@ const POWERS: [f64; 19] = [
     1e17, 1e18,
 ];
 
-/// A short plain number: at most 18 digits, perhaps a minus and a point, nothing else.
+/// A plain text in a padded buffer: 16 bytes can be read from its start, whatever its length.
+#[derive(Clone, Copy)]
+pub(super) struct Padded<'a> {
+    /// The text and what lies behind it.
+    rest: &'a [u8],
+    len: usize,
+}
+
+impl<'a> Padded<'a> {
+    /// The text of `len` bytes at `start` in a padded buffer.
+    #[inline(always)]
+    pub(super) fn new(bytes: &'a [u8], start: usize, len: usize) -> Self {
+        Self {
+            rest: &bytes[start..],
+            len,
+        }
+    }
+
+    /// The text alone.
+    #[inline(always)]
+    pub(super) fn text(self) -> &'a [u8] {
+        &self.rest[..self.len]
+    }
+
+    #[inline(always)]
+    fn chunk(self) -> &'a [u8; 16] {
+        self.rest.first_chunk().expect("the buffer is padded")
+    }
+}
+
+/// A short plain number: at most 19 digits, perhaps a minus and a point, nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Short {
     /// All digits as one number, with the sign.
@@ -124,32 +156,86 @@ pub(super) struct Short {
 }
 
 /// Reads a short plain number; `None` says only that it is not of that form.
+///
+/// Up to 16 characters there is no branch on their number: lengths differ from row to row, and a
+/// wrongly predicted branch costs more than all the rest.
 #[inline(always)]
-pub(super) fn short(text: &[u8]) -> Option<Short> {
-    let negative = *text.first()? == b'-';
-    let unsigned = &text[usize::from(negative)..];
-    if unsigned.is_empty() || unsigned.len() > 18 {
-        return None;
+pub(super) fn short(number: Padded<'_>) -> Option<Short> {
+    const ZEROS: u128 = u128::from_le_bytes([b'0'; 16]);
+    if number.len > 16 {
+        return longer(number.text());
     }
-    let mut digits = 0i64;
-    let mut point = unsigned.len();
-    for (place, byte) in unsigned.iter().enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 {
-            digits = digits * 10 + i64::from(digit);
-        } else if *byte == b'.' && point == unsigned.len() {
-            point = place;
-        } else {
+    let chunk = number.chunk();
+    let negative = chunk[0] == b'-';
+    let len = number.len.checked_sub(usize::from(negative) + 1)? + 1;
+    let points = (points(chunk) >> u32::from(negative)) | (1 << len);
+    let point = points.trailing_zeros() as usize;
+    let mut text = u128::from_le_bytes(*chunk) >> (8 * u32::from(negative));
+    let mut digits = len;
+    if point < len {
+        // A point needs digits on both sides here; other forms take the long way.
+        if point == 0 || point == len - 1 {
             return None;
         }
+        let before = (1 << (8 * point)) - 1;
+        text = (text & before) | ((text >> 8) & !before);
+        digits -= 1;
     }
-    let fraction = (unsigned.len() - point).saturating_sub(1);
-    // A point needs digits on both sides here; other forms take the long way.
-    if point == 0 || (point < unsigned.len() && fraction == 0) {
+    // The digits as numbers, the last one in the highest byte, zeros before the first.
+    let values = (text ^ ZEROS) << (8 * (16 - digits));
+    let too_large = (values.wrapping_add(u128::from_le_bytes([0x76; 16]))) | values;
+    if too_large & u128::from_le_bytes([0x80; 16]) != 0 {
         return None;
     }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the first eight, then the last eight"
+    )]
+    let (first, last) = (values as u64, (values >> 64) as u64);
+    let value = (eight_digits(first) * 100_000_000 + eight_digits(last)).cast_signed();
+    let digits = if negative { -value } else { value };
     Some(Short {
-        digits: if negative { -digits } else { digits },
+        digits,
+        negative,
+        fraction: (len - point).saturating_sub(1),
+    })
+}
+
+/// The number of eight digits, the first one in the lowest byte.
+#[inline(always)]
+fn eight_digits(digits: u64) -> u64 {
+    const FOURS: u64 = 0x0000_00ff_0000_00ff;
+    // Pairs, then both pairs of each half, then both halves at once.
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let high = (pairs & FOURS).wrapping_mul(100 + (1_000_000 << 32));
+    let low = ((pairs >> 16) & FOURS).wrapping_mul(1 + (10_000 << 32));
+    high.wrapping_add(low) >> 32
+}
+
+/// The same digit by digit, for numbers of more than 16 characters.
+#[inline(never)]
+fn longer(text: &[u8]) -> Option<Short> {
+    let negative = *text.first()? == b'-';
+    let unsigned = &text[usize::from(negative)..];
+    let mut value = 0u64;
+    let mut point = unsigned.len();
+    if unsigned.len() > 20 {
+        return None;
+    }
+    for (place, byte) in unsigned.iter().enumerate() {
+        match byte.wrapping_sub(b'0') {
+            digit @ 0..=9 => value = value.checked_mul(10)?.checked_add(u64::from(digit))?,
+            _ if *byte == b'.' && point == unsigned.len() && place > 0 => point = place,
+            _ => return None,
+        }
+    }
+    if point == unsigned.len() - 1 {
+        return None;
+    }
+    let value = i64::try_from(value).ok()?;
+    let fraction = (unsigned.len() - point).saturating_sub(1);
+    Some(Short {
+        digits: if negative { -value } else { value },
         negative,
         fraction,
     })
@@ -160,7 +246,7 @@ impl Short {
     #[inline(always)]
     pub(super) fn to_f64(self) -> Option<f64> {
         const EXACT: i64 = 1 << 53;
-        if self.digits.abs() > EXACT {
+        if self.digits.abs() > EXACT || self.fraction >= POWERS.len() {
             return None;
         }
         #[expect(clippy::cast_precision_loss, reason = "at most 2^53: no loss")]
@@ -190,7 +276,87 @@ impl Short {
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::{DecimalText, short};
+    use super::{DecimalText, Padded, Short, short};
+
+    fn read_short(text: &str) -> Option<Short> {
+        // What lies behind a number must not matter.
+        let padded = format!("{text}.1234567890123456789");
+        short(Padded::new(padded.as_bytes(), 0, text.len()))
+    }
+
+    #[test]
+    fn a_short_number_is_read_in_its_plain_form_only() {
+        for (text, digits, fraction) in [
+            ("0", 0, 0),
+            ("-0", 0, 0),
+            ("7", 7, 0),
+            ("-7", -7, 0),
+            ("3.0871", 30871, 4),
+            ("-0.05", -5, 2),
+            ("12345678", 12_345_678, 0),
+            ("123456789", 123_456_789, 0),
+            ("1234567890123456", 1_234_567_890_123_456, 0),
+            ("-123456789012345", -123_456_789_012_345, 0),
+            ("12345678901234.5", 123_456_789_012_345, 1),
+            ("0.99999999999999", 99_999_999_999_999, 14),
+            ("-1234567890123456", -1_234_567_890_123_456, 0),
+            ("9223372036854775807", i64::MAX, 0),
+            ("-9223372036854775807", -i64::MAX, 0),
+            ("92233720368547758.07", i64::MAX, 2),
+            ("00012", 12, 0),
+        ] {
+            let negative = text.starts_with('-');
+            assert_eq!(
+                read_short(text),
+                Some(Short {
+                    digits,
+                    negative,
+                    fraction
+                }),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "-",
+            ".",
+            "-.",
+            "5.",
+            "-5.",
+            ".5",
+            "-.5",
+            "1e3",
+            "+1",
+            "1-",
+            "--1",
+            "1.2.3",
+            " 1",
+            "1 ",
+            "NaN",
+            "12:3",
+            "1/2",
+            "\u{b1}",
+            "9223372036854775808",
+            "1234567890123456.",
+            ".1234567890123456",
+            "12345678901234567890123",
+            "1234567890123456e1",
+            "1.2345678901.2345678",
+        ] {
+            assert_eq!(read_short(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_short_number_has_the_digits_that_are_written(text in "-?[0-9]{0,9}[.]?[0-9]{0,9}") {
+            let plain = text.trim_start_matches('-');
+            let ends = |end: char| end.is_ascii_digit();
+            let digits = text.replace('.', "").parse::<i64>().ok();
+            let expected = digits.filter(|_| plain.starts_with(ends) && plain.ends_with(ends));
+            assert_eq!(read_short(&text).map(|short| short.digits), expected, "{text}");
+        }
+    }
 
     fn scaled(text: &str, scale: i32) -> Option<(i128, bool)> {
         let number = DecimalText::parse(text.as_bytes())?;
@@ -260,7 +426,7 @@ mod tests {
             integer in any::<u32>(), fraction in "[0-9]{1,9}", negative in any::<bool>(),
         ) {
             let text = format!("{}{integer}.{fraction}", if negative { "-" } else { "" });
-            if let Some(short) = short(text.as_bytes()) {
+            if let Some(short) = read_short(&text) {
                 let expected: f64 = text.parse().expect("a number");
                 if let Some(value) = short.to_f64() {
                     assert_eq!(value.to_bits(), expected.to_bits(), "{text}");

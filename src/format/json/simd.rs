@@ -1,6 +1,7 @@
-//! The one step of string scanning that is worth the processor's vector instructions.
+//! The steps of scanning that are worth the processor's vector instructions: which of sixteen bytes
+//! are of a kind.
 //!
-//! Both variants answer the same question; the portable one serves every other processor and Miri.
+//! Both variants answer the same questions; the portable one serves every other processor and Miri.
 
 /// A bit for each byte, lowest first: set where the plain run of a JSON string ends, that is at a
 /// quote, a backslash or a control character.
@@ -35,36 +36,85 @@ pub(super) fn string_stops(chunk: &[u8; 16]) -> u32 {
     portable_string_stops(chunk)
 }
 
-/// The same, eight bytes at a time in ordinary registers.
-#[cfg(any(test, miri, not(target_arch = "x86_64")))]
-fn portable_string_stops(chunk: &[u8; 16]) -> u32 {
-    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    /// The top bit of each byte that is zero; exact, no carry crosses bytes.
-    fn zero_bytes(word: u64) -> u64 {
-        !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS)
+/// A bit for each byte, lowest first: set for a decimal point.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[expect(unsafe_code, reason = "vector intrinsics")]
+#[inline(always)]
+pub(super) fn points(chunk: &[u8; 16]) -> u32 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
+    };
+    // SAFETY: as above.
+    unsafe {
+        let bytes = _mm_loadu_si128(chunk.as_ptr().cast::<__m128i>());
+        _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x2e))).cast_unsigned()
     }
+}
+
+/// A bit for each byte, lowest first: set for a decimal point.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+pub(super) fn points(chunk: &[u8; 16]) -> u32 {
+    portable_points(chunk)
+}
+
+/// The top bit of each byte that is zero; exact, no carry crosses bytes.
+#[cfg(any(test, miri, not(target_arch = "x86_64")))]
+fn zero_bytes(word: u64) -> u64 {
+    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS)
+}
+
+/// Eight bytes at a time in ordinary registers: the mask of `stops`, which sets top bits of bytes.
+#[cfg(any(test, miri, not(target_arch = "x86_64")))]
+fn mask_of(chunk: &[u8; 16], stops: impl Fn(u64) -> u64) -> u32 {
     let half = |bytes: &[u8]| -> u32 {
         let word = u64::from_le_bytes(bytes.try_into().expect("half of sixteen is eight"));
-        let stops = zero_bytes(word ^ 0x2222_2222_2222_2222)
-            | zero_bytes(word ^ 0x5c5c_5c5c_5c5c_5c5c)
-            | zero_bytes(word & 0xe0e0_e0e0_e0e0_e0e0);
         // Gathers the eight top bits into the highest byte.
-        u32::from(((stops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8)
+        u32::from(((stops(word) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8)
     };
     half(&chunk[..8]) | (half(&chunk[8..]) << 8)
+}
+
+#[cfg(any(test, miri, not(target_arch = "x86_64")))]
+fn portable_points(chunk: &[u8; 16]) -> u32 {
+    mask_of(chunk, |word| zero_bytes(word ^ 0x2e2e_2e2e_2e2e_2e2e))
+}
+
+#[cfg(any(test, miri, not(target_arch = "x86_64")))]
+fn portable_string_stops(chunk: &[u8; 16]) -> u32 {
+    mask_of(chunk, |word| {
+        zero_bytes(word ^ 0x2222_2222_2222_2222)
+            | zero_bytes(word ^ 0x5c5c_5c5c_5c5c_5c5c)
+            | zero_bytes(word & 0xe0e0_e0e0_e0e0_e0e0)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::{portable_string_stops, string_stops};
+    use super::{points, portable_points, portable_string_stops, string_stops};
 
-    fn one_by_one(chunk: &[u8; 16]) -> u32 {
-        (0..16).fold(0, |stops, k| {
-            let stop = matches!(chunk[k], b'"' | b'\\' | 0..=0x1f);
-            stops | (u32::from(stop) << k)
-        })
+    fn one_by_one(chunk: &[u8; 16], of_kind: impl Fn(u8) -> bool) -> u32 {
+        (0..16).fold(0, |mask, k| mask | (u32::from(of_kind(chunk[k])) << k))
+    }
+
+    fn check(chunk: &[u8; 16]) {
+        let stops = one_by_one(chunk, |byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+        assert_eq!(string_stops(chunk), stops, "stops of {chunk:?}");
+        assert_eq!(
+            portable_string_stops(chunk),
+            stops,
+            "stops of {chunk:?}, portable"
+        );
+        let dots = one_by_one(chunk, |byte| byte == b'.');
+        assert_eq!(points(chunk), dots, "points of {chunk:?}");
+        assert_eq!(
+            portable_points(chunk),
+            dots,
+            "points of {chunk:?}, portable"
+        );
     }
 
     #[test]
@@ -73,16 +123,7 @@ mod tests {
             for place in 0..16 {
                 let mut chunk = *b"plain text, long";
                 chunk[place] = byte;
-                assert_eq!(
-                    string_stops(&chunk),
-                    one_by_one(&chunk),
-                    "vector, {byte} at {place}"
-                );
-                assert_eq!(
-                    portable_string_stops(&chunk),
-                    one_by_one(&chunk),
-                    "portable, {byte}"
-                );
+                check(&chunk);
             }
         }
     }
@@ -90,8 +131,7 @@ mod tests {
     proptest! {
         #[test]
         fn both_variants_agree_with_the_definition(chunk in any::<[u8; 16]>()) {
-            assert_eq!(string_stops(&chunk), one_by_one(&chunk), "vector");
-            assert_eq!(portable_string_stops(&chunk), one_by_one(&chunk), "portable");
+            check(&chunk);
         }
     }
 }

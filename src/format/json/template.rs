@@ -65,6 +65,12 @@ pub(super) struct Template {
 }
 
 impl Node {
+    /// The follower to try first.
+    #[inline(always)]
+    pub(super) fn likely(&self) -> NodeId {
+        self.followers[0]
+    }
+
     /// A node that is never recognised.
     fn never() -> Self {
         Self {
@@ -118,26 +124,17 @@ impl Template {
         &self.nodes[usize::from(id.0)]
     }
 
-    /// The known follower of `from` whose text is at `at`.
+    /// Whether the text of a node is at `at`.
     #[inline(always)]
-    pub(super) fn follow(&mut self, from: NodeId, text: Text<'_>, at: usize) -> Option<NodeId> {
-        let head = u128::from_le_bytes(*text.chunk(at));
-        let likely = self.node(from).followers[0];
-        if self.node(likely).is_at(head, text, at) {
-            return Some(likely);
-        }
-        self.follow_other(from, head, text, at)
+    pub(super) fn is_at(&self, id: NodeId, text: Text<'_>, at: usize) -> bool {
+        self.node(id)
+            .is_at(u128::from_le_bytes(*text.chunk(at)), text, at)
     }
 
-    /// Tries the other followers, and moves the one that fits a place forward.
+    /// The less likely follower of `from` whose text is at `at`; it moves a place forward.
     #[inline(never)]
-    fn follow_other(
-        &mut self,
-        from: NodeId,
-        head: u128,
-        text: Text<'_>,
-        at: usize,
-    ) -> Option<NodeId> {
+    pub(super) fn unlikely(&mut self, from: NodeId, text: Text<'_>, at: usize) -> Option<NodeId> {
+        let head = u128::from_le_bytes(*text.chunk(at));
         let followers = self.node(from).followers;
         let place =
             (1..FOLLOWERS).find(|&place| self.node(followers[place]).is_at(head, text, at))?;

@@ -89,28 +89,33 @@ impl Walk<'_> {
     fn object(&mut self, shape: usize, at: usize, depth: usize) -> Result<usize, SyntaxError> {
         let text = self.text;
         let mut from = NodeId::START;
+        let mut likely = self.shapes[shape].template.node(from).likely();
         let mut i = at;
         loop {
             let template = &mut self.shapes[shape].template;
-            let target = match template.follow(from, text, i) {
-                Some(id) => {
-                    let node = template.node(id);
-                    i += node.len as usize;
-                    if node.ends {
-                        return Ok(i);
-                    }
-                    from = id;
-                    node.target
-                }
-                None => match self.unexpected(shape, from, i, i == at)? {
+            if template.is_at(likely, text, i) {
+                from = likely;
+            } else if let Some(other) = template.unlikely(from, text, i) {
+                from = other;
+            } else {
+                match self.unexpected(shape, from, i, i == at)? {
                     Next::Member { node, target, at } => {
-                        (from, i) = (node, at);
-                        target
+                        i = self.value(target, at, depth)?;
+                        from = node;
+                        likely = self.shapes[shape].template.node(from).likely();
+                        continue;
                     }
                     Next::End(end) => return Ok(end),
-                },
-            };
-            if text.bytes()[i] == b'"' && target.shape == Target::NONE {
+                }
+            }
+            let node = self.shapes[shape].template.node(from);
+            i += node.len as usize;
+            if node.ends {
+                return Ok(i);
+            }
+            likely = node.likely();
+            let target = node.target;
+            if text.byte(i) == b'"' && target.shape == Target::NONE {
                 let (close, escaped) = text.string_end(i + 1)?;
                 if target.slot != Target::NONE {
                     self.row[target.slot as usize] = Slot::string(i + 1, close, escaped);

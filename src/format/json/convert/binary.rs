@@ -18,6 +18,8 @@ pub(super) struct BinaryColumn {
 }
 
 impl Column for BinaryColumn {
+    fn reserve(&mut self, _rows: usize) {}
+
     fn append(&mut self, cells: Cells<'_>, wrong: &mut Vec<Wrong>) {
         for (row, slot) in cells.iter().enumerate() {
             self.scratch.clear();

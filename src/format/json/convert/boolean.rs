@@ -42,6 +42,10 @@ fn parse(slot: Slot, bytes: &[u8]) -> Option<bool> {
 }
 
 impl Column for BooleanColumn {
+    fn reserve(&mut self, rows: usize) {
+        self.values.reserve(rows);
+    }
+
     fn append(&mut self, cells: Cells<'_>, wrong: &mut Vec<Wrong>) {
         self.nulls.clear();
         for (row, slot) in cells.iter().enumerate() {

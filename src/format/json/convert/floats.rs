@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
 use super::primitive::{Convert, PrimitiveColumn};
 use super::{Column, Problem};
-use crate::format::json::number::{DecimalText, short};
+use crate::format::json::number::{DecimalText, Padded, short};
 use crate::format::json::slot::Kind;
 
 struct Real;
@@ -26,7 +26,7 @@ impl Convert for Real {
     type Arrow = Float32Type;
 
     #[inline(always)]
-    fn quick(&mut self, text: &[u8]) -> Option<f32> {
+    fn quick(&mut self, text: Padded<'_>) -> Option<f32> {
         short(text)?.to_f32()
     }
 
@@ -44,7 +44,7 @@ impl Convert for Double {
     type Arrow = Float64Type;
 
     #[inline(always)]
-    fn quick(&mut self, text: &[u8]) -> Option<f64> {
+    fn quick(&mut self, text: Padded<'_>) -> Option<f64> {
         short(text)?.to_f64()
     }
 

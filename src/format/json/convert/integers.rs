@@ -10,7 +10,7 @@ use arrow::datatypes::{Int16Type, Int32Type, Int64Type};
 
 use super::primitive::{Convert, PrimitiveColumn};
 use super::{Column, Problem};
-use crate::format::json::number::{DecimalText, short};
+use crate::format::json::number::{DecimalText, Padded, short};
 use crate::format::json::slot::Kind;
 
 struct Integer<T> {
@@ -52,7 +52,7 @@ where
     type Arrow = T;
 
     #[inline(always)]
-    fn quick(&mut self, text: &[u8]) -> Option<T::Native> {
+    fn quick(&mut self, text: Padded<'_>) -> Option<T::Native> {
         let short = short(text)?;
         if short.fraction != 0 {
             return None;

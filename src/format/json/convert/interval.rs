@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType,
 
 use super::primitive::{Convert, PrimitiveColumn};
 use super::{Column, Problem};
-use crate::format::json::number::DecimalText;
+use crate::format::json::number::{DecimalText, Padded};
 use crate::format::json::slot::Kind;
 
 struct Interval;
@@ -23,7 +23,7 @@ pub(super) fn interval() -> Box<dyn Column> {
 impl Convert for Interval {
     type Arrow = IntervalMonthDayNanoType;
 
-    fn quick(&mut self, _text: &[u8]) -> Option<IntervalMonthDayNano> {
+    fn quick(&mut self, _text: Padded<'_>) -> Option<IntervalMonthDayNano> {
         None
     }
 

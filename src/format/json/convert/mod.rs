@@ -81,6 +81,9 @@ impl Problem {
 
 /// Builds one column's array.
 pub(super) trait Column: Send {
+    /// Makes room for so many more entries at once.
+    fn reserve(&mut self, rows: usize);
+
     /// Appends one entry for each cell; bad values are noted in `wrong`.
     fn append(&mut self, cells: Cells<'_>, wrong: &mut Vec<Wrong>);
 

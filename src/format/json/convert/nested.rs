@@ -49,6 +49,10 @@ fn nullable_column(field: &FieldRef) -> Result<Box<dyn Column>> {
 }
 
 impl Column for ListColumn {
+    fn reserve(&mut self, rows: usize) {
+        self.offsets.reserve(rows);
+    }
+
     fn append(&mut self, cells: Cells<'_>, wrong: &mut Vec<Wrong>) {
         let mut slots = Vec::new();
         let mut ends = Vec::with_capacity(cells.len());
@@ -137,6 +141,12 @@ impl StructColumn {
 }
 
 impl Column for StructColumn {
+    fn reserve(&mut self, rows: usize) {
+        for member in &mut self.members {
+            member.reserve(rows);
+        }
+    }
+
     fn append(&mut self, cells: Cells<'_>, wrong: &mut Vec<Wrong>) {
         let width = self.tokenizer.slots();
         let mut slots = vec![Slot::NULL; cells.len() * width];

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Decimal128Type};
 
 use super::primitive::{Convert, PrimitiveColumn};
 use super::{Column, Problem};
-use crate::format::json::number::{DecimalText, short};
+use crate::format::json::number::{DecimalText, Padded, short};
 use crate::format::json::slot::Kind;
 
 struct Numeric {
@@ -35,7 +35,7 @@ impl Convert for Numeric {
     type Arrow = Decimal128Type;
 
     #[inline(always)]
-    fn quick(&mut self, text: &[u8]) -> Option<i128> {
+    fn quick(&mut self, text: Padded<'_>) -> Option<i128> {
         const POWERS: [i64; 19] = {
             let mut powers = [1; 19];
             let mut k = 1;

@@ -7,6 +7,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::DataType;
 
 use super::{Cells, Column, Problem, Wrong, append_validity};
+use crate::format::json::number::Padded;
 use crate::format::json::slot::{Kind, Slot};
 
 /// How a type reads one value.
@@ -15,7 +16,7 @@ pub(super) trait Convert: Send {
     type Arrow: ArrowPrimitiveType;
 
     /// The common form of a string or number; `None` sends it to [`Convert::convert`].
-    fn quick(&mut self, text: &[u8]) -> Option<<Self::Arrow as ArrowPrimitiveType>::Native>;
+    fn quick(&mut self, text: Padded<'_>) -> Option<<Self::Arrow as ArrowPrimitiveType>::Native>;
 
     /// Any value but null; `text` is a string's text or another value's JSON.
     fn convert(
@@ -72,12 +73,17 @@ impl<C: Convert> PrimitiveColumn<C> {
 }
 
 impl<C: Convert> Column for PrimitiveColumn<C> {
+    fn reserve(&mut self, rows: usize) {
+        self.values.reserve(rows);
+    }
+
     fn append(&mut self, cells: Cells<'_>, wrong: &mut Vec<Wrong>) {
         self.nulls.clear();
-        self.values.reserve(cells.len());
         for (row, slot) in cells.iter().enumerate() {
             let quick = match slot.is_plain() {
-                true => self.convert.quick(slot.of(cells.bytes)),
+                true => self
+                    .convert
+                    .quick(Padded::new(cells.bytes, slot.start(), slot.len())),
                 false => None,
             };
             let value = match quick {

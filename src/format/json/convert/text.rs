@@ -114,9 +114,12 @@ fn view(bytes: &[u8], start: usize, len: usize) -> u128 {
 }
 
 impl Column for TextColumn {
+    fn reserve(&mut self, rows: usize) {
+        self.views.reserve(rows);
+    }
+
     fn append(&mut self, cells: Cells<'_>, wrong: &mut Vec<Wrong>) {
         self.nulls.clear();
-        self.views.reserve(cells.len());
         for (row, slot) in cells.iter().enumerate() {
             let view = if slot.is_plain() && !self.raw_json {
                 self.batch_view(cells.bytes, slot.start(), slot.len())

@@ -9,6 +9,7 @@ use super::primitive::{Convert, PrimitiveColumn};
 use super::timestamps::clock_and_offset;
 use super::{Column, Problem};
 use crate::format::json::datetime;
+use crate::format::json::number::Padded;
 use crate::format::json::slot::Kind;
 
 struct Date;
@@ -28,7 +29,7 @@ pub(super) fn time() -> Box<dyn Column> {
 impl Convert for Date {
     type Arrow = Date32Type;
 
-    fn quick(&mut self, _text: &[u8]) -> Option<i32> {
+    fn quick(&mut self, _text: Padded<'_>) -> Option<i32> {
         None
     }
 
@@ -46,7 +47,7 @@ impl Convert for Date {
 impl Convert for Time {
     type Arrow = Time64MicrosecondType;
 
-    fn quick(&mut self, _text: &[u8]) -> Option<i64> {
+    fn quick(&mut self, _text: Padded<'_>) -> Option<i64> {
         None
     }
 

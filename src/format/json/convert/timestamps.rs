@@ -22,7 +22,7 @@ use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use super::primitive::{Convert, PrimitiveColumn};
 use super::{Column, Problem};
 use crate::format::json::datetime::{self, DAY, SECOND};
-use crate::format::json::number::{DecimalText, short};
+use crate::format::json::number::{DecimalText, Padded, short};
 use crate::format::json::slot::Kind;
 
 /// Below these, a number counts seconds, milliseconds, microseconds.
@@ -53,12 +53,12 @@ impl Convert for Timestamp {
     type Arrow = TimestampMicrosecondType;
 
     #[inline(always)]
-    fn quick(&mut self, text: &[u8]) -> Option<i64> {
-        let minute = text.first_chunk::<16>();
-        if minute != Some(&self.minute) {
+    fn quick(&mut self, text: Padded<'_>) -> Option<i64> {
+        let written = text.text();
+        if written.first_chunk() != Some(&self.minute) {
             return self.other_minute(text);
         }
-        self.in_minute(&text[16..])
+        self.in_minute(&written[16..])
     }
 
     fn convert(&self, kind: Kind, text: &[u8]) -> Result<i64, Problem> {
@@ -102,10 +102,11 @@ impl Timestamp {
 
     /// An epoch number, or a time of a minute that will be remembered.
     #[inline(never)]
-    fn other_minute(&mut self, text: &[u8]) -> Option<i64> {
+    fn other_minute(&mut self, text: Padded<'_>) -> Option<i64> {
         if let Some(number) = short(text) {
             return (number.fraction == 0).then(|| epoch_integer(number.digits));
         }
+        let text = text.text();
         let minute = text.first_chunk::<16>()?;
         let start = i64::try_from(parse_timestamp(minute)?).ok()?;
         // Sixteen bytes may also be a long year and an hour with an offset.
@@ -151,14 +152,14 @@ fn epoch_number(number: DecimalText<'_>) -> Option<i64> {
     i64::try_from(number.scaled(scale)?.value).ok()
 }
 
-/// The same for a whole number of at most 18 digits.
+/// The same for a whole number of 64 bits.
 fn epoch_integer(number: i64) -> i64 {
-    match i128::from(number.abs()) {
+    match i128::from(number).abs() {
         0..SECONDS_BELOW => number * SECOND,
         SECONDS_BELOW..MILLIS_BELOW => number * 1000,
         MILLIS_BELOW..MICROS_BELOW => number,
         // Half away from zero.
-        _ => (number + 500 * number.signum()) / 1000,
+        _ => number / 1000 + (number % 1000) / 500,
     }
 }
 
