@@ -8,7 +8,6 @@ mod json;
 mod reject;
 
 pub use json::{
-    EncodedRows, InferredColumn, InferredType, JsonDecoder, JsonEncoder, JsonField, JsonKind,
-    JsonPath, PathStep, infer,
+    EncodedRows, InferredColumn, InferredType, JsonDecoder, JsonEncoder, JsonField, JsonKind, infer,
 };
 pub use reject::{Decoded, Rejected};

@@ -17,11 +17,9 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 
 use super::metadata;
 use crate::error::{Error, Result, from_arrow};
-use crate::format::{
-    Decoded, JsonDecoder, JsonField, JsonKind, JsonPath, PathStep as JsonStep, Rejected,
-};
+use crate::format::{Decoded, JsonDecoder, JsonField, JsonKind, Rejected};
 use crate::plan::{ScanOrigin, ScanSpec};
-use crate::types::{MessageBatch, MetadataColumn, PathStep};
+use crate::types::{MessageBatch, MetadataColumn};
 
 /// Turns messages into the rows of one scan. Keeps what it learns of the messages' form, so that one
 /// is kept for all batches of a reader.
@@ -80,7 +78,7 @@ impl Decode {
                         JsonKind::Value
                     };
                     fields.push(JsonField {
-                        path: json_path(path),
+                        path: path.clone(),
                         data_type,
                         kind,
                     });
@@ -295,14 +293,6 @@ impl fmt::Debug for Decode {
             .field("columns", &self.columns)
             .finish_non_exhaustive()
     }
-}
-
-fn json_path(path: &[PathStep]) -> JsonPath {
-    let step = |step: &PathStep| match step {
-        PathStep::Key(name) => JsonStep::Key(name.clone()),
-        PathStep::Index(index) => JsonStep::Index(*index),
-    };
-    JsonPath(path.iter().map(step).collect())
 }
 
 /// Rows that are none after all, in no order; a row may be there twice, the first reason counts.

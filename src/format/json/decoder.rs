@@ -13,13 +13,13 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::compute::filter;
 
 use super::convert::{Cells, Column, Problem, Wrong, column};
-use super::field::{JsonField, JsonPath};
+use super::field::{JsonField, shown_path};
 use super::scan::Text;
 use super::slot::Slot;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::format::reject::{Decoded, Rejected, shown};
-use crate::types::{MessageBatch, Span};
+use crate::types::{JsonPath, MessageBatch, Span};
 
 /// Messages that are read before their columns are converted.
 const BLOCK_MESSAGES: usize = 512;
@@ -71,7 +71,7 @@ struct Progress {
 impl JsonDecoder {
     /// A decoder for these columns. An error if a type cannot be read from JSON.
     pub fn try_new(fields: Vec<JsonField>) -> Result<Self> {
-        if fields.iter().any(|field| field.path.0.is_empty()) {
+        if fields.iter().any(|field| field.path.is_empty()) {
             return Err(Error::internal("a JSON column needs a path"));
         }
         let columns = fields
@@ -194,7 +194,7 @@ impl JsonDecoder {
             .expect("a row's message has a payload");
         let place = raw.start - payload.start as usize + 1;
         let found = shown(&batch.buffer[raw]);
-        let column = &self.fields[field].path;
+        let column = shown_path(&self.fields[field].path);
         match &wrong.problem {
             Problem::Expected(expected) => {
                 format!("column \"{column}\": expected {expected}, found {found} (byte {place})")

@@ -1,48 +1,33 @@
 //! What a caller asks of a JSON message: where a column lies and what type it has.
 
-use std::fmt;
+use std::fmt::Write;
 
 use arrow::datatypes::{DataType, Field};
+
+use crate::types::{JsonPath, PathStep};
 
 /// The key of a field's metadata that names an Arrow extension type.
 const EXTENSION_NAME: &str = "ARROW:extension:name";
 /// Arrow's canonical extension type for JSON text.
 const EXTENSION_JSON: &str = "arrow.json";
 
-/// One step into a JSON value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathStep {
-    /// The member of an object.
-    Key(String),
-    /// The element of an array, from 0.
-    Index(usize),
-}
-
-/// Where a value lies in a message, from the outermost object inwards; usually one key.
-///
-/// A path that leads nowhere (a missing member, a step into a number) is NULL, as in SQL/JSON's lax
-/// mode; only the value at its end can be of a wrong type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JsonPath(pub Vec<PathStep>);
-
-impl JsonPath {
-    /// The member of the message with this name.
-    pub fn key(name: impl Into<String>) -> Self {
-        Self(vec![PathStep::Key(name.into())])
-    }
-}
-
-impl fmt::Display for JsonPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, step) in self.0.iter().enumerate() {
-            match step {
-                PathStep::Key(name) if position == 0 => f.write_str(name)?,
-                PathStep::Key(name) => write!(f, ".{name}")?,
-                PathStep::Index(index) => write!(f, "[{index}]")?,
+/// A path as people write it: `a[0].b`.
+pub(super) fn shown_path(path: &[PathStep]) -> String {
+    let mut out = String::new();
+    for step in path {
+        match step {
+            PathStep::Key(name) => {
+                if !out.is_empty() {
+                    out.push('.');
+                }
+                out.push_str(name);
+            }
+            PathStep::Index(index) => {
+                write!(out, "[{index}]").expect("a String takes all text");
             }
         }
-        Ok(())
     }
+    out
 }
 
 /// How the text of a column is to be understood.
@@ -79,7 +64,10 @@ impl JsonKind {
 /// One column to decode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonField {
-    /// Where it lies in the message.
+    /// Where it lies in the message; usually one key.
+    ///
+    /// A path that leads nowhere (a missing member, a step into a number) is NULL, as in SQL/JSON's
+    /// lax mode; only the value at its end can be of a wrong type.
     pub path: JsonPath,
     /// The type of its array.
     pub data_type: DataType,
@@ -91,7 +79,7 @@ impl JsonField {
     /// A column that is a member of the message.
     pub fn new(name: impl Into<String>, data_type: DataType) -> Self {
         Self {
-            path: JsonPath::key(name),
+            path: vec![PathStep::Key(name.into())],
             data_type,
             kind: JsonKind::Value,
         }

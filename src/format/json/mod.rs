@@ -31,5 +31,5 @@ mod tests;
 
 pub use decoder::JsonDecoder;
 pub use encode::{EncodedRows, JsonEncoder};
-pub use field::{JsonField, JsonKind, JsonPath, PathStep};
+pub use field::{JsonField, JsonKind};
 pub use infer::{InferredColumn, InferredType, infer};

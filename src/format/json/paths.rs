@@ -10,8 +10,8 @@
 
 use std::ops::Range;
 
-use super::field::{JsonPath, PathStep};
 use super::template::Template;
+use crate::types::{JsonPath, PathStep};
 
 /// What to do with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +91,7 @@ impl Node {
 pub(super) fn shapes(paths: &[JsonPath]) -> (Vec<Shape>, Vec<usize>) {
     let mut root = Node::default();
     for path in paths {
-        path.0
-            .iter()
+        path.iter()
             .fold(&mut root, |node, step| node.child(step))
             .wanted = true;
     }
@@ -101,7 +100,7 @@ pub(super) fn shapes(paths: &[JsonPath]) -> (Vec<Shape>, Vec<usize>) {
     let slot_of = |path: &JsonPath| {
         tree.slots
             .iter()
-            .position(|known| *known == path.0)
+            .position(|known| known == path)
             .expect("every path got a slot")
     };
     let slots = paths.iter().map(slot_of).collect();
@@ -112,12 +111,12 @@ pub(super) fn shapes(paths: &[JsonPath]) -> (Vec<Shape>, Vec<usize>) {
 struct Tree {
     shapes: Vec<Shape>,
     /// The path of each slot.
-    slots: Vec<Vec<PathStep>>,
+    slots: Vec<JsonPath>,
 }
 
 impl Tree {
     /// Adds the shape of an inner node and of all nodes below it; returns its index.
-    fn add(&mut self, node: &Node, path: &mut Vec<PathStep>) -> u32 {
+    fn add(&mut self, node: &Node, path: &mut JsonPath) -> u32 {
         let index = self.shapes.len();
         let first = self.slots.len();
         self.shapes.push(Shape {
@@ -165,7 +164,7 @@ mod tests {
             Ok(index) => PathStep::Index(index),
             Err(_) => PathStep::Key(part.to_owned()),
         };
-        JsonPath(text.split('.').map(step).collect())
+        text.split('.').map(step).collect()
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //!
 //! Owns the walk along the wanted paths. Knows nothing of types.
 
-use super::field::JsonPath;
 use super::paths::{Shape, Target, shapes};
 use super::scan::Text;
 use super::slot::Slot;
 use super::syntax::{DEPTH_MAX, Flaw, SyntaxError};
 use super::template::NodeId;
+use crate::types::JsonPath;
 
 /// Finds the values of certain paths in messages.
 pub(super) struct Tokenizer {

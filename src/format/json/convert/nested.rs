@@ -12,10 +12,11 @@ use arrow::datatypes::{FieldRef, Fields};
 
 use super::{Cells, Column, Problem, Wrong, append_validity, column};
 use crate::error::{Error, Result};
-use crate::format::json::field::{JsonKind, JsonPath};
+use crate::format::json::field::JsonKind;
 use crate::format::json::scan::Text;
 use crate::format::json::slot::{Kind, Slot};
 use crate::format::json::tokenizer::Tokenizer;
+use crate::types::PathStep;
 
 /// A column of arrays.
 pub(super) struct ListColumn {
@@ -125,7 +126,7 @@ impl StructColumn {
         let members = fields.iter().map(nullable_column).collect::<Result<_>>()?;
         let paths: Vec<_> = fields
             .iter()
-            .map(|field| JsonPath::key(field.name()))
+            .map(|field| vec![PathStep::Key(field.name().clone())])
             .collect();
         let (tokenizer, slot_of) = Tokenizer::new(&paths);
         let validity = NullBufferBuilder::new(0);

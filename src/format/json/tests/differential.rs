@@ -8,7 +8,8 @@ use proptest::sample::{Index, select};
 use serde_json::Value;
 
 use super::batch;
-use crate::format::{Decoded, JsonDecoder, JsonField, JsonKind, JsonPath, PathStep};
+use crate::format::{Decoded, JsonDecoder, JsonField, JsonKind};
+use crate::types::{JsonPath, PathStep};
 
 /// What `serde_json` says to a message: nothing, if it is no object; null, if it has a number that
 /// no double holds, which is JSON all the same.
@@ -133,7 +134,7 @@ fn path(steps: &[&str]) -> JsonPath {
         Ok(index) => PathStep::Index(index),
         Err(_) => PathStep::Key((*step).to_owned()),
     };
-    JsonPath(steps.iter().map(step).collect())
+    steps.iter().map(step).collect()
 }
 
 fn paths() -> Vec<JsonPath> {
@@ -150,8 +151,8 @@ fn paths() -> Vec<JsonPath> {
     ]
 }
 
-fn find<'a>(value: &'a Value, path: &JsonPath) -> Option<&'a Value> {
-    path.0.iter().try_fold(value, |value, step| match step {
+fn find<'a>(value: &'a Value, path: &[PathStep]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, step| match step {
         PathStep::Key(name) => value.as_object()?.get(name),
         PathStep::Index(index) => value.as_array()?.get(*index),
     })
@@ -201,7 +202,7 @@ proptest! {
                         serde_json::from_str(column.value(row)).expect("raw JSON is JSON")
                     });
                     let expected = find(&value, path).filter(|value| !value.is_null());
-                    prop_assert_eq!(found.as_ref(), expected, "{} of {:?}", path, messages[message]);
+                    prop_assert_eq!(found.as_ref(), expected, "{:?} of {:?}", path, messages[message]);
                 }
             }
         }

@@ -16,7 +16,7 @@ use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
 use super::decode;
-use crate::format::{JsonEncoder, JsonField, JsonKind, JsonPath};
+use crate::format::{JsonEncoder, JsonField, JsonKind};
 
 fn record(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
     let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
@@ -347,9 +347,8 @@ proptest! {
     #[test]
     fn what_is_written_reads_back_the_same(batch in rows()) {
         let fields = batch.schema().fields().iter().map(|field| JsonField {
-            path: JsonPath::key(field.name()),
-            data_type: field.data_type().clone(),
             kind: JsonKind::of(field),
+            ..JsonField::new(field.name(), field.data_type().clone())
         }).collect();
         let decoded = decode(fields, &lines(&batch));
         prop_assert_eq!(&decoded.rejected, &[]);

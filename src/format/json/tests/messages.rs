@@ -5,7 +5,8 @@ use arrow::datatypes::{DataType, Int64Type};
 
 use super::{batch, decode, shown};
 use crate::format::json::decoder::MESSAGE_BYTES_MAX;
-use crate::format::{JsonDecoder, JsonField, JsonKind, JsonPath, PathStep};
+use crate::format::{JsonDecoder, JsonField, JsonKind};
+use crate::types::PathStep;
 
 /// A broken message a line, and the reason.
 const BROKEN: &str = r#"
@@ -126,7 +127,7 @@ fn tombstones_and_long_and_deep_messages_are_set_aside() {
         format!("{{\"u\":{}{}}}", "[".repeat(nested), "]".repeat(nested))
     };
     let deep_path = |levels: usize| format!("{}1{}", "{\"p\":".repeat(levels), "}".repeat(levels));
-    let mut path = JsonPath(vec![PathStep::Key("p".into()); 200]);
+    let mut path = vec![PathStep::Key("p".into()); 200];
     let fields = vec![
         JsonField::new("a", DataType::Utf8View),
         JsonField {
@@ -159,7 +160,7 @@ fn tombstones_and_long_and_deep_messages_are_set_aside() {
         ],
         "each with its reason"
     );
-    path.0.truncate(128);
+    path.truncate(128);
     let field = JsonField {
         path,
         data_type: DataType::Int64,
@@ -225,7 +226,7 @@ fn bad_values_in_several_columns_and_blocks_cost_one_row_each() {
 #[test]
 fn nested_paths_lead_into_objects_and_arrays() {
     let path = |steps: &[PathStep]| JsonField {
-        path: JsonPath(steps.to_vec()),
+        path: steps.to_vec(),
         data_type: DataType::Int64,
         kind: JsonKind::Value,
     };
@@ -242,6 +243,7 @@ fn nested_paths_lead_into_objects_and_arrays() {
         r#"{"a":{"b":7,"list":{"1":{"c":8}}},"z":null}"#,
         r#"{"a":[]}"#,
         r#"{"a":{"b":{"c":"x"}}}"#,
+        r#"{"a":{"list":[0,{"c":true}]}}"#,
     ];
     let decoded = decode(fields, &messages);
     let rows: Vec<Vec<_>> = (0..decoded.rows)
@@ -270,8 +272,11 @@ fn nested_paths_lead_into_objects_and_arrays() {
         decoded.rejected[0].reason, "column \"a.b.c\": expected an integer, found \"x\" (byte 16)",
         "a wrong type at the end of a path"
     );
-    let indexed = JsonPath(vec![key("a"), PathStep::Index(0), key("b")]);
-    assert_eq!(indexed.to_string(), "a[0].b", "as people write it");
+    assert_eq!(
+        decoded.rejected[1].reason,
+        "column \"a.list[1].c\": expected an integer, found true (byte 22)",
+        "the same in an array"
+    );
 }
 
 #[test]
@@ -387,7 +392,7 @@ fn what_cannot_be_decoded_is_refused_at_once() {
         "json as number"
     );
     let nowhere = JsonField {
-        path: JsonPath(vec![]),
+        path: vec![],
         ..JsonField::new("a", DataType::Int64)
     };
     assert_eq!(

@@ -4,7 +4,7 @@ use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
 use super::{decode, shown};
-use crate::format::{JsonField, JsonKind, JsonPath};
+use crate::format::{JsonField, JsonKind};
 
 /// What a column `v` of this type holds for a value, or why there is no row.
 fn read(field: &JsonField, value: &str) -> String {
@@ -228,9 +228,8 @@ fn every_escape_in_a_text_becomes_its_character() {
 #[test]
 fn json() {
     let field = JsonField {
-        path: JsonPath::key("v"),
-        data_type: DataType::Utf8View,
         kind: JsonKind::RawJson,
+        ..JsonField::new("v", DataType::Utf8View)
     };
     for value in [
         r#""abc""#,
