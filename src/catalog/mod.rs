@@ -27,7 +27,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use data_type::{sql_type_name, to_arrow};
 pub use definition::{Definition, Definitions};
 pub use sink::{Delivery, SinkDefinition, SinkFormat, SinkOptions};
-pub use table::{Column, ColumnOrigin, KafkaTableOptions, TableDefinition, WatermarkDefinition};
+pub use table::{
+    Column, ColumnOrigin, EVENT_TIME_MARK, KafkaTableOptions, TableDefinition, WatermarkDefinition,
+};
 pub use view::{MaterializedViewDefinition, ViewDefinition};
 
 use crate::error::{Error, Result, SqlState};

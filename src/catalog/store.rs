@@ -57,7 +57,7 @@ impl Store {
                 SqlState::LockFileExists,
                 false,
                 format!(
-                    "the data directory {} is in use by another server",
+                    "the data directory is in use by another server: {}",
                     dir.display()
                 ),
             )

@@ -21,6 +21,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How far event times may lie ahead of the record's own.
 const MAX_FUTURE: Duration = Duration::from_secs(86_400);
 
+/// The metadata of the field that is the event time.
+pub const EVENT_TIME_MARK: &str = "headwater.event_time";
+
 /// A topic with a schema.
 #[derive(Debug)]
 pub struct TableDefinition {
@@ -122,7 +125,7 @@ impl TableDefinition {
             )
             .at(Some(clause.name.position)));
         }
-        let columns = columns(&clause.columns)?;
+        let mut columns = columns(&clause.columns)?;
         for key in &clause.primary_key {
             if !columns
                 .iter()
@@ -132,6 +135,9 @@ impl TableDefinition {
             }
         }
         let watermark = watermark(clause, &columns)?;
+        if let Some(watermark) = &watermark {
+            mark_event_time(&mut columns, &watermark.column);
+        }
         Ok(Self {
             name: clause.name.name.clone(),
             columns,
@@ -172,7 +178,7 @@ fn column(clause: &ColumnClause, names: &BTreeSet<&str>) -> Result<Column> {
     let origin = match &clause.kind {
         ColumnKind::Plain => ColumnOrigin::Payload(vec![PathStep::Key(clause.name.clone())]),
         ColumnKind::Metadata(from) => ColumnOrigin::Metadata(metadata(from, &field, clause)?),
-        ColumnKind::Computed(expr) => match payload_path(expr, names) {
+        ColumnKind::Computed(expr) => match payload_path(expr, &without(names, &clause.name)) {
             Some(path) => ColumnOrigin::Payload(path),
             None => ColumnOrigin::Computed(expr.clone()),
         },
@@ -232,6 +238,11 @@ fn metadata(from: &str, field: &Field, clause: &ColumnClause) -> Result<Metadata
         format!("metadata column \"{}\" must be {wanted}", clause.name),
     )
     .at(Some(clause.type_position)))
+}
+
+/// The other columns: a column's own name in its expression is a member of the payload.
+fn without<'a>(names: &BTreeSet<&'a str>, own: &str) -> BTreeSet<&'a str> {
+    names.iter().copied().filter(|name| *name != own).collect()
 }
 
 /// `a.b.c` and `a['b'][0]`, when `a` is no column: a place in the payload.
@@ -299,6 +310,18 @@ fn watermark(clause: &CreateTable, columns: &[Column]) -> Result<Option<Watermar
     }
     let (column, expr) = (watermark.column.clone(), (*watermark.expr).clone());
     Ok(Some(WatermarkDefinition { column, expr }))
+}
+
+/// A window clause that names no time finds the event time by this mark.
+fn mark_event_time(columns: &mut [Column], name: &str) {
+    for column in columns
+        .iter_mut()
+        .filter(|column| column.field.name() == name)
+    {
+        let mut metadata = column.field.metadata().clone();
+        metadata.insert(EVENT_TIME_MARK.to_owned(), String::new());
+        column.field = Arc::new(Field::clone(&column.field).with_metadata(metadata));
+    }
 }
 
 fn no_column(name: &str, position: Position) -> Error {

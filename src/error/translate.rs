@@ -74,7 +74,13 @@ fn translate(error: &DataFusionError) -> Error {
             Error::user(SqlState::SyntaxError, polished(&inner.to_string()))
         }
         DataFusionError::Plan(text) => plan(text),
-        DataFusionError::NotImplemented(text) => worded(SqlState::FeatureNotSupported, text),
+        DataFusionError::NotImplemented(text) => match text.strip_prefix("Unsupported SQL type ") {
+            Some(name) => Error::user(
+                SqlState::UndefinedObject,
+                format!("type \"{}\" does not exist", name.to_lowercase()),
+            ),
+            None => worded(SqlState::FeatureNotSupported, text),
+        },
         DataFusionError::Configuration(text) => worded(SqlState::InvalidParameterValue, text),
         DataFusionError::Execution(text) => worded(execution_state(text), text),
         DataFusionError::ResourcesExhausted(text) => worded(SqlState::OutOfMemory, text),

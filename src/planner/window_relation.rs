@@ -1,7 +1,7 @@
 //! Window functions in FROM, in the canonical form that the parser gives, become a projection that
 //! adds the window's bounds.
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, TimeUnit};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -12,8 +12,10 @@ use sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Spanned, TableFactor, TableFunctionArgs,
 };
 
+use crate::catalog::EVENT_TIME_MARK;
 use crate::error::{Error, Position, SqlState};
 use crate::functions::window_bound;
+use crate::sql::EVENT_TIME_COLUMN;
 use crate::types::{WindowBound, WindowKind};
 
 /// Plans `tumble(..)`; other windows are told to be unknown.
@@ -92,7 +94,7 @@ fn tumble(
         alias: None,
         sample: None,
     })?;
-    let time_expr = context.sql_to_expr(time.clone(), input.schema())?;
+    let time_expr = time_column(time, &input, context)?;
     check_time(&time_expr, &input, position(time))?;
     let size_micros = interval(size, "size", &input, context)?;
     if size_micros <= 0 {
@@ -113,6 +115,41 @@ fn tumble(
         offset,
     };
     with_bounds(input, kind, &time_expr)
+}
+
+/// The time column; the event time where the clause names none.
+fn time_column(
+    time: &SqlExpr,
+    input: &LogicalPlan,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Expr> {
+    if !matches!(time, SqlExpr::Identifier(name) if name.value == EVENT_TIME_COLUMN) {
+        return context.sql_to_expr(time.clone(), input.schema());
+    }
+    let marked = |field: &Field| field.metadata().contains_key(EVENT_TIME_MARK);
+    let schema = input.schema();
+    let mut found = schema
+        .columns()
+        .into_iter()
+        .zip(schema.fields())
+        .filter(|(_, f)| marked(f));
+    match (found.next(), found.next()) {
+        (Some((column, _)), None) => Ok(Expr::Column(column)),
+        (Some(_), Some(_)) => Err(external(Error::user(
+            SqlState::AmbiguousColumn,
+            "the window's input has more than one event time",
+        ))),
+        (None, _) => Err(external(
+            Error::user(
+                SqlState::WindowingError,
+                "the window's input has no event time",
+            )
+            .hint(
+                "Declare WATERMARK FOR a column when you create the table, and keep the column in \
+                 the window's input.",
+            ),
+        )),
+    }
 }
 
 /// All columns of the input, and the window's bounds.

@@ -117,7 +117,7 @@ async fn portals_give_their_rows_in_parts() {
     let (_server, mut client) = server().await;
     let transaction = client.raw_mut().transaction().await.expect("it begins");
     let portal = transaction
-        .bind("SELECT value FROM generate_series(1, 5)", &[])
+        .bind("SELECT * FROM generate_series(1, 5)", &[])
         .await
         .expect("it is valid");
     let mut sizes = Vec::new();

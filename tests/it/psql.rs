@@ -54,8 +54,10 @@ impl Stage {
     /// Starts psql with further arguments.
     fn psql(&self, arguments: &[&str]) -> Process {
         let address = self.server.address();
-        let mut command = Command::new("psql");
+        // psql keeps what it writes to a pipe until it has a block of it, unless told otherwise.
+        let mut command = Command::new("stdbuf");
         command
+            .args(["-oL", "psql"])
             .args([
                 "--no-psqlrc",
                 "-h",
@@ -185,7 +187,7 @@ async fn live_rows_show_one_by_one_until_ctrl_c() {
     assert!(
         printed
             .text
-            .contains("BTC-USD|1.5\nETH-EUR|2.5\nBTC-USD|3.5\n"),
+            .contains("BTC-USD|1.5\nETH-EUR|2.5\nBTC-USD|3.5"),
         "{}",
         printed.text
     );

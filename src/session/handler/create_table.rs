@@ -64,11 +64,8 @@ async fn inferred(session: &mut Session, clause: &CreateTable) -> Result<CreateT
     find_topic(wanted).await?;
     let found = infer::infer(clause, wanted).await?;
     let shown = TableDefinition::try_new(&found, defaults.as_ref())?;
-    let text = format!("inferred the columns of \"{}\"", clause.name.name);
-    notice(
-        session,
-        Error::user(SqlState::SuccessfulCompletion, text).detail(shown.sql),
-    );
+    let text = format!("inferred the columns:\n{}", shown.sql);
+    notice(session, Error::user(SqlState::SuccessfulCompletion, text));
     Ok(found)
 }
 

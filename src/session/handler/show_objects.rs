@@ -248,10 +248,7 @@ pub(in crate::session) fn create(
         .get(&name.name)
         .filter(|definition| kind.is_none_or(|kind| definition.kind() == kind))
         .ok_or_else(|| unknown(&definitions, name))?;
-    let batch = text_table(&[
-        ("name", vec![Some(definition.name().to_owned())]),
-        ("statement", vec![Some(definition.sql().to_owned())]),
-    ])?;
+    let batch = text_table(&[("statement", vec![Some(definition.sql().to_owned())])])?;
     Ok(Outcome::table(RowsTag::Show, batch))
 }
 

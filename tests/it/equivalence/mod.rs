@@ -52,7 +52,11 @@ async fn with_disorder_beyond_the_bound_the_answer_is_that_of_the_rows_that_were
             .collect();
         let expected = oracle::batch(&case, &rows).await;
         assert_eq!(view, expected, "seed {seed}: {case:#?}");
-        assert_eq!(numbers, case.numbers(late.len()), "seed {seed}: {case:#?}");
+        // A row that WHERE leaves out has no window that it could be late for.
+        let mut late_rows = case.closed_rows();
+        late_rows.retain(|row| late.contains(&row.id));
+        let late = oracle::count(&case, &late_rows).await;
+        assert_eq!(numbers, case.numbers(late), "seed {seed}: {case:#?}");
     }
 }
 

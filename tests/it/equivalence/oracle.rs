@@ -32,6 +32,19 @@ pub(super) async fn batch(case: &Case, events: &[Event]) -> Vec<String> {
     lines
 }
 
+/// How many of the events the query's WHERE lets through.
+pub(super) async fn count(case: &Case, events: &[Event]) -> usize {
+    let context = SessionContext::new();
+    let batch = table(events);
+    let rows = MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("the schema fits");
+    context
+        .register_table("events", Arc::new(rows))
+        .expect("the name is free");
+    let query = format!("SELECT * FROM events WHERE {}", case.filter);
+    let answer = context.sql(&query).await.expect("the query is valid");
+    answer.count().await.expect("the query runs")
+}
+
 fn table(events: &[Event]) -> RecordBatch {
     let time = DataType::Timestamp(TimeUnit::Microsecond, None);
     let field = |name: &str, data_type| Field::new(name, data_type, true);
