@@ -13,6 +13,7 @@ use super::record::Records;
 use crate::error::Result;
 use crate::sink::Sink;
 use crate::source::ANSWER_TIMEOUT;
+use crate::source::kafka::properties::Again;
 use crate::types::KafkaConnection;
 
 /// How long a message may take before its epoch has failed.
@@ -45,8 +46,12 @@ impl KafkaSink {
     /// column has no form in JSON, or a property under `kafka.` is unknown or invalid.
     pub fn open(options: &KafkaSinkOptions, schema: &SchemaRef) -> Result<Self> {
         let records = Records::try_new(schema, &options.key_columns, &options.headers)?;
-        let producer = Producer::connect(&options.connection, &options.topic, DELIVERY_TIMEOUT)?;
-        // A producer that knows its broker gets its identity at once, not at its next try.
+        let producer = Producer::connect(
+            &options.connection,
+            &options.topic,
+            Again::Known,
+            DELIVERY_TIMEOUT,
+        )?;
         producer.check_topic(ANSWER_TIMEOUT)?;
         Ok(Self { records, producer })
     }

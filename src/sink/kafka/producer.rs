@@ -19,7 +19,7 @@ use crate::clock;
 use crate::error::{Error, Result, SqlState};
 use crate::source::kafka::client::sentence;
 use crate::source::kafka::code::{Code, Meaning};
-use crate::source::kafka::properties;
+use crate::source::kafka::properties::{self, Again};
 use crate::source::kafka::report::Reports;
 use crate::task;
 use crate::types::KafkaConnection;
@@ -62,10 +62,11 @@ impl Producer {
     pub fn connect(
         connection: &KafkaConnection,
         topic: &str,
+        again: Again,
         delivery_timeout: Duration,
     ) -> Result<Self> {
         let mut config = ClientConfig::new();
-        for (name, value) in properties::for_producer(connection)? {
+        for (name, value) in properties::for_producer(connection, again)? {
             config.set(name, value);
         }
         config.set(
