@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::producer::{HeaderText, Outgoing, Producer};
 use crate::error::Result;
 use crate::source::ANSWER_TIMEOUT;
-use crate::source::kafka::properties::Again;
 use crate::types::KafkaConnection;
 
 /// How long a message of a statement may take.
@@ -29,7 +28,7 @@ pub struct Produced {
 /// When no broker answers within five seconds, there is no such topic, or messages could not be
 /// delivered (the detail says how many; the others are in the topic).
 pub fn produce(connection: &KafkaConnection, topic: &str, messages: Vec<Produced>) -> Result<u64> {
-    let producer = Producer::connect(connection, topic, Again::Twice, DELIVERY_TIMEOUT)?;
+    let producer = Producer::for_statement(connection, topic, DELIVERY_TIMEOUT)?;
     producer.check_topic(ANSWER_TIMEOUT)?;
     let count = messages.len() as u64;
     for message in messages {

@@ -13,7 +13,6 @@ use super::record::Records;
 use crate::error::Result;
 use crate::sink::Sink;
 use crate::source::ANSWER_TIMEOUT;
-use crate::source::kafka::properties::Again;
 use crate::types::KafkaConnection;
 
 /// How long a message may take before its epoch has failed.
@@ -46,12 +45,7 @@ impl KafkaSink {
     /// column has no form in JSON, or a property under `kafka.` is unknown or invalid.
     pub fn open(options: &KafkaSinkOptions, schema: &SchemaRef) -> Result<Self> {
         let records = Records::try_new(schema, &options.key_columns, &options.headers)?;
-        let producer = Producer::connect(
-            &options.connection,
-            &options.topic,
-            Again::Known,
-            DELIVERY_TIMEOUT,
-        )?;
+        let producer = Producer::connect(&options.connection, &options.topic, DELIVERY_TIMEOUT)?;
         producer.check_topic(ANSWER_TIMEOUT)?;
         Ok(Self { records, producer })
     }

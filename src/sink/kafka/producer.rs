@@ -62,6 +62,23 @@ impl Producer {
     pub fn connect(
         connection: &KafkaConnection,
         topic: &str,
+        delivery_timeout: Duration,
+    ) -> Result<Self> {
+        Self::new(connection, topic, Again::Known, delivery_timeout)
+    }
+
+    /// A client for one statement, which starts sooner.
+    pub(super) fn for_statement(
+        connection: &KafkaConnection,
+        topic: &str,
+        delivery_timeout: Duration,
+    ) -> Result<Self> {
+        Self::new(connection, topic, Again::Twice, delivery_timeout)
+    }
+
+    fn new(
+        connection: &KafkaConnection,
+        topic: &str,
         again: Again,
         delivery_timeout: Duration,
     ) -> Result<Self> {
