@@ -276,7 +276,7 @@ fn insert_into_a_topic_or_a_broker_that_is_not_there_fails_soon() {
         "{:?}",
         start.elapsed()
     );
-    assert_eq!(error.state(), SqlState::ConnectionFailure, "{error:?}");
+    assert_eq!(error.state(), SqlState::ConnectionUnable, "{error:?}");
     assert!(
         error.detail_text().unwrap().contains("refused"),
         "{error:?}"

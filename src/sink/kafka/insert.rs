@@ -21,13 +21,14 @@ pub struct Produced {
     pub headers: Vec<HeaderText>,
 }
 
-/// Sends messages to a topic and waits until all in-sync replicas have them; gives their number.
+/// Sends messages to a topic and waits until all in-sync replicas have them; gives their number. When
+/// a broker vanishes while it answers, a message may be there twice.
 ///
 /// # Errors
 /// When no broker answers within five seconds, there is no such topic, or messages could not be
 /// delivered (the detail says how many; the others are in the topic).
 pub fn produce(connection: &KafkaConnection, topic: &str, messages: Vec<Produced>) -> Result<u64> {
-    let producer = Producer::connect(connection, topic, DELIVERY_TIMEOUT)?;
+    let producer = Producer::for_statement(connection, topic, DELIVERY_TIMEOUT)?;
     producer.check_topic(ANSWER_TIMEOUT)?;
     let count = messages.len() as u64;
     for message in messages {

@@ -46,7 +46,6 @@ impl KafkaSink {
     pub fn open(options: &KafkaSinkOptions, schema: &SchemaRef) -> Result<Self> {
         let records = Records::try_new(schema, &options.key_columns, &options.headers)?;
         let producer = Producer::connect(&options.connection, &options.topic, DELIVERY_TIMEOUT)?;
-        // A producer that knows its broker gets its identity at once, not at its next try.
         producer.check_topic(ANSWER_TIMEOUT)?;
         Ok(Self { records, producer })
     }

@@ -19,7 +19,8 @@ use crate::clock;
 use crate::error::{Error, Result, SqlState};
 use crate::source::kafka::client::sentence;
 use crate::source::kafka::code::{Code, Meaning};
-use crate::source::kafka::properties;
+use crate::source::kafka::errors;
+use crate::source::kafka::properties::{self, Again};
 use crate::source::kafka::report::Reports;
 use crate::task;
 use crate::types::KafkaConnection;
@@ -64,8 +65,26 @@ impl Producer {
         topic: &str,
         delivery_timeout: Duration,
     ) -> Result<Self> {
+        Self::new(connection, topic, Again::Known, delivery_timeout)
+    }
+
+    /// A client for one statement, which starts sooner.
+    pub(super) fn for_statement(
+        connection: &KafkaConnection,
+        topic: &str,
+        delivery_timeout: Duration,
+    ) -> Result<Self> {
+        Self::new(connection, topic, Again::Twice, delivery_timeout)
+    }
+
+    fn new(
+        connection: &KafkaConnection,
+        topic: &str,
+        again: Again,
+        delivery_timeout: Duration,
+    ) -> Result<Self> {
         let mut config = ClientConfig::new();
-        for (name, value) in properties::for_producer(connection)? {
+        for (name, value) in properties::for_producer(connection, again)? {
             config.set(name, value);
         }
         config.set(
@@ -186,22 +205,25 @@ impl Producer {
 
     /// Why `messages` of them could not be delivered; 0 if none was sent.
     fn explain(&self, code: Code, messages: u64) -> Error {
-        let topic = &self.topic;
+        let topic = self.topic.as_str();
+        let reports = &self.client().context().reports;
+        let reason = reports.last_failure().unwrap_or_else(|| code.to_string());
         let error = match code.meaning() {
+            Meaning::NotAuthenticated => {
+                return errors::not_authenticated(&self.servers, Some(&reason));
+            }
+            // A message that waits for a broker in vain does not know why.
+            Meaning::Unreachable | Meaning::Passing if reports.take_credentials_refused() => {
+                return errors::not_authenticated(&self.servers, Some(&reason));
+            }
+            Meaning::Unreachable => {
+                return errors::unreachable(&self.servers, Some(topic), &reason);
+            }
+            Meaning::Refused => return errors::refused(topic),
             Meaning::TopicGone => Error::external(
                 SqlState::UndefinedTable,
                 false,
                 format!("topic \"{topic}\" does not exist"),
-            ),
-            Meaning::Refused => Error::external(
-                SqlState::InsufficientPrivilege,
-                false,
-                format!("kafka does not allow writing to topic \"{topic}\""),
-            ),
-            Meaning::NotAuthenticated => Error::external(
-                SqlState::ConnectionUnable,
-                true,
-                format!("kafka at \"{}\" refused the credentials", self.servers),
             ),
             _ if code == Code(RDKafkaErrorCode::MessageSizeTooLarge as i32) => Error::external(
                 SqlState::ProgramLimitExceeded,
@@ -218,8 +240,7 @@ impl Producer {
                 ),
             ),
         };
-        let reason = self.client().context().reports.last_failure();
-        let reason = sentence(&reason.unwrap_or_else(|| code.to_string()));
+        let reason = sentence(&code.to_string());
         match messages {
             0 => error.detail(reason),
             1 => error.detail(format!("One message was not delivered: {reason}")),

@@ -9,8 +9,8 @@ use rdkafka_sys::rd_kafka_resp_err_t as Resp;
 
 use super::admin::{self, Failure, Which};
 use super::client::{Client, sentence};
-use super::code::{Code, Meaning};
-use super::{metadata, properties};
+use super::code::Meaning;
+use super::{errors, metadata, properties};
 use crate::clock;
 use crate::error::{Error, Result, SqlState};
 use crate::types::{KafkaConnection, Offset, PartitionId, PartitionRange};
@@ -176,7 +176,7 @@ impl Cluster {
         let Some(found) = found.into_iter().find(|found| found.name == topic) else {
             return Ok(None);
         };
-        if found.code.is_ok() || found.code.is(Resp::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
+        if found.code.is_ok() || found.code.meaning() == Meaning::Moving {
             return Ok(Some(found.partitions));
         }
         match found.code.meaning() {
@@ -206,7 +206,8 @@ impl Cluster {
             if failure.code.meaning() == Meaning::TopicGone {
                 return Err(self.unknown_topic(topic, timeout));
             }
-            if !is_moving(failure.code) || start.elapsed() + RETRY_PAUSE > timeout {
+            if failure.code.meaning() != Meaning::Moving || start.elapsed() + RETRY_PAUSE > timeout
+            {
                 return Err(self.translate(Some(topic), &failure));
             }
             std::thread::sleep(RETRY_PAUSE);
@@ -230,103 +231,36 @@ impl Cluster {
 
     fn translate(&self, topic: Option<&str>, failure: &Failure) -> Error {
         // Lets errors that came meanwhile explain this one.
-        let told = self.client.take_errors();
-        let refused = told
-            .iter()
-            .map(|(code, _)| *code)
-            .chain([failure.code])
-            .any(|code| code.meaning() == Meaning::NotAuthenticated);
-        let reason = self.client.reports().last_failure();
-        if refused {
-            return not_authenticated(&self.servers, reason.as_deref());
+        self.client.take_errors();
+        let reports = self.client.reports();
+        let reason = reports.last_failure();
+        let meaning = failure.code.meaning();
+        let name = topic.unwrap_or_default();
+        let refused = meaning == Meaning::Unreachable && reports.take_credentials_refused();
+        if refused || meaning == Meaning::NotAuthenticated {
+            return errors::not_authenticated(&self.servers, reason.as_deref());
         }
-        explain(&self.servers, topic, failure, reason.as_deref())
-    }
-}
-
-/// The broker does not know the user.
-pub(super) fn not_authenticated(servers: &str, reason: Option<&str>) -> Error {
-    let error = Error::external(
-        SqlState::ConnectionUnable,
-        true,
-        format!("kafka at \"{servers}\" refused the credentials"),
-    )
-    .hint("Check kafka.security.protocol, kafka.sasl.mechanisms, kafka.sasl.username and kafka.sasl.password.");
-    match reason {
-        Some(reason) => error.detail(sentence(reason)),
-        None => error,
-    }
-}
-
-fn explain(servers: &str, topic: Option<&str>, failure: &Failure, reason: Option<&str>) -> Error {
-    let about = topic.map_or_else(String::new, |topic| format!(" about topic \"{topic}\""));
-    if no_answer(failure.code) {
-        let error = Error::external(
-            SqlState::ConnectionUnable,
+        if meaning == Meaning::Unreachable {
+            let reason = reason.as_ref().unwrap_or(&failure.text);
+            return errors::unreachable(&self.servers, topic, reason);
+        }
+        if meaning == Meaning::Refused {
+            return errors::refused(name);
+        }
+        if failure.code.is(Resp::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
+            return Error::user(
+                SqlState::InvalidParameterValue,
+                format!("invalid topic name \"{name}\""),
+            )
+            .detail(sentence(&failure.text));
+        }
+        Error::external(
+            SqlState::ConnectionFailure,
             true,
-            format!("no answer from kafka at \"{servers}\"{about}"),
+            format!("kafka at \"{}\" could not answer", self.servers),
         )
-        .hint("Check bootstrap_servers, that the broker runs, and that it advertises an address that can be reached from here.");
-        return match reason {
-            Some(reason) => error.detail(sentence(reason)),
-            None => error.detail(sentence(&failure.text)),
-        };
+        .detail(sentence(&failure.text))
     }
-    if failure.code.meaning() == Meaning::Refused {
-        return refused(topic.unwrap_or_default());
-    }
-    if failure.code.is(Resp::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
-        return Error::user(
-            SqlState::InvalidParameterValue,
-            format!("invalid topic name \"{}\"", topic.unwrap_or_default()),
-        )
-        .detail(sentence(&failure.text));
-    }
-    Error::external(
-        SqlState::ConnectionFailure,
-        true,
-        format!("kafka at \"{servers}\" could not answer{about}"),
-    )
-    .detail(sentence(&failure.text))
-}
-
-/// The broker knows the user and does not let him.
-pub(super) fn refused(topic: &str) -> Error {
-    Error::external(
-        SqlState::InsufficientPrivilege,
-        false,
-        format!("kafka does not allow this on topic \"{topic}\""),
-    )
-    .hint("The user of the connection needs the rights to describe, read or write the topic.")
-}
-
-/// A partition has no leader, or it is not the one that was asked: it passes in a moment.
-fn is_moving(code: Code) -> bool {
-    [
-        Resp::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-        Resp::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
-        Resp::RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE,
-        Resp::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
-        Resp::RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH,
-        Resp::RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
-        Resp::RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE,
-    ]
-    .into_iter()
-    .any(|one| code.is(one))
-}
-
-fn no_answer(code: Code) -> bool {
-    [
-        Resp::RD_KAFKA_RESP_ERR__TRANSPORT,
-        Resp::RD_KAFKA_RESP_ERR__TIMED_OUT,
-        Resp::RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE,
-        Resp::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN,
-        Resp::RD_KAFKA_RESP_ERR__RESOLVE,
-        Resp::RD_KAFKA_RESP_ERR__SSL,
-        Resp::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
-    ]
-    .into_iter()
-    .any(|one| code.is(one))
 }
 
 /// The names that a user may have meant, nearest first, each in quotes.

@@ -15,11 +15,15 @@ use sys::rd_kafka_resp_err_t as Resp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Code(pub(crate) i32);
 
-/// What a code means to a reader of one topic.
+/// What a code means to one who reads or writes a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// Passes by itself: the library tries again.
     Passing,
+    /// A partition has no leader, or another one than was asked: passes in a moment.
+    Moving,
+    /// No broker answers; the library tries again.
+    Unreachable,
     /// The partition's end was reached; not an error.
     End,
     /// The wanted offset is no longer, or not yet, in the partition.
@@ -62,6 +66,20 @@ impl Code {
         };
         match code {
             Resp::RD_KAFKA_RESP_ERR__PARTITION_EOF => Meaning::End,
+            Resp::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION
+            | Resp::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
+            | Resp::RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE
+            | Resp::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR
+            | Resp::RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH
+            | Resp::RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH
+            | Resp::RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE => Meaning::Moving,
+            Resp::RD_KAFKA_RESP_ERR__TRANSPORT
+            | Resp::RD_KAFKA_RESP_ERR__TIMED_OUT
+            | Resp::RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE
+            | Resp::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN
+            | Resp::RD_KAFKA_RESP_ERR__RESOLVE
+            | Resp::RD_KAFKA_RESP_ERR__SSL
+            | Resp::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT => Meaning::Unreachable,
             Resp::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
             | Resp::RD_KAFKA_RESP_ERR__NO_OFFSET
             | Resp::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => Meaning::OffsetGone,
@@ -108,13 +126,17 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_connection_does_not_end_a_reader() {
+    fn a_lost_connection_and_a_moving_leader_are_told_apart() {
+        let meaning = |code: Resp| Code(code as i32).meaning();
         for code in [
             Resp::RD_KAFKA_RESP_ERR__TRANSPORT,
             Resp::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN,
-            Resp::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
         ] {
-            assert_eq!(Code(code as i32).meaning(), Meaning::Passing);
+            assert_eq!(meaning(code), Meaning::Unreachable);
         }
+        assert_eq!(
+            meaning(Resp::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION),
+            Meaning::Moving
+        );
     }
 }

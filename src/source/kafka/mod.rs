@@ -8,6 +8,7 @@ mod admin;
 pub(crate) mod client;
 mod cluster;
 pub(crate) mod code;
+pub(crate) mod errors;
 mod gather;
 mod metadata;
 pub(crate) mod properties;

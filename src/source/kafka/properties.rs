@@ -92,17 +92,32 @@ pub(crate) fn for_reader(connection: &KafkaConnection, fetching: Fetching) -> Re
     )
 }
 
-/// For producing: one message in flight cannot overtake another, none is lost on a retry.
+/// What a producer does when it does not know whether a message has arrived. It sends again either
+/// way, and keeps the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// The broker knows a message that it has by its number. To get numbers takes a producer up to
+    /// half a second when it starts.
+    Known,
+    /// The message may be there twice; for producers that live for one statement.
+    Twice,
+}
+
+/// For producing.
 ///
 /// # Errors
 /// When the connection sets a property that is not its to set.
-pub(crate) fn for_producer(connection: &KafkaConnection) -> Result<Properties> {
+pub(crate) fn for_producer(connection: &KafkaConnection, again: Again) -> Result<Properties> {
+    let (idempotence, in_flight) = match again {
+        Again::Known => ("true", "5"),
+        Again::Twice => ("false", "1"),
+    };
     with_connection(
         connection,
         &[
-            ("enable.idempotence", "true"),
+            ("enable.idempotence", idempotence),
+            ("max.in.flight.requests.per.connection", in_flight),
             ("acks", "all"),
-            ("max.in.flight.requests.per.connection", "5"),
             ("retries", "2147483647"),
             ("linger.ms", "1"),
             ("batch.num.messages", "10000"),
@@ -177,7 +192,7 @@ fn uses_tls(properties: &Properties) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fetching, for_metadata, for_producer, for_reader};
+    use super::{Again, Fetching, for_metadata, for_producer, for_reader};
     use crate::types::KafkaConnection;
 
     fn connection(properties: &[(&str, &str)]) -> KafkaConnection {
@@ -221,12 +236,19 @@ mod tests {
 
     #[test]
     fn authorities_are_probed_for_unless_they_are_given() {
-        let plain = for_producer(&connection(&[])).unwrap();
+        let plain = for_producer(&connection(&[]), Again::Known).unwrap();
         assert!(!plain.contains_key("ssl.ca.location"));
-        let tls = for_producer(&connection(&[("security.protocol", "SASL_SSL")])).unwrap();
+        let tls = for_producer(
+            &connection(&[("security.protocol", "SASL_SSL")]),
+            Again::Twice,
+        )
+        .unwrap();
         assert_eq!(tls["ssl.ca.location"], "probe");
         let given = connection(&[("security.protocol", "ssl"), ("ssl.ca.location", "/ca.pem")]);
-        assert_eq!(for_producer(&given).unwrap()["ssl.ca.location"], "/ca.pem");
+        assert_eq!(
+            for_producer(&given, Again::Known).unwrap()["ssl.ca.location"],
+            "/ca.pem"
+        );
     }
 
     #[test]

@@ -17,8 +17,9 @@ use std::time::Duration;
 use rdkafka_sys as sys;
 
 use super::client::{Client, c_string, sentence};
-use super::cluster::{ANSWER_TIMEOUT, not_authenticated, refused};
+use super::cluster::ANSWER_TIMEOUT;
 use super::code::{Code, Meaning};
+use super::errors::{not_authenticated, refused};
 use super::gather::{Gather, Item, Parts};
 use super::metadata::{self, milliseconds};
 use super::properties::{self, Fetching};
@@ -276,7 +277,7 @@ impl Reader {
                 }));
                 Ok(())
             }
-            Meaning::Passing => {
+            Meaning::Passing | Meaning::Moving | Meaning::Unreachable => {
                 problems.push(Problem {
                     partition,
                     message: text,
@@ -293,7 +294,10 @@ impl Reader {
             Meaning::TopicGone => Err(gone(topic)),
             Meaning::OffsetGone => Err(offset_gone(topic, partition, offset, &text)),
             Meaning::Refused => Err(refused(topic)),
-            Meaning::NotAuthenticated => Err(not_authenticated(servers, Some(&text))),
+            Meaning::NotAuthenticated => {
+                let reason = self.source.client.reports().last_failure();
+                Err(not_authenticated(servers, Some(&reason.unwrap_or(text))))
+            }
             Meaning::Corrupt => Err(corrupt(topic, partition, &text)),
             Meaning::Fatal => Err(unreadable(topic, &text)),
         }

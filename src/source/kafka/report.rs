@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use rdkafka_sys::rd_kafka_resp_err_t as Resp;
 
-use super::code::Code;
+use super::code::{Code, Meaning};
 use crate::clock;
 
 /// Lines of one client that reach the log in each [`PERIOD`].
 const LINES_MAX: u32 = 5;
 const PERIOD: Duration = Duration::from_secs(30);
-/// Errors kept until they are taken; later ones are dropped, for they repeat.
+/// Errors kept until they are taken; more are dropped, and so are those that repeat one.
 const ERRORS_MAX: usize = 32;
 
 /// syslog's numbers, as the library gives them.
@@ -34,6 +34,8 @@ struct State {
     limit: Limit,
     errors: Vec<(Code, String)>,
     last_failure: Option<String>,
+    /// The broker did not take this client's credentials.
+    credentials_refused: bool,
 }
 
 impl Reports {
@@ -48,6 +50,7 @@ impl Reports {
                 },
                 errors: Vec::new(),
                 last_failure: None,
+                credentials_refused: false,
             }),
         }
     }
@@ -82,7 +85,9 @@ impl Reports {
         if !code.is(Resp::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
             state.last_failure = Some(reason.to_owned());
         }
-        if state.errors.len() < ERRORS_MAX {
+        state.credentials_refused |= code.meaning() == Meaning::NotAuthenticated;
+        let repeats = state.errors.iter().any(|(_, told)| told == reason);
+        if !repeats && state.errors.len() < ERRORS_MAX {
             state.errors.push((code, reason.to_owned()));
         }
     }
@@ -91,6 +96,12 @@ impl Reports {
     pub(crate) fn take_errors(&self) -> Vec<(Code, String)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut state.errors)
+    }
+
+    /// Whether the broker did not take this client's credentials since this was last asked.
+    pub(crate) fn take_credentials_refused(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut state.credentials_refused)
     }
 
     /// Why the connection failed, as last told.
@@ -169,6 +180,7 @@ mod tests {
         reports.log(3, "FAIL", line);
         assert_eq!(reports.last_failure().unwrap(), "Connection refused");
         let down = Resp::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32;
+        reports.error(Code(down), "1/1 brokers are down");
         reports.error(Code(down), "1/1 brokers are down");
         assert_eq!(reports.last_failure().unwrap(), "Connection refused");
         assert_eq!(reports.take_errors().len(), 1);

@@ -1,0 +1,46 @@
+//! The errors that readers, writers and questions have in common, in the user's words.
+
+use super::client::sentence;
+use crate::error::{Error, SqlState};
+
+/// The broker does not know the user.
+pub(crate) fn not_authenticated(servers: &str, reason: Option<&str>) -> Error {
+    let error = Error::external(
+        SqlState::ConnectionUnable,
+        true,
+        format!("kafka at \"{servers}\" refused the credentials"),
+    )
+    .hint(
+        "Check kafka.security.protocol, kafka.sasl.mechanisms, kafka.sasl.username and \
+         kafka.sasl.password.",
+    );
+    match reason {
+        Some(reason) => error.detail(sentence(reason)),
+        None => error,
+    }
+}
+
+/// No broker answers.
+pub(crate) fn unreachable(servers: &str, topic: Option<&str>, reason: &str) -> Error {
+    let about = topic.map_or_else(String::new, |topic| format!(" about topic \"{topic}\""));
+    Error::external(
+        SqlState::ConnectionUnable,
+        true,
+        format!("no answer from kafka at \"{servers}\"{about}"),
+    )
+    .detail(sentence(reason))
+    .hint(
+        "Check bootstrap_servers, that the broker runs, and that it advertises an address that can \
+         be reached from here.",
+    )
+}
+
+/// The broker knows the user and does not let him.
+pub(crate) fn refused(topic: &str) -> Error {
+    Error::external(
+        SqlState::InsufficientPrivilege,
+        false,
+        format!("kafka does not allow this on topic \"{topic}\""),
+    )
+    .hint("The user of the connection needs the rights to describe, read or write the topic.")
+}
