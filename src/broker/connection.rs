@@ -21,8 +21,12 @@ use super::api;
 use super::server::Server;
 use crate::error::{Error, Result, SqlState};
 
-/// What is set aside at first for a request; a longer one grows as it arrives.
+/// What is set aside at most for what has yet to arrive, so that an announcement costs nothing.
 const RESERVED_BYTES: usize = 1 << 20;
+/// A buffer that has grown past this is given back once its request is answered.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+/// What is read at once at least.
+const READ_BYTES: usize = 4 << 10;
 /// What is read ahead while a request is being answered.
 const READ_AHEAD_BYTES: usize = 64 << 10;
 /// Requests that carry no records are far smaller than this.
@@ -99,8 +103,10 @@ impl Request {
 
 impl Connection<'_> {
     async fn run(mut self, server: &Arc<Server>, client: &Client) -> Result<()> {
-        while let Some(request) = self.next_request(server.config.request_bytes_max).await? {
+        let bytes_max = server.config.request_bytes_max;
+        while let Some(request) = self.next_request(bytes_max).await? {
             let (version, key) = (request.version, request.key);
+            let was_large = request.body.len() > KEPT_BYTES_MAX;
             let mut answer = begin_answer(&request);
             let Some(answered) = self.answer(server, client, request, &mut answer).await else {
                 return Ok(());
@@ -118,6 +124,9 @@ impl Connection<'_> {
             answer[..4].copy_from_slice(&length.to_be_bytes());
             if !self.write(&answer).await {
                 return Ok(());
+            }
+            if was_large && self.buffer.is_empty() {
+                self.buffer = BytesMut::new();
             }
         }
         Ok(())
@@ -169,8 +178,6 @@ impl Connection<'_> {
                 "{key:?} of {length} bytes was announced"
             )));
         }
-        self.buffer
-            .reserve(length.min(RESERVED_BYTES).saturating_sub(self.buffer.len()));
         if !self.fill(length).await {
             return Ok(None);
         }
@@ -195,6 +202,11 @@ impl Connection<'_> {
     /// Reads until the buffer holds so many bytes; false when the client went or the broker stops.
     async fn fill(&mut self, bytes: usize) -> bool {
         while self.buffer.len() < bytes {
+            let missing = bytes - self.buffer.len();
+            if self.buffer.capacity() - self.buffer.len() < missing.min(READ_BYTES) {
+                self.buffer
+                    .reserve(missing.clamp(READ_BYTES, RESERVED_BYTES));
+            }
             tokio::select! {
                 biased;
                 read = self.reader.read_buf(&mut self.buffer) => match read {

@@ -492,3 +492,6 @@ fn remove_leftovers(dir: &Path, records: &BTreeMap<u64, TopicRecord>) -> io::Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -523,3 +523,6 @@ fn storage_error(id: &str, error: &io::Error) -> ResponseError {
     error!(id, %error, "the embedded broker cannot use its storage");
     ResponseError::CoordinatorNotAvailable
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,7 @@ impl Groups {
         let mut groups = self.groups();
         let group = self.group(&mut groups, id)?;
         let joined = group.membership.join(join, new_id, now);
-        groups.retain(|_, group| group.is_needed());
+        forget_if_unneeded(&mut groups, id);
         joined
     }
 
@@ -135,7 +135,7 @@ impl Groups {
         let left = known(&mut groups, id)?
             .membership
             .leave(member_id, instance, now);
-        groups.retain(|_, group| group.is_needed());
+        forget_if_unneeded(&mut groups, id);
         left
     }
 
@@ -167,7 +167,7 @@ impl Groups {
                 commit(&mut group.offsets, offsets);
                 Ok(())
             });
-        groups.retain(|_, group| group.is_needed());
+        forget_if_unneeded(&mut groups, id);
         committed
     }
 
@@ -197,7 +197,7 @@ impl Groups {
                     .insert(producer_id);
             }
         }
-        groups.retain(|_, group| group.is_needed());
+        forget_if_unneeded(&mut groups, id);
         prepared
     }
 
@@ -218,8 +218,8 @@ impl Groups {
             if committed {
                 commit(&mut group.offsets, offsets.clone());
             }
+            forget_if_unneeded(&mut groups, id);
         }
-        groups.retain(|_, group| group.is_needed());
     }
 
     /// What a group committed: for the wanted partitions by topic, or for all there are.
@@ -329,6 +329,13 @@ impl Groups {
 impl Group {
     fn is_needed(&self) -> bool {
         !self.membership.is_empty() || !self.offsets.is_empty() || !self.undecided.is_empty()
+    }
+}
+
+/// A group that holds nothing need not be kept.
+fn forget_if_unneeded(groups: &mut BTreeMap<String, Group>, id: &str) {
+    if groups.get(id).is_some_and(|group| !group.is_needed()) {
+        groups.remove(id);
     }
 }
 

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kafka_protocol::ResponseError;
 use tracing::{error, warn};
@@ -47,6 +48,8 @@ pub(crate) struct PartitionLog {
     segments: VecDeque<Segment>,
     start: i64,
     state: LogState,
+    /// True from a failure of the storage to the next success, so that it is told once.
+    is_failing: AtomicBool,
 }
 
 /// Where a reader stands in a log.
@@ -100,6 +103,7 @@ impl PartitionLog {
             segments,
             start: 0,
             state,
+            is_failing: AtomicBool::new(false),
         };
         log.start = start.clamp(log.segments[0].base_offset(), log.marks().end);
         Ok(log)
@@ -279,6 +283,7 @@ impl PartitionLog {
             None
         };
         self.state.written(&placed, outcome);
+        self.is_failing.store(false, Ordering::Relaxed);
         self.retain_bytes();
         Ok(base_offset)
     }
@@ -330,8 +335,10 @@ impl PartitionLog {
     }
 
     fn storage_error(&self, error: &io::Error) -> ResponseError {
-        let dir = self.dir.as_deref().unwrap_or_else(|| Path::new("memory"));
-        error!(dir = %dir.display(), %error, "the embedded broker cannot use its storage");
+        if !self.is_failing.swap(true, Ordering::Relaxed) {
+            let dir = self.dir.as_deref().unwrap_or_else(|| Path::new("memory"));
+            error!(dir = %dir.display(), %error, "the embedded broker cannot use its storage");
+        }
         ResponseError::KafkaStorageError
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 00000000000000000120.log   | batch | batch | batch | batch | batch ..
-//! index                      | block 0 .. 16 KiB     | block 1 ..
+//! index                      | block 0 .. 32 KiB     | block 1 ..
 //! ```
 
 use std::fs::{self, File};
@@ -22,9 +22,9 @@ use crate::broker::append_file::{AppendFile, SharedMemory, Source, append_memory
 use crate::broker::batch::{BatchHeader, HEADER_BYTES};
 
 /// Looking an offset up reads about this much beside what was asked for.
-const BLOCK_BYTES: u64 = 16 << 10;
+const BLOCK_BYTES: u64 = 32 << 10;
 /// A block, and the header of the batch after it.
-const WINDOW_SLACK: usize = (16 << 10) + HEADER_BYTES;
+const WINDOW_SLACK: usize = (32 << 10) + HEADER_BYTES;
 
 /// A part of a segment, as the index knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +105,7 @@ impl Segment {
                 path: std::mem::take(path),
             };
         }
+        self.known.blocks.shrink_to_fit();
     }
 
     /// Removes the files.
