@@ -82,11 +82,13 @@ pub(super) async fn run(options: Options) -> Result<ExitCode> {
         done = run => done,
         () = shutdown.requested() => return Ok(ExitCode::from(INTERRUPTED)),
     };
-    if let Err(error) = done {
-        script.report(&error);
-        return Ok(ExitCode::FAILURE);
+    match done {
+        Err(error) if !output::reader_is_gone(&error) => {
+            script.report(&error);
+            Ok(ExitCode::FAILURE)
+        }
+        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What shells expect of a program that Ctrl-C ended.
