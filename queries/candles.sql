@@ -6,7 +6,7 @@ SELECT window_start,
        max(price) AS high,
        min(price) AS low,
        last_value(price ORDER BY "timestamp") AS close,
-       sum(volume) AS volume,
+       round(sum(volume), 4) AS volume,
        count(*) AS trades
 FROM TUMBLE(trades, "timestamp", INTERVAL '1 minute')
 GROUP BY window_start, market;

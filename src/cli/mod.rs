@@ -6,6 +6,7 @@
 mod serve;
 mod demo;
 mod run;
+mod check;
 mod psql;
 mod broker;
 mod node;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Options),
     /// Runs a file of statements without a server; prints the last query's rows.
     Run(run::Options),
+    /// Reads, binds and plans a file, and shows every error with its place; starts nothing.
+    Check(check::Options),
     /// Opens your psql on the local server, with what live queries need.
     Psql(psql::Options),
     /// Runs the embedded Kafka broker alone; for trials and tests, not for production.
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Serve(settings) => block_on(serve::run(settings)),
         Command::Demo(options) => block_on(demo::run(options)),
         Command::Run(options) => block_on(run::run(options)),
+        Command::Check(options) => block_on(check::run(options)),
         Command::Psql(options) => psql::run(options),
         Command::Broker(options) => block_on(broker::run(options)),
     };

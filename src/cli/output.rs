@@ -4,6 +4,14 @@ use std::io::{ErrorKind, Write};
 
 use crate::error::{Error, Result, SqlState};
 
+/// What is said of a closed pipe.
+const READER_GONE: &str = "nobody reads the output any more";
+
+/// True for the error of a closed pipe, as `head` leaves behind: nobody is left to be told.
+pub(super) fn reader_is_gone(error: &Error) -> bool {
+    error.message() == READER_GONE
+}
+
 /// Prints a line.
 ///
 /// # Errors
@@ -22,7 +30,7 @@ pub(super) fn text(whole_lines: &str) -> Result<()> {
         .and_then(|()| out.flush())
         .map_err(|error| {
             let what = if error.kind() == ErrorKind::BrokenPipe {
-                "nobody reads the output any more".to_owned()
+                READER_GONE.to_owned()
             } else {
                 format!("could not write the output: {error}")
             };

@@ -6,8 +6,27 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::engine::{Engine, QueryState};
+
 /// How often the line is drawn again while nothing is reported.
-const TICK: Duration = Duration::from_millis(200);
+pub(super) const TICK: Duration = Duration::from_millis(200);
+/// The share of what there is from which on a query counts as caught up: messages still come.
+const CAUGHT_UP: f64 = 0.999;
+
+/// What the engine's queries still have to read, in a few words; empty when they have caught up.
+pub(super) fn catching_up(engine: &Engine) -> String {
+    let queries = engine.queries();
+    let behind = queries.iter().filter_map(|query| {
+        let status = query.status();
+        let share = match status.state {
+            QueryState::Starting => 0.0,
+            QueryState::Running | QueryState::Retrying => status.caught_up()?,
+            QueryState::Failed | QueryState::Finished => return None,
+        };
+        (share < CAUGHT_UP).then(|| format!("{} {:.0} %", query.name, share * 100.0))
+    });
+    behind.collect::<Vec<_>>().join(", ")
+}
 
 /// One long work under way.
 pub(super) struct Progress {

@@ -4,12 +4,14 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::progress::Progress;
+use super::progress::{self, Progress, catching_up};
 use super::rows::{RowFormat, RowPrinter};
 use super::{output, report, signals};
+use crate::clock;
 use crate::config::{CommonSettings, Settings};
+use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
-use crate::session::{Outcome, Rows, Services, Session, Statement};
+use crate::session::{Outcome, Parsed, Rows, Services, Session, Statement};
 use crate::telemetry;
 
 /// The arguments of `headwater run`.
@@ -80,11 +82,13 @@ pub(super) async fn run(options: Options) -> Result<ExitCode> {
         done = run => done,
         () = shutdown.requested() => return Ok(ExitCode::from(INTERRUPTED)),
     };
-    if let Err(error) = done {
-        script.report(&error);
-        return Ok(ExitCode::FAILURE);
+    match done {
+        Err(error) if !output::reader_is_gone(&error) => {
+            script.report(&error);
+            Ok(ExitCode::FAILURE)
+        }
+        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What shells expect of a program that Ctrl-C ended.
@@ -96,7 +100,7 @@ async fn run_all(session: &mut Session, script: &Script, format: RowFormat) -> R
         .iter()
         .rposition(|parsed| gives_rows(&parsed.statement));
     for (at, parsed) in statements.into_iter().enumerate() {
-        let outcome = session.execute(parsed, &[]).await;
+        let outcome = execute(session, parsed).await;
         for notice in session.take_notices() {
             report::notice(&notice.content);
         }
@@ -106,12 +110,27 @@ async fn run_all(session: &mut Session, script: &Script, format: RowFormat) -> R
             Outcome::Command { .. } | Outcome::Empty => continue,
         };
         if Some(at) == last {
-            print(rows, format).await?;
+            print(rows, format, &session.services().engine).await?;
         } else {
             read_to_end(rows).await?;
         }
     }
     Ok(())
+}
+
+/// Runs a statement; one that takes longer (FLUSH, an INSERT) shows that it lives.
+async fn execute(session: &mut Session, parsed: Parsed) -> Result<Outcome> {
+    let engine = session.services().engine.clone();
+    let progress = Progress::counter();
+    let mut running = Box::pin(session.execute(parsed, &[]));
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut running => break outcome,
+            () = clock::sleep(progress::TICK) => progress.message(catching_up(&engine)),
+        }
+    };
+    progress.finish();
+    outcome
 }
 
 /// True for statements whose rows may be what the user waits for.
@@ -136,16 +155,30 @@ async fn read_to_end(mut rows: Rows) -> Result<()> {
     Ok(())
 }
 
-/// Prints rows as they come; a table of a query that ends is aligned over its first rows.
-async fn print(mut rows: Rows, format: RowFormat) -> Result<()> {
-    let progress = Progress::counter();
+/// Prints rows as they come; a table is aligned over the rows that come first.
+async fn print(mut rows: Rows, format: RowFormat, engine: &Engine) -> Result<()> {
     let mut printer = RowPrinter::try_new(format, &rows.schema)?;
     output::text(&printer.head())?;
+    let total = rows.progress().map_or(0, |read| read.total as u64);
+    let progress = if total > 0 {
+        Progress::share(total)
+    } else {
+        Progress::counter()
+    };
     let mut count = 0;
-    while let Some(batch) = rows.next(0).await {
-        let batch = batch?;
-        count += batch.num_rows() as u64;
-        progress.message(format!("{count} rows"));
+    loop {
+        let next = tokio::select! {
+            next = rows.next(0) => next,
+            () = clock::sleep(progress::TICK) => {
+                progress.position(rows.progress().map_or(0, |read| read.read as u64));
+                progress.message(format!("{count} rows {}", catching_up(engine)));
+                continue;
+            }
+        };
+        let Some(batch) = next.transpose()? else {
+            break;
+        };
+        count += batch.num_rows();
         let text = printer.rows(&batch)?;
         progress.suspend(|| output::text(&text))?;
     }

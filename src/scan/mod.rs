@@ -25,7 +25,7 @@ mod topic_table;
 
 pub use decode::{Decode, DecodedRows};
 pub use reading::RejectedSink;
-pub use topic_scan::TopicScanExec;
+pub use topic_scan::{Progress, TopicScanExec, progress};
 pub use topic_table::TopicTable;
 
 pub use crate::format::Rejected;

@@ -28,6 +28,9 @@ use crate::types::PartitionRange;
 /// brings.
 const ONE_READER_ROWS_MAX: usize = 10_000;
 
+/// The name of the metric that counts the messages read.
+const MESSAGES: &str = "messages";
+
 /// Reads ranges of a topic's offsets.
 #[derive(Debug)]
 pub struct TopicScanExec {
@@ -89,6 +92,32 @@ impl TopicScanExec {
             .sum();
         usize::try_from(offsets).unwrap_or(0)
     }
+}
+
+/// How many of the offsets that a plan's scans read are read; `None` for a plan that reads no topic.
+pub fn progress(plan: &Arc<dyn ExecutionPlan>) -> Option<Progress> {
+    let own = plan.downcast_ref::<TopicScanExec>().map(|scan| Progress {
+        read: scan
+            .metrics
+            .clone_inner()
+            .sum_by_name(MESSAGES)
+            .map_or(0, |read| read.as_usize()),
+        total: scan.offsets(None),
+    });
+    let below = plan.children().into_iter().filter_map(progress);
+    own.into_iter().chain(below).reduce(|one, other| Progress {
+        read: one.read + other.read,
+        total: one.total + other.total,
+    })
+}
+
+/// How far a snapshot has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Messages read.
+    pub read: usize,
+    /// Offsets that lie in the ranges: at least as many as there are messages.
+    pub total: usize,
 }
 
 /// Divides ranges into groups of about the same number of messages; at least one group.
@@ -178,7 +207,7 @@ impl ExecutionPlan for TopicScanExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let count = Count {
-            messages: MetricBuilder::new(&self.metrics).counter("messages", partition),
+            messages: MetricBuilder::new(&self.metrics).counter(MESSAGES, partition),
             rejected: MetricBuilder::new(&self.metrics).counter("rejected", partition),
         };
         let part = Part {

@@ -121,6 +121,14 @@ impl Session {
         crate::sql::parse(text)
     }
 
+    /// Reads a text of statements, each for itself.
+    ///
+    /// # Errors
+    /// 42601 when the text cannot be cut into statements; what is wrong within one is its own.
+    pub fn parse_each(&self, text: &str) -> Result<Vec<Result<Parsed>>> {
+        crate::sql::parse_each(text)
+    }
+
     /// Runs one statement. Its parameters (`$1`..) have these values.
     ///
     /// # Errors
@@ -132,6 +140,14 @@ impl Session {
             self.fail();
         }
         outcome
+    }
+
+    /// Checks one statement as far as that goes without a broker; starts nothing.
+    ///
+    /// # Errors
+    /// What running it would report before it asks a broker.
+    pub async fn check(&mut self, parsed: Parsed) -> Result<()> {
+        handler::check::run(self, parsed.statement).await
     }
 
     async fn try_execute(

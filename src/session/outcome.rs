@@ -1,12 +1,15 @@
 //! What a statement leads to: a tag, or rows that come as they are produced.
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::physical_plan::ExecutionPlan;
 use futures::stream::{BoxStream, StreamExt};
 
 use crate::error::{Error, Result};
+use crate::scan;
 use crate::sql::CopyOptions;
 
 /// Batches of rows, as they are produced. Dropping it ends the work behind it.
@@ -80,6 +83,8 @@ pub struct Rows {
     pub tag: RowsTag,
     rest: Option<RecordBatch>,
     ended: bool,
+    /// The plan behind a snapshot's rows.
+    plan: Option<Arc<dyn ExecutionPlan>>,
 }
 
 impl fmt::Debug for Rows {
@@ -102,7 +107,25 @@ impl Rows {
             tag: RowsTag::Select,
             rest: None,
             ended: false,
+            plan: None,
         }
+    }
+
+    /// The rows of a snapshot with this plan.
+    pub(super) fn snapshot(
+        schema: SchemaRef,
+        stream: RowStream,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Self {
+        Self {
+            plan: Some(plan),
+            ..Self::new(schema, stream)
+        }
+    }
+
+    /// How far a snapshot has read its topics; `None` for rows that come from elsewhere.
+    pub fn progress(&self) -> Option<scan::Progress> {
+        scan::progress(self.plan.as_ref()?)
     }
 
     /// The rows of a live query.

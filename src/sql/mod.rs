@@ -67,21 +67,25 @@ const STACK_SPARE_BYTES: usize = 256 << 10;
 /// The first error, with its place: 42601 for syntax, 54000 and 54001 for what is too long or too
 /// deep, 0A000 for what we do not have.
 pub fn parse(text: &str) -> Result<Vec<Parsed>> {
+    parse_each(text)?.into_iter().collect()
+}
+
+/// The same, with each statement's error for itself: what is wrong in one hides no other.
+///
+/// # Errors
+/// When the text cannot be cut into statements, because a quote or a comment is left open.
+pub fn parse_each(text: &str) -> Result<Vec<Result<Parsed>>> {
     let segments = scan::split(text)?;
     if segments.is_empty() {
-        let start = scan::START;
-        let statement = Statement::Empty;
-        return Ok(vec![Parsed {
-            statement,
+        return Ok(vec![Ok(Parsed {
+            statement: Statement::Empty,
             text: String::new(),
-            start,
-        }]);
+            start: scan::START,
+        })]);
     }
     recursive::set_minimum_stack_size(STACK_SPARE_BYTES);
-    segments
-        .iter()
-        .map(|segment| parse_one(text, segment))
-        .collect()
+    let each = segments.iter().map(|segment| parse_one(text, segment));
+    Ok(each.collect())
 }
 
 fn parse_one(text: &str, segment: &Segment) -> Result<Parsed> {

@@ -12,12 +12,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::node::Node;
-use super::progress::Progress;
+use super::progress::{Progress, catching_up};
 use super::signals;
 use crate::broker::{Broker, BrokerConfig};
 use crate::clock;
 use crate::config::{Config, Settings};
-use crate::engine::QueryState;
 use crate::error::Result;
 use crate::task::{self, Shutdown};
 use crate::telemetry;
@@ -27,8 +26,6 @@ use feed::{Feed, FeedOptions};
 /// Bytes that a partition of the demo's broker keeps: with four of them, some hours at 1,000 rows/s.
 const RETENTION_BYTES_MAX: u64 = 512 << 20;
 
-/// The share of what there is from which on a view counts as caught up; messages still come.
-const CAUGHT_UP: f64 = 0.999;
 /// How often to look how far the views are.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -133,32 +130,15 @@ async fn fill(options: FeedOptions, shutdown: &Shutdown) -> Result<Feed> {
     .await
 }
 
-/// Waits until the views have read what was there, with a bar.
+/// Waits until the views have read what was there, and shows how far they are.
 async fn catch_up(node: &Node, shutdown: &Shutdown) {
-    const SHARES: u64 = 1_000;
-    let progress = Progress::share(SHARES);
-    progress.message("views catch up");
+    let progress = Progress::counter();
     while !shutdown.is_requested() {
-        let queries = node.services().engine.queries();
-        let running = queries
-            .iter()
-            .map(|query| query.status())
-            .filter(|status| !matches!(status.state, QueryState::Failed));
-        // A query that has not found its partitions yet has not begun.
-        let shares = running.map(|status| {
-            let begun = !status.partitions.is_empty();
-            status.caught_up().filter(|_| begun).unwrap_or(0.0)
-        });
-        let least = shares.fold(1.0, f64::min);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "0 to 1,000"
-        )]
-        progress.position((least * 1_000.0) as u64);
-        if least >= CAUGHT_UP {
+        let behind = catching_up(&node.services().engine);
+        if behind.is_empty() {
             break;
         }
+        progress.message(format!("catching up: {behind}"));
         clock::sleep(LOOK).await;
     }
     progress.finish();

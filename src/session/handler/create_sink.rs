@@ -72,7 +72,7 @@ fn open(sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> OpenSink {
     })
 }
 
-fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
+pub(super) fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
     let options = &sink.options;
     for (option, columns) in [
         ("key_columns", &options.key_columns),

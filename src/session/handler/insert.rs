@@ -177,12 +177,38 @@ fn no_column(table: &TableDefinition, name: &str) -> Error {
     }
 }
 
+/// Checks the statement without running it.
+///
+/// # Errors
+/// What running it would report before the first row.
+pub(super) async fn check(session: &mut Session, insert: ast::Insert) -> Result<()> {
+    refuse_clauses(&insert)?;
+    let table = target(session, &insert)?;
+    let columns = columns(&table, &insert)?;
+    planned(session, insert, &columns).await.map(|_| ())
+}
+
 /// Runs the statement's query; its columns have the types of the table's.
 async fn rows(
     session: &mut Session,
     insert: ast::Insert,
     columns: &[Column],
 ) -> Result<Vec<RecordBatch>> {
+    let plan = planned(session, insert, columns).await?;
+    let state = session.state()?;
+    let physical = state
+        .create_physical_plan(&plan)
+        .await
+        .map_err(from_datafusion)?;
+    let mut running = task::spawn_scoped("insert", collect(physical, state.task_ctx()));
+    running.join().await?.map_err(from_datafusion)
+}
+
+async fn planned(
+    session: &mut Session,
+    insert: ast::Insert,
+    columns: &[Column],
+) -> Result<LogicalPlan> {
     let source = insert
         .source
         .ok_or_else(|| Error::user(SqlState::SyntaxError, "INSERT needs VALUES or a SELECT"))?;
@@ -192,13 +218,7 @@ async fn rows(
         .statement_to_plan(statement)
         .await
         .map_err(from_datafusion)?;
-    let plan = typed(plan, columns)?;
-    let physical = state
-        .create_physical_plan(&plan)
-        .await
-        .map_err(from_datafusion)?;
-    let mut running = task::spawn_scoped("insert", collect(physical, state.task_ctx()));
-    running.join().await?.map_err(from_datafusion)
+    typed(plan, columns)
 }
 
 fn typed(plan: LogicalPlan, columns: &[Column]) -> Result<LogicalPlan> {

@@ -65,6 +65,7 @@ async fn snapshot(session: &mut Session, query: StreamQuery) -> Result<Rows> {
     });
     let (state, schema, physical) = planning.join().await??;
     let (sender, receiver) = mpsc::channel(BATCHES_QUEUED_MAX);
+    let plan = Arc::clone(&physical);
     let reading = session
         .services
         .compute
@@ -88,10 +89,8 @@ async fn snapshot(session: &mut Session, query: StreamQuery) -> Result<Rows> {
         receiver,
         task: Some(reading),
     };
-    Ok(Rows::new(
-        schema,
-        futures::stream::unfold(reading, Reading::next).boxed(),
-    ))
+    let stream = futures::stream::unfold(reading, Reading::next).boxed();
+    Ok(Rows::snapshot(schema, stream, plan))
 }
 
 /// The plan of a query, as text. `analyze` runs it to its end and tells what it took.

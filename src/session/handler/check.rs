@@ -1,0 +1,156 @@
+//! Checking a statement without running it: nothing is asked of a broker, nothing is started.
+//!
+//! Definitions are kept in the session's catalog, so that the statements after them can be checked
+//! too. A materialized view is kept as a view: what reads it only needs its columns.
+
+use std::sync::Arc;
+
+use super::continuous::{continuous, logical_of};
+use super::{create_sink, infer, insert, mode};
+use crate::catalog::{
+    Definition, MaterializedViewDefinition, SinkDefinition, TableDefinition, ViewDefinition,
+};
+use crate::error::{Error, Result, SqlState};
+use crate::planner::{Purpose, check_table};
+use crate::session::{Session, dispatch};
+use crate::sql::{
+    CreateMaterializedView, CreateSink, CreateTable, CreateView, ExplainTarget, ObjectKind,
+    Statement, StreamQuery,
+};
+use crate::types::KafkaConnection;
+
+/// Checks one statement.
+///
+/// # Errors
+/// What running it would report before it asks a broker.
+pub(in crate::session) async fn run(session: &mut Session, statement: Statement) -> Result<()> {
+    match statement {
+        Statement::CreateTable(clause) => table(session, &clause),
+        Statement::CreateMaterializedView(clause) => materialized_view(session, clause).await,
+        Statement::CreateSink(clause) => sink(session, &clause).await,
+        Statement::Query(query) => plan(session, &query).await,
+        Statement::CopyOut(copy) => plan(session, &copy.query).await,
+        Statement::Declare(declare) => plan(session, &declare.query).await,
+        Statement::Insert(statement) => insert::check(session, *statement).await,
+        Statement::Explain(explain) => match explain.target {
+            ExplainTarget::Statement(inner) => Box::pin(run(session, *inner)).await,
+            ExplainTarget::Progress(_) => Ok(()),
+        },
+        Statement::Drop(mut drop) => {
+            if drop.kind == ObjectKind::MaterializedView {
+                drop.kind = ObjectKind::View;
+            }
+            dispatch::run(session, Statement::Drop(drop))
+                .await
+                .map(|_| ())
+        }
+        // These need neither a broker nor rows.
+        statement @ (Statement::CreateView(_)
+        | Statement::Prepare(_)
+        | Statement::Deallocate(_)
+        | Statement::Show(_)
+        | Statement::Describe(_)
+        | Statement::Set(_)
+        | Statement::SetTransaction(_)
+        | Statement::Reset(_)
+        | Statement::Discard(_)
+        | Statement::CopyIn(_)) => dispatch::run(session, statement).await.map(|_| ()),
+        // Nothing in these can be told from the text alone.
+        Statement::Empty
+        | Statement::Execute(_)
+        | Statement::Fetch(_)
+        | Statement::Move(_)
+        | Statement::Close(_)
+        | Statement::Begin(_)
+        | Statement::Commit(_)
+        | Statement::Rollback(_)
+        | Statement::Savepoint(_)
+        | Statement::ReleaseSavepoint(_)
+        | Statement::RollbackToSavepoint(_)
+        | Statement::Listen(_)
+        | Statement::Unlisten(_)
+        | Statement::Notify(_)
+        | Statement::Flush
+        | Statement::CancelQuery(_) => Ok(()),
+    }
+}
+
+/// The cluster of tables that name none; which one it is decides nothing here.
+fn defaults(session: &Session) -> KafkaConnection {
+    let configured = session.services().config.kafka.connection();
+    configured.unwrap_or_else(|| KafkaConnection {
+        bootstrap_servers: "localhost:9092".to_owned(),
+        ..KafkaConnection::default()
+    })
+}
+
+fn table(session: &mut Session, clause: &CreateTable) -> Result<()> {
+    if infer::is_asked_for(clause) {
+        return Err(Error::user(
+            SqlState::FeatureNotSupported,
+            "the columns of this table are only known to a server",
+        )
+        .hint("Create it once, and put what SHOW CREATE TABLE says into the file.")
+        .at(Some(clause.name.position)));
+    }
+    let table = TableDefinition::try_new(clause, Some(&defaults(session)))?;
+    let state = session.state()?;
+    check_table(&table, &state)?;
+    let mode = mode(clause.if_not_exists, clause.or_replace);
+    let catalog = &session.services().catalog;
+    catalog
+        .create(Definition::Table(Arc::new(table)), mode)
+        .map_err(|error| error.at(Some(clause.name.position)))?;
+    Ok(())
+}
+
+async fn materialized_view(session: &mut Session, clause: CreateMaterializedView) -> Result<()> {
+    let services = Arc::clone(session.services());
+    let view = MaterializedViewDefinition::try_new(&clause)?;
+    let state = session.state()?;
+    continuous(&services, &state, &view.query, &view.columns, Purpose::View).await?;
+    let kept = ViewDefinition::try_new(&CreateView {
+        name: clause.name.clone(),
+        if_not_exists: clause.if_not_exists,
+        or_replace: clause.or_replace,
+        columns: clause.columns,
+        query: StreamQuery {
+            emit: None,
+            emit_position: None,
+            ..clause.query
+        },
+        text: clause.text,
+    })?;
+    let mode = mode(clause.if_not_exists, clause.or_replace);
+    services
+        .catalog
+        .create(Definition::View(Arc::new(kept)), mode)
+        .map_err(|error| error.at(Some(clause.name.position)))?;
+    Ok(())
+}
+
+async fn sink(session: &mut Session, clause: &CreateSink) -> Result<()> {
+    let services = Arc::clone(session.services());
+    let sink = SinkDefinition::try_new(clause, Some(&defaults(session)))?;
+    let state = session.state()?;
+    let plan = continuous(&services, &state, &sink.query, &[], Purpose::AppendSink).await?;
+    create_sink::check_columns(&sink, &plan.schema)?;
+    let mode = mode(clause.if_not_exists, clause.or_replace);
+    services
+        .catalog
+        .create(Definition::Sink(Arc::new(sink)), mode)
+        .map_err(|error| error.at(Some(clause.name.position)))?;
+    Ok(())
+}
+
+async fn plan(session: &mut Session, query: &StreamQuery) -> Result<()> {
+    if query.emit.is_some() {
+        let services = Arc::clone(session.services());
+        let state = session.state()?;
+        continuous(&services, &state, query, &[], Purpose::Client).await?;
+        return Ok(());
+    }
+    let plan = logical_of(session, query).await?;
+    session.state()?.optimize(&plan)?;
+    Ok(())
+}
