@@ -3,7 +3,6 @@
 //! Each test starts its own server, and its own broker where it needs one. Invariant: a test's name is a sentence.
 
 #![expect(clippy::panic, reason = "a test fails by panicking")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stderr, reason = "a test tells what it leaves out")]
 #![expect(
     clippy::disallowed_methods,
