@@ -152,6 +152,8 @@ fn sql_name(arrow: &str) -> &str {
         "Int64" | "UInt32" => "bigint",
         "Float32" => "real",
         "Float64" => "double precision",
+        "Utf8" | "LargeUtf8" | "Utf8View" => "text",
+        "Binary" | "LargeBinary" | "BinaryView" => "bytea",
         "Date32" | "Date64" => "date",
         decimal if decimal.starts_with("Decimal") || decimal == "UInt64" => "numeric",
         timestamp if timestamp.starts_with("Timestamp") => "timestamp",
@@ -250,6 +252,32 @@ fn plan(text: &str) -> Error {
             None => error,
         };
     }
+    if let Some((_, rest)) = text.split_once("column \"")
+        && let Some((name, _)) = rest.split_once("\" must appear in the GROUP BY")
+    {
+        return Error::user(
+            SqlState::GroupingError,
+            format!(
+                "column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"
+            ),
+        );
+    }
+    if let Some(rest) = text
+        .split_once("Cannot coerce arithmetic expression ")
+        .map(|(_, rest)| rest)
+        && let [left, operator, right, "to", "valid", "types"] =
+            rest.split_whitespace().collect::<Vec<_>>()[..]
+    {
+        return Error::user(
+            SqlState::UndefinedFunction,
+            format!(
+                "operator does not exist: {} {operator} {}",
+                sql_name(left),
+                sql_name(right)
+            ),
+        )
+        .hint("Give one side the other's type with a cast: (..)::type.");
+    }
     worded(plan_state(text), text)
 }
 
@@ -339,6 +367,20 @@ mod tests {
                 "invalid input syntax for type integer: \"a\"",
             ),
             (arrow(ArrowError::DivideByZero), "22012", "division by zero"),
+            (
+                plan("Cannot coerce arithmetic expression Utf8View + Int32 to valid types"),
+                "42883",
+                "operator does not exist: text + integer",
+            ),
+            (
+                plan(
+                    "Column in SELECT must be in GROUP BY or an aggregate function: While expanding \
+                     wildcard, column \"c.who\" must appear in the GROUP BY clause or must be part of \
+                     an aggregate function",
+                ),
+                "42803",
+                "column \"c.who\" must appear in the GROUP BY clause or be used in an aggregate function",
+            ),
         ];
         for (error, code, message) in &cases {
             check(error, code, message);

@@ -12,7 +12,7 @@ use sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Spanned, TableFactor, TableFunctionArgs,
 };
 
-use crate::catalog::EVENT_TIME_MARK;
+use crate::catalog::{EVENT_TIME_MARK, sql_type_name};
 use crate::error::{Error, Position, SqlState};
 use crate::functions::window_bound;
 use crate::sql::EVENT_TIME_COLUMN;
@@ -185,8 +185,9 @@ fn check_time(time: &Expr, input: &LogicalPlan, position: Option<Position>) -> R
             Error::user(
                 SqlState::DatatypeMismatch,
                 format!(
-                    "a window needs a timestamp, and column \"{}\" is {other}",
-                    column.name
+                    "a window needs a timestamp, and column \"{}\" is {}",
+                    column.name,
+                    sql_type_name(&Field::new("", other, true))
                 ),
             )
             .at(position),
