@@ -1,5 +1,7 @@
 //! A topic as a table of snapshot queries, against a real Kafka, through DataFusion's own SQL.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,7 @@
 //! The sink against a real Kafka. What it wrote is read back with rdkafka directly.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! The source against a real Kafka. Messages are produced with rdkafka
 //! directly, so that the source is not judged by our own sink.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
