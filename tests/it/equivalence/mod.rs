@@ -30,7 +30,7 @@ fn seeds() -> impl Iterator<Item = u64> {
 async fn closed_windows_equal_the_batch_answer() {
     for seed in seeds() {
         let case = Case::generate(seed, Lateness::Within);
-        let run = Run::start(&case).await;
+        let mut run = Run::start(&case).await;
         let (view, numbers) = run.play(&case).await;
         let expected = oracle::batch(&case, &case.closed_rows()).await;
         assert_eq!(view, expected, "seed {seed}: {case:#?}");
@@ -42,7 +42,7 @@ async fn closed_windows_equal_the_batch_answer() {
 async fn with_disorder_beyond_the_bound_the_answer_is_that_of_the_rows_that_were_not_late() {
     for seed in seeds() {
         let case = Case::generate(seed, Lateness::Beyond);
-        let run = Run::start(&case).await;
+        let mut run = Run::start(&case).await;
         let (view, numbers) = run.play(&case).await;
         let late = case.late_rows();
         let rows: Vec<Event> = case
@@ -65,7 +65,7 @@ async fn a_sink_gets_every_closed_window_once() {
     for seed in seeds() {
         let mut case = Case::generate(seed, Lateness::Within);
         case.crashes.clear();
-        let run = Run::start(&case).await;
+        let mut run = Run::start(&case).await;
         let sink = format!(
             "CREATE SINK out WITH (connector = 'kafka', topic = 'out') AS {}",
             case.query()
@@ -120,7 +120,7 @@ impl Run {
     }
 
     /// Produces the case's messages in its cuts, with its crashes, and reads the view and the counts.
-    async fn play(mut self, case: &Case) -> (Vec<String>, [u64; 4]) {
+    async fn play(&mut self, case: &Case) -> (Vec<String>, [u64; 4]) {
         for (cut, records) in case.cuts().into_iter().enumerate() {
             self.cluster.produce("events", &records);
             if case.crashes.contains(&cut) {
