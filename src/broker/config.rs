@@ -32,8 +32,8 @@ pub struct BrokerConfig {
     /// Partitions of all topics together: each holds one file open. Past it, topics are refused
     /// with `POLICY_VIOLATION`.
     pub partitions_max: usize,
-    /// Consumer groups, and transactional ids. Past it, new ones are refused with
-    /// `POLICY_VIOLATION`.
+    /// Consumer groups, and as many transactional ids; they are kept until they are deleted. Past
+    /// it, new ones are refused with `POLICY_VIOLATION`.
     pub groups_max: usize,
 }
 

@@ -6,23 +6,32 @@
 //! connect may do anything. It knows nothing of the rest of the crate.
 //!
 //! What differs from Apache Kafka: no topic ids, no fetch sessions, no KIP-848 groups, no SASL, no
-//! compaction (a compacted topic keeps everything); records inside a compressed batch have no
-//! offsets by time of their own (the search answers with the batch's first offset).
+//! compaction (a compacted topic keeps everything), no log-append time; committed offsets and
+//! transactional ids never expire. Batches are not unpacked: the offset of a time that lies inside
+//! a compressed batch is the batch's first offset, so a reader sees some records too many, never
+//! one too few.
+//!
+//! ```text
+//! connection ── api ─┬─ topics ── partition ── log      batches, in segments on the disk
+//!  a client    one a ├─ groups                          members; what they committed
+//!              kind  └─ transactions                    producers' ids, epochs, outcomes
+//!                           └── all of them ── journal  what must outlive a crash
+//! ```
 
-mod api;
-mod append_file;
-mod batch;
 mod config;
-mod connection;
-mod groups;
-mod journal;
-mod log;
-mod partition;
 mod server;
+mod connection;
+mod api;
 mod shape;
-mod topic_config;
 mod topics;
+mod topic_config;
+mod partition;
+mod log;
+mod batch;
+mod groups;
 mod transactions;
+mod journal;
+mod append_file;
 
 use std::io;
 use std::net::SocketAddr;

@@ -3,15 +3,15 @@
 //! Owns the list of requests and versions. The files below hold the handlers, a family each.
 //! Versions stop where Kafka brings in topic ids (Fetch 13, Metadata 10) and new protocols.
 
-mod configs;
-mod fetch;
-mod group_admin;
-mod list_offsets;
-mod membership;
 mod metadata;
-mod offsets;
 mod produce;
+mod fetch;
+mod list_offsets;
 mod topics;
+mod configs;
+mod membership;
+mod offsets;
+mod group_admin;
 mod transactions;
 
 use std::fmt::Display;

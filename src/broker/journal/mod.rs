@@ -53,14 +53,15 @@ impl Journal {
     /// Opens or makes the journal of a directory; answers with what it tells.
     ///
     /// # Errors
-    /// The file cannot be read or written. A last event that is not whole is cut off instead.
+    /// The file cannot be read or written, or holds events of a later version. A last event that
+    /// is not whole is cut off instead.
     pub(crate) fn open(dir: &Path) -> io::Result<(Self, JournalState)> {
         let path = dir.join("journal");
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read?,
         };
-        let (state, whole) = replay(&bytes);
+        let (state, whole) = replay(&bytes)?;
         if whole < bytes.len() {
             let cut_bytes = bytes.len() - whole;
             warn!(path = %path.display(), cut_bytes, "cut off what was written incompletely");
@@ -131,25 +132,22 @@ fn write(file: &mut AppendFile, event: &Event) -> io::Result<()> {
 }
 
 /// The outcome of the whole events, and where the last of them ends.
-fn replay(bytes: &[u8]) -> (JournalState, usize) {
+fn replay(bytes: &[u8]) -> io::Result<(JournalState, usize)> {
     let mut state = JournalState::default();
     let mut whole = 0;
-    while let Some((event, length)) = read(&bytes[whole..]) {
-        state.apply(event);
-        whole += length;
+    while let Some(json) = next_event(&bytes[whole..]) {
+        state.apply(serde_json::from_slice(json)?);
+        whole += FRAME_BYTES + json.len();
     }
-    (state, whole)
+    Ok((state, whole))
 }
 
-fn read(bytes: &[u8]) -> Option<(Event, usize)> {
+/// The next event's text; `None` where the file ends or its last event is not whole.
+fn next_event(bytes: &[u8]) -> Option<&[u8]> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
     let json = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-    if crc32c::crc32c(json) != u32::from_be_bytes(*crc) {
-        return None;
-    }
-    let event = serde_json::from_slice(json).ok()?;
-    Some((event, FRAME_BYTES + json.len()))
+    (crc32c::crc32c(json) == u32::from_be_bytes(*crc)).then_some(json)
 }
 
 #[cfg(test)]
@@ -208,5 +206,19 @@ mod tests {
         assert!(bytes <= REWRITE_BYTES_MIN, "{bytes} bytes");
         let (_, state) = Journal::open(dir.path()).unwrap();
         assert_eq!(state.groups["g"]["t"][&0].offset, 19_999);
+    }
+
+    #[test]
+    fn events_of_a_later_version_are_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let json = b"{\"Invented\":{}}";
+        let mut bytes = u32::try_from(json.len()).unwrap().to_be_bytes().to_vec();
+        bytes.extend(crc32c::crc32c(json).to_be_bytes());
+        bytes.extend(json);
+        fs::write(&path, &bytes).unwrap();
+        let error = Journal::open(dir.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(fs::read(&path).unwrap(), bytes);
     }
 }

@@ -5,9 +5,9 @@
 //! Invariants: offsets of batches ascend without overlap; `start <= last stable offset <= end`;
 //! the last segment is the one that is written.
 
-mod producers;
-mod recovery;
 mod segment;
+mod recovery;
+mod producers;
 mod transactions;
 
 use std::collections::VecDeque;
