@@ -2,7 +2,7 @@
 //!
 //! Invariant: all scans of one query see the same end offsets.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -38,9 +38,13 @@ pub struct TopicTable {
 /// What the topic held when a query started.
 #[derive(Debug)]
 struct Known {
-    query: DateTime<Utc>,
+    /// When the query started, if its plan says so.
+    query: Option<DateTime<Utc>>,
     asked: Instant,
     ranges: Vec<PartitionRange>,
+    /// Who answered. Kept by the scans that are being planned, not by the table, which a prepared
+    /// statement may keep for long.
+    cluster: Weak<Cluster>,
 }
 
 impl TopicTable {
@@ -55,45 +59,51 @@ impl TopicTable {
         }
     }
 
-    /// What the topic holds for the query that `state` plans. A query that reads the topic twice asks
-    /// once.
-    async fn ranges(&self, state: &dyn Session) -> Result<Vec<PartitionRange>> {
+    /// What the topic holds for the query that `state` plans, and whom to ask further. A query that
+    /// reads the topic twice asks once.
+    async fn known(&self, state: &dyn Session) -> Result<(Vec<PartitionRange>, Arc<Cluster>)> {
         let query = state.execution_props().query_execution_start_time;
         let mut known = self.known.lock().await;
         if let Some(known) = &*known
-            && Some(known.query) == query
+            && query.is_some()
+            && known.query == query
             && known.asked.elapsed() < SAME_QUERY
         {
-            return Ok(known.ranges.clone());
+            let cluster = match known.cluster.upgrade() {
+                Some(cluster) => cluster,
+                None => connect(&self.spec).map_err(external)?,
+            };
+            return Ok((known.ranges.clone(), cluster));
         }
         let spec = self.spec.clone();
-        let ranges = task::spawn_blocking(move || {
-            let cluster = Cluster::connect(&spec.connection)?.read_committed(spec.read_committed);
+        let (ranges, cluster) = task::spawn_blocking(move || {
+            let cluster = connect(&spec)?;
             let partitions = cluster.partitions(&spec.topic, ANSWER_TIMEOUT)?;
-            cluster.offsets(&spec.topic, &partitions, ANSWER_TIMEOUT)
+            let ranges = cluster.offsets(&spec.topic, &partitions, ANSWER_TIMEOUT)?;
+            Ok((ranges, cluster))
         })
         .await
         .map_err(external)?;
-        *known = query.map(|query| Known {
+        *known = Some(Known {
             query,
             asked: clock::instant(),
             ranges: ranges.clone(),
+            cluster: Arc::downgrade(&cluster),
         });
-        Ok(ranges)
+        Ok((ranges, cluster))
     }
 
     /// Moves the start of each range to the first record that is not earlier.
     async fn begin_at_time(
         &self,
+        cluster: Arc<Cluster>,
         ranges: Vec<PartitionRange>,
         time_ms: i64,
     ) -> Result<Vec<PartitionRange>> {
-        let spec = self.spec.clone();
+        let topic = self.spec.topic.clone();
         task::spawn_blocking(move || {
-            let cluster = Cluster::connect(&spec.connection)?.read_committed(spec.read_committed);
             let partitions: Vec<PartitionId> = ranges.iter().map(|range| range.partition).collect();
-            let found =
-                cluster.offsets_for_time(&spec.topic, &partitions, time_ms, ANSWER_TIMEOUT)?;
+            let found = cluster.offsets_for_time(&topic, &partitions, time_ms, ANSWER_TIMEOUT)?;
             Ok(ranges
                 .into_iter()
                 .zip(found)
@@ -143,6 +153,11 @@ impl TopicTable {
     }
 }
 
+fn connect(spec: &ScanSpec) -> crate::error::Result<Arc<Cluster>> {
+    let cluster = Cluster::connect(&spec.connection)?;
+    Ok(Arc::new(cluster.read_committed(spec.read_committed)))
+}
+
 #[async_trait]
 impl TableProvider for TopicTable {
     fn schema(&self) -> SchemaRef {
@@ -180,7 +195,7 @@ impl TableProvider for TopicTable {
         for filter in filters {
             self.places.apply(filter, &mut bounds);
         }
-        let all = self.ranges(state).await?;
+        let (all, cluster) = self.known(state).await?;
         let mut ranges: Vec<PartitionRange> = all
             .into_iter()
             .filter_map(|range| bounds.narrow(range))
@@ -188,7 +203,7 @@ impl TableProvider for TopicTable {
         if let Some(time_ms) = bounds.record_time_ms()
             && !ranges.is_empty()
         {
-            ranges = self.begin_at_time(ranges, time_ms).await?;
+            ranges = self.begin_at_time(cluster, ranges, time_ms).await?;
         }
         let (spec, visible) = self.projected(projection);
         let parallel = state.config().target_partitions();
