@@ -115,6 +115,10 @@ pub fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Send
     })
 }
 
+/// The stack of a thread that plans statements. Planning goes as deep as a statement does; the
+/// deepest that is read needs less than half of this, also without optimisation.
+pub const STACK_BYTES: usize = 16 << 20;
+
 /// Threads for work that keeps a processor busy, beside those that answer clients: however much of
 /// it there is, a client is heard.
 #[derive(Debug)]
@@ -131,6 +135,7 @@ impl Compute {
     pub fn new() -> crate::error::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("compute")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|error| {

@@ -72,6 +72,7 @@ pub fn main() -> ExitCode {
 /// Runs a command on a runtime of its own.
 fn block_on(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(crate::task::STACK_BYTES)
         .thread_name("headwater")
         .enable_all()
         .build()

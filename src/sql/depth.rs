@@ -29,6 +29,9 @@ const WINDOW_UNITS: usize = 6;
 /// What a word costs that the parser reads by recursion without a guard.
 const UNGUARDED_UNITS: usize = 8;
 
+/// What a `NOT` or the sign of a sign costs: planning goes deeper for them.
+const PREFIX_UNITS: usize = 3;
+
 /// What the `<` of a type such as `ARRAY<..>` costs; as a comparison it costs as much.
 const ANGLE_UNITS: usize = 3;
 
@@ -116,7 +119,10 @@ pub(super) fn measure(all: &[TokenWithSpan]) -> Result<Shape> {
                 }
             }
             Effect::Part => level.end_part(),
-            Effect::Link(units) => level.links += units,
+            Effect::Link(units) => {
+                let doubled = at > 0 && is_sign(&token.token) && is_sign(&all[at - 1].token);
+                level.links += if doubled { PREFIX_UNITS } else { units };
+            }
             Effect::Logic => {
                 level.end_operand();
                 level.logic += 1;
@@ -180,6 +186,10 @@ fn effect(token: &Token) -> Effect {
     }
 }
 
+fn is_sign(token: &Token) -> bool {
+    matches!(token, Token::Minus | Token::Plus | Token::Tilde)
+}
+
 fn keyword_effect(keyword: Keyword) -> Effect {
     match keyword {
         Keyword::CASE => Effect::Open { case: true },
@@ -197,8 +207,8 @@ fn keyword_effect(keyword: Keyword) -> Effect {
         | Keyword::VALUES
         | Keyword::WITH => Effect::Part,
         Keyword::AND | Keyword::OR => Effect::Logic,
-        Keyword::NOT
-        | Keyword::IS
+        Keyword::NOT => Effect::Link(PREFIX_UNITS),
+        Keyword::IS
         | Keyword::NOTNULL
         | Keyword::IN
         | Keyword::LIKE

@@ -34,7 +34,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateTable) 
         .map_err(|error| error.at(place))?;
     let state = session.state()?;
     check_table(&table, &state)?;
-    find_topic(&table).await?;
+    find_topic(&table, &clause).await?;
     define(session, definition, mode, |_| Ok(())).await?;
     Ok(Outcome::done(TAG))
 }
@@ -61,7 +61,7 @@ async fn inferred(session: &mut Session, clause: &CreateTable) -> Result<CreateT
     let Definition::Table(wanted) = &definition else {
         return Err(Error::internal("a table's definition is one of a table"));
     };
-    find_topic(wanted).await?;
+    find_topic(wanted, clause).await?;
     let found = infer::infer(clause, wanted).await?;
     let shown = TableDefinition::try_new(&found, defaults.as_ref())?;
     let text = format!("inferred the columns:\n{}", shown.sql);
@@ -70,14 +70,19 @@ async fn inferred(session: &mut Session, clause: &CreateTable) -> Result<CreateT
 }
 
 /// Looks for the table's topic, or makes it if that was asked for.
-async fn find_topic(table: &TableDefinition) -> Result<()> {
+async fn find_topic(table: &TableDefinition, clause: &CreateTable) -> Result<()> {
     let options = table.options.clone();
-    task::spawn_blocking(move || {
+    let found = task::spawn_blocking(move || {
         let cluster = Cluster::connect(&options.connection)?;
         if options.create_topic && !cluster.topics(ANSWER_TIMEOUT)?.contains(&options.topic) {
             cluster.create_topic(&options.topic, options.partitions.unwrap_or(1), None)?;
         }
         cluster.partitions(&options.topic, ANSWER_TIMEOUT).map(drop)
     })
-    .await
+    .await;
+    let named = clause.options.iter().find(|option| option.name == "topic");
+    found.map_err(|error| match error.state() {
+        SqlState::UndefinedTable => error.at(named.map(|option| option.value_position)),
+        _ => error,
+    })
 }

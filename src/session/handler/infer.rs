@@ -162,7 +162,8 @@ fn statement(clause: &CreateTable, columns: &[InferredColumn]) -> String {
         }
         (None, Some((time, delay))) => {
             let name = sql::quote(&time.name);
-            let delay = format!("INTERVAL '{delay} seconds'");
+            let delay = sql::interval::format(delay.saturating_mul(1_000_000));
+            let delay = format!("INTERVAL '{delay}'");
             lines.push(format!("  WATERMARK FOR {name} AS {name} - {delay}"));
         }
         (None, None) => {}
