@@ -4,4 +4,5 @@ SELECT market, max(price) AS high, min(price) AS low
 FROM trades
 GROUP BY market;
 
+SET live_start = 'earliest';
 SELECT * FROM high_low EMIT CHANGES;

@@ -40,7 +40,7 @@ pub(super) async fn register(services: &Arc<Services>) -> Result<()> {
     Ok(())
 }
 
-/// The live look at the end of a file, on one line.
+/// The live look at the end of a file, with what it needs to be set, on one line.
 pub(super) fn live_look(text: &str) -> String {
     let statement = text.rsplit(";\n\n").next().unwrap_or(text);
     statement.split_whitespace().collect::<Vec<_>>().join(" ")
