@@ -22,7 +22,7 @@
 //! - [`cli`], [`config`], [`telemetry`], [`error`], [`clock`], [`task`], [`types`]: the program and
 //!   what all rooms share.
 //! - [`sql`], [`catalog`], [`plan`], [`planner`], [`functions`]: from text to what is to run.
-//! - [`format`], [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
+//! - [`mod@format`], [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
 //! - [`source`], [`scan`], [`sink`], [`checkpoint`], [`engine`]: reading, running, writing.
 //! - [`session`], [`server`], [`console`]: the outside.
 //! - [`broker`], [`demo`]: a small Kafka and made-up messages, for a first try.

@@ -4,7 +4,7 @@
 //! exists. Invariants: positions, in errors and in statements, count from the start of the whole
 //! text; a statement's text is kept as written; reading costs time and memory in proportion to the
 //! text; every window of a query in `FROM`, however it was spelled, is in the one canonical form
-//! that [`window_function`] describes.
+//! that `window_function` describes.
 //!
 //! ```text
 //! text ─ scan ─► segments ─ tokens ─► depth ─► parser ─┬─ create, objects, cursor, ..  (ours)

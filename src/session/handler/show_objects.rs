@@ -237,7 +237,7 @@ fn metadata(column: MetadataColumn) -> &'static str {
     }
 }
 
-/// SHOW CREATE [kind] name.
+/// `SHOW CREATE [kind] name`.
 pub(in crate::session) fn create(
     session: &Session,
     kind: Option<ObjectKind>,
