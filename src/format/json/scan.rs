@@ -5,7 +5,7 @@
 //! Invariant: 16 bytes can be read at any position up to the message's end, because the buffer is
 //! padded; no byte beyond the end ever decides anything.
 
-use super::simd::string_stops;
+use super::simd::{digits, string_stops};
 use super::slot::Slot;
 use super::syntax::{DEPTH_MAX, Flaw, SyntaxError};
 use crate::types::MessageBatch;
@@ -146,6 +146,38 @@ impl<'a> Text<'a> {
     /// The place after the number that starts at `at`, a digit or a minus.
     #[inline]
     pub(super) fn number_end(self, at: usize) -> Result<usize> {
+        match self.short_number_end(at) {
+            Some(end) => Ok(end),
+            None => self.any_number_end(at),
+        }
+    }
+
+    /// The same for digits and perhaps a point within 16 bytes, whatever their number without a
+    /// branch on it; `None` for everything else.
+    #[inline(always)]
+    fn short_number_end(self, at: usize) -> Option<usize> {
+        let chunk = self.chunk(at);
+        let digits = digits(chunk);
+        let first = u32::from(chunk[0] == b'-');
+        let mut len = first + (digits >> first).trailing_ones();
+        let leading_zero = chunk[first as usize] == b'0' && len > first + 1;
+        if len == first || leading_zero || len == 16 {
+            return None;
+        }
+        if chunk[len as usize] == b'.' {
+            let fraction = (digits >> (len + 1)).trailing_ones();
+            len += 1 + fraction;
+            if fraction == 0 || len >= 16 {
+                return None;
+            }
+        }
+        let end = at + len as usize;
+        let more = matches!(chunk[len as usize], b'e' | b'E');
+        (!more && end < self.end).then_some(end)
+    }
+
+    #[inline(never)]
+    fn any_number_end(self, at: usize) -> Result<usize> {
         let digits = at + usize::from(self.byte(at) == b'-');
         let mut i = match self.byte(digits) {
             b'0' => digits + 1,
@@ -162,7 +194,6 @@ impl<'a> Text<'a> {
     }
 
     /// The place after at least one digit.
-    #[inline]
     fn digits_end(self, at: usize) -> Result<usize> {
         let mut i = at;
         while self.byte(i).is_ascii_digit() {

@@ -58,6 +58,31 @@ pub(super) fn points(chunk: &[u8; 16]) -> u32 {
     portable_points(chunk)
 }
 
+/// A bit for each byte, lowest first: set for a decimal digit.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[expect(unsafe_code, reason = "vector intrinsics")]
+#[inline(always)]
+pub(super) fn digits(chunk: &[u8; 16]) -> u32 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_set1_epi8,
+        _mm_sub_epi8,
+    };
+    // SAFETY: as above.
+    unsafe {
+        let bytes = _mm_loadu_si128(chunk.as_ptr().cast::<__m128i>());
+        let values = _mm_sub_epi8(bytes, _mm_set1_epi8(0x30));
+        let low = _mm_min_epu8(values, _mm_set1_epi8(9));
+        _mm_movemask_epi8(_mm_cmpeq_epi8(low, values)).cast_unsigned()
+    }
+}
+
+/// A bit for each byte, lowest first: set for a decimal digit.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+pub(super) fn digits(chunk: &[u8; 16]) -> u32 {
+    portable_digits(chunk)
+}
+
 /// The top bit of each byte that is zero; exact, no carry crosses bytes.
 #[cfg(any(test, miri, not(target_arch = "x86_64")))]
 fn zero_bytes(word: u64) -> u64 {
@@ -82,6 +107,15 @@ fn portable_points(chunk: &[u8; 16]) -> u32 {
 }
 
 #[cfg(any(test, miri, not(target_arch = "x86_64")))]
+fn portable_digits(chunk: &[u8; 16]) -> u32 {
+    mask_of(chunk, |word| {
+        let values = word ^ 0x3030_3030_3030_3030;
+        let others = ((values & 0x7f7f_7f7f_7f7f_7f7f) + 0x7676_7676_7676_7676) | values;
+        !others & 0x8080_8080_8080_8080
+    })
+}
+
+#[cfg(any(test, miri, not(target_arch = "x86_64")))]
 fn portable_string_stops(chunk: &[u8; 16]) -> u32 {
     mask_of(chunk, |word| {
         zero_bytes(word ^ 0x2222_2222_2222_2222)
@@ -94,7 +128,9 @@ fn portable_string_stops(chunk: &[u8; 16]) -> u32 {
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::{points, portable_points, portable_string_stops, string_stops};
+    use super::{
+        digits, points, portable_digits, portable_points, portable_string_stops, string_stops,
+    };
 
     fn one_by_one(chunk: &[u8; 16], of_kind: impl Fn(u8) -> bool) -> u32 {
         (0..16).fold(0, |mask, k| mask | (u32::from(of_kind(chunk[k])) << k))
@@ -114,6 +150,13 @@ mod tests {
             portable_points(chunk),
             dots,
             "points of {chunk:?}, portable"
+        );
+        let decimals = one_by_one(chunk, |byte| byte.is_ascii_digit());
+        assert_eq!(digits(chunk), decimals, "digits of {chunk:?}");
+        assert_eq!(
+            portable_digits(chunk),
+            decimals,
+            "digits of {chunk:?}, portable"
         );
     }
 

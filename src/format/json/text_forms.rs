@@ -13,17 +13,33 @@ const SECONDS_PER_DAY: i64 = 86_400;
 pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil_from_days(days);
     match year {
-        0..=9999 => put(out, format_args!("{year:04}-{month:02}-{day:02}")),
-        _ => put(out, format_args!("{year:+05}-{month:02}-{day:02}")),
+        0..=9999 => {
+            write_two_digits(year / 100, out);
+            write_two_digits(year % 100, out);
+        }
+        _ => put(out, format_args!("{year:+05}")),
     }
+    out.push(b'-');
+    write_two_digits(month, out);
+    out.push(b'-');
+    write_two_digits(day, out);
 }
 
 /// `HH:MM:SS` and the fraction, if there is one, from nanoseconds since midnight.
 pub(super) fn write_clock(nanos: i64, out: &mut Vec<u8>) {
     let seconds = nanos.div_euclid(NANOS_PER_SECOND);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    put(out, format_args!("{hour:02}:{minute:02}:{second:02}"));
+    write_two_digits(seconds / 3600, out);
+    out.push(b':');
+    write_two_digits(seconds / 60 % 60, out);
+    out.push(b':');
+    write_two_digits(seconds % 60, out);
     write_fraction(nanos.rem_euclid(NANOS_PER_SECOND), out);
+}
+
+/// The last two digits of a number.
+fn write_two_digits(number: i64, out: &mut Vec<u8>) {
+    let digit = |number: i64| b'0' + u8::try_from(number % 10).expect("a digit fits a byte");
+    out.extend_from_slice(&[digit(number / 10), digit(number)]);
 }
 
 /// `YYYY-MM-DDTHH:MM:SS.fZ` from seconds since the epoch and the nanoseconds within the second.
@@ -73,11 +89,16 @@ fn write_part(count: i64, letter: u8, out: &mut Vec<u8>) {
 
 /// A point and as many digits as the nanoseconds need; nothing for none.
 fn write_fraction(nanos: i64, out: &mut Vec<u8>) {
-    if nanos != 0 {
-        put(out, format_args!(".{nanos:09}"));
-        while out.last() == Some(&b'0') {
-            out.pop();
-        }
+    if nanos == 0 {
+        return;
+    }
+    out.push(b'.');
+    let mut rest = nanos;
+    let mut unit = NANOS_PER_SECOND / 10;
+    while rest != 0 {
+        out.push(b'0' + u8::try_from(rest / unit).expect("a digit fits a byte"));
+        rest %= unit;
+        unit /= 10;
     }
 }
 
