@@ -7,6 +7,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column as ColumnRef, DFSchema};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+use sqlparser::ast::{Expr as SqlExpr, ExprWithAlias};
 
 use crate::catalog::{Column, ColumnOrigin, TableDefinition};
 use crate::error::{Error, Result, SqlState, from_datafusion};
@@ -25,9 +26,7 @@ pub fn check_table(table: &TableDefinition, state: &SessionState) -> Result<()> 
     let all = declared(table)?;
     for column in &table.columns {
         if let ColumnOrigin::Computed(sql) = &column.origin {
-            let expr = state
-                .create_logical_expr(&sql.to_string(), &all)
-                .map_err(from_datafusion)?;
+            let expr = declared_expr(sql, &all, state).map_err(from_datafusion)?;
             for used in expr.column_refs() {
                 refuse_computed(table, used.name(), column.field.name())?;
             }
@@ -165,9 +164,7 @@ fn event_time(
         return Ok((name.to_owned(), time.clone(), time));
     };
     let time = Expr::Column(ColumnRef::from_name(&watermark.column));
-    let rule = state
-        .create_logical_expr(&watermark.expr.to_string(), all)
-        .map_err(from_datafusion)?;
+    let rule = declared_expr(&watermark.expr, all, state).map_err(from_datafusion)?;
     let time_type = time.get_type(all).map_err(from_datafusion)?;
     let DataType::Timestamp(_, zone) = &time_type else {
         return Err(Error::user(
@@ -188,6 +185,19 @@ fn event_time(
     ))
 }
 
+/// An expression of a CREATE TABLE; its places are those in the statement's text.
+fn declared_expr(
+    sql: &SqlExpr,
+    all: &DFSchema,
+    state: &SessionState,
+) -> datafusion::error::Result<Expr> {
+    let sql = ExprWithAlias {
+        expr: sql.clone(),
+        alias: None,
+    };
+    state.create_logical_expr_from_sql_expr(sql, all)
+}
+
 /// Puts a computed column's expression where its name stands.
 fn inline_computed(
     expr: Expr,
@@ -205,7 +215,7 @@ fn inline_computed(
             .find(|c| c.field.name() == column.name());
         match found.map(|c| (&c.field, &c.origin)) {
             Some((field, ColumnOrigin::Computed(sql))) => {
-                let expr = state.create_logical_expr(&sql.to_string(), all)?;
+                let expr = declared_expr(sql, all, state)?;
                 Ok(Transformed::yes(cast(expr, field.data_type().clone())))
             }
             _ => Ok(Transformed::no(Expr::Column(ColumnRef::from_name(

@@ -71,7 +71,10 @@ async fn a_topic_is_registered_read_watched_and_written() {
     client.run("FLUSH").await;
     assert_eq!(client.value("SELECT n FROM per_minute").await, "6");
     let written: Vec<String> = cluster.read(&minutes).iter().map(Record::text).collect();
-    assert_eq!(written, [r#"{"window_start":"2026-01-01T00:00:00","n":6}"#]);
+    assert_eq!(
+        written,
+        [r#"{"window_start":"2026-01-01T00:00:00Z","n":6}"#]
+    );
 }
 
 #[tokio::test]

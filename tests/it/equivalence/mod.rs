@@ -71,10 +71,9 @@ async fn a_sink_gets_every_closed_window_once() {
             case.query()
         );
         run.client.run(&sink).await;
-        let cluster = run.cluster.clone();
         let (view, _) = run.play(&case).await;
         let mut written = BTreeMap::new();
-        for record in cluster.read("out") {
+        for record in run.cluster.read("out") {
             *written.entry(record.text()).or_insert(0) += 1;
         }
         assert!(

@@ -2,9 +2,10 @@
 //!
 //! Invariant: a broker that is started again has the address and the data that it had.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
@@ -136,12 +137,16 @@ fn path_text(path: &Path) -> String {
         .to_owned()
 }
 
-/// The first of three ports in a row that nothing listens on now.
+/// The first of three ports in a row that nothing listens on now. No two calls give the same.
 fn free_ports() -> u16 {
-    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let start = 20_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000");
-    (start..start + 1_000)
-        .step_by(10)
-        .find(|port| (*port..*port + 3).all(free))
-        .expect("three free ports in a row")
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let start = 20_000 + std::process::id() % 10_000;
+    loop {
+        let port = start + 10 * GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(port).expect("three free ports in a row");
+        if (port..port + 3).all(free) {
+            return port;
+        }
+    }
 }

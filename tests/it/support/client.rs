@@ -7,16 +7,23 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::{AsyncMessage, CancelToken, NoTls, SimpleQueryMessage};
 
 use super::{values, wait};
 
-/// One connection.
+/// One connection. Dropping it closes its socket at once, whatever runs.
 pub(crate) struct Client {
     inner: tokio_postgres::Client,
     notices: Arc<Mutex<Vec<DbError>>>,
+    connection: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
 }
 
 /// The rows of an answer as text; `None` is NULL.
@@ -45,14 +52,18 @@ impl Client {
         let kept = Arc::clone(&notices);
         let mut messages =
             futures::stream::poll_fn(move |context| connection.poll_message(context));
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             while let Some(Ok(message)) = messages.next().await {
                 if let AsyncMessage::Notice(notice) = message {
                     kept.lock().expect("nobody panics with it").push(notice);
                 }
             }
         });
-        Ok(Self { inner, notices })
+        Ok(Self {
+            inner,
+            notices,
+            connection,
+        })
     }
 
     /// tokio-postgres's own client, for what is not wrapped here.
@@ -160,19 +171,11 @@ impl Client {
     /// The lines of a `COPY .. TO STDOUT`, each as one value.
     async fn copied(&self, sql: &str) -> Result<Answer, Failure> {
         let stream = in_time(sql, self.inner.copy_out(sql)).await?;
-        let chunks: Vec<_> = tokio::time::timeout(wait::PATIENCE, stream.collect())
-            .await
-            .map_err(|_| Failure::silence(sql))?;
-        let mut bytes = Vec::new();
-        for chunk in chunks {
-            bytes.extend_from_slice(&chunk.map_err(|error| Failure::of(&error, sql))?);
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        Ok(Answer::Rows(
-            text.lines()
-                .map(|line| vec![Some(line.to_owned())])
-                .collect(),
-        ))
+        // At the first error it ends: the stream would repeat it for ever.
+        let chunks: Vec<_> = in_time(sql, stream.try_collect()).await?;
+        let text = String::from_utf8_lossy(&chunks.concat()).into_owned();
+        let lines = text.lines().map(|line| vec![Some(line.to_owned())]);
+        Ok(Answer::Rows(lines.collect()))
     }
 }
 
