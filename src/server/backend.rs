@@ -4,7 +4,6 @@
 
 use arrow::datatypes::{FieldRef, Schema};
 use bytes::BufMut;
-use pgwire::api::Type;
 use pgwire::messages::PgWireBackendMessage as Message;
 use pgwire::messages::data::{FieldDescription, ParameterDescription, RowDescription};
 use pgwire::messages::response::{
@@ -13,9 +12,8 @@ use pgwire::messages::response::{
 use pgwire::messages::startup::ParameterStatus;
 
 use super::encode::Format;
-use super::pg_type;
 use crate::error::{Error, Position, Result, SqlState};
-use crate::session::{Notice, Severity, Transaction};
+use crate::session::{Notice, Severity, Transaction, pg_type};
 
 /// Columns that PostgreSQL, and so a client, can take.
 const COLUMNS_MAX: usize = 1_664;
@@ -121,7 +119,7 @@ pub(super) fn parameter_description(parameters: &[Option<FieldRef>]) -> Message 
     let oid = |field: &Option<FieldRef>| {
         field
             .as_ref()
-            .map_or(Type::TEXT.oid(), |field| pg_type::of_field(field).oid)
+            .map_or(pg_type::TEXT.oid, |field| pg_type::of_field(field).oid)
     };
     Message::ParameterDescription(ParameterDescription::new(
         parameters.iter().map(oid).collect(),

@@ -11,11 +11,10 @@ use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, TimeUnit};
 use arrow::util::display::FormatOptions;
 use bytes::{Buf, Bytes};
 use datafusion::common::ScalarValue;
-use pgwire::api::Type;
 
 use super::encode::Format;
-use super::pg_type;
 use crate::error::{Error, Result, SqlState};
+use crate::session::pg_type;
 
 const MICROS_TO_2000: i64 = 946_684_800_000_000;
 const DAYS_TO_2000: i32 = 10_957;
@@ -30,7 +29,7 @@ pub(super) fn parameter(
     format: Format,
     field: Option<&Field>,
 ) -> Result<ScalarValue> {
-    let oid = field.map_or(Type::TEXT.oid(), |field| pg_type::of_field(field).oid);
+    let oid = field.map_or(pg_type::TEXT.oid, |field| pg_type::of_field(field).oid);
     let field = pg_type::field_of_oid(oid)
         .unwrap_or_else(|| Arc::new(Field::new("", DataType::Utf8View, true)));
     let kind = storage(&field);
@@ -123,8 +122,8 @@ fn from_text(text: &str, kind: &DataType) -> Result<ScalarValue> {
 }
 
 fn pg_name(kind: &DataType) -> String {
-    let oid = pg_type::of_field(&Field::new("", kind.clone(), true)).oid;
-    Type::from_oid(oid).map_or_else(|| "text".to_owned(), |kind| kind.name().to_owned())
+    let kind = pg_type::of_field(&Field::new("", kind.clone(), true));
+    format!("{}{}", kind.name, if kind.is_array { "[]" } else { "" })
 }
 
 /// A number with exactly the digits that were written.

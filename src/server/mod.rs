@@ -15,7 +15,6 @@ mod decode;
 pub(crate) mod encode;
 mod frontend;
 mod listener;
-mod pg_type;
 mod rows;
 mod startup;
 mod transport;

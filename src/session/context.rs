@@ -43,7 +43,7 @@ pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
     context.register_catalog(DATABASE, Arc::clone(&database) as Arc<dyn CatalogProvider>);
     setup_pg_catalog(&context, DATABASE, EmptyContextProvider)
         .map_err(|error| Error::from(*error))?;
-    pg_catalog::install(&context, &database)?;
+    pg_catalog::install(&context, &database, services)?;
     let types = Arc::new(Types { ours });
     Ok(SessionStateBuilder::new_from_existing(context.state())
         .with_type_planner(types)

@@ -13,6 +13,7 @@ pub(crate) mod handler;
 mod outcome;
 mod parameters;
 mod pg_catalog;
+pub(crate) mod pg_type;
 mod portal;
 mod prepared;
 mod services;

@@ -15,8 +15,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::server::encode::Style;
 use crate::server::frontend::{Bind, Frontend, Target};
 use crate::server::transport::Outgoing;
-use crate::server::{backend, decode, pg_type, rows};
-use crate::session::{Session, Step};
+use crate::server::{backend, decode, rows};
+use crate::session::{Session, Step, pg_type};
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     pub(super) async fn extended(&mut self, message: Frontend) -> Result<(), Stop> {

@@ -18,7 +18,7 @@ use arrow::datatypes::{
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::super::pg_type;
+use crate::session::pg_type;
 use crate::error::{Error, Result};
 
 /// A typed column.

@@ -15,8 +15,7 @@ use arrow::datatypes::{
 use bytes::BytesMut;
 
 use super::{Column, Format, Style, write_sized, write_text};
-use crate::server::pg_type;
-use crate::session::zone;
+use crate::session::{pg_type, zone};
 
 fn style(name: &str) -> Style {
     Style {

@@ -5,16 +5,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Int32Type};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
     Volatility,
 };
 
-use super::super::Identity;
+use super::super::{Identity, Services};
+use super::relations;
 use super::super::context::{DATABASE, PUBLIC};
 use super::super::variables::{SERVER_VERSION, Variables};
 
@@ -92,7 +93,7 @@ fn text(value: &str) -> ScalarValue {
 }
 
 /// Functions that say the same to everyone.
-pub(super) fn common() -> Vec<ScalarUDF> {
+pub(super) fn common(services: &Arc<Services>) -> Vec<ScalarUDF> {
     let version = format!("PostgreSQL {SERVER_VERSION}, a SQL streaming server for Kafka");
     let mut all = vec![
         always("version", text(&version)),
@@ -102,6 +103,8 @@ pub(super) fn common() -> Vec<ScalarUDF> {
         always("pg_size_pretty", text("0 bytes")),
         always("pg_char_to_encoding", ScalarValue::Int32(Some(6))),
         loose("pg_typeof", DataType::Utf8, Arc::new(type_of)),
+        loose("array_to_string", DataType::Utf8, Arc::new(array_to_string)),
+        view_definition(services),
     ];
     all.extend(
         NOTHING
@@ -132,7 +135,6 @@ const NOTHING: &[&str] = &[
     "obj_description",
     "col_description",
     "shobj_description",
-    "pg_get_viewdef",
     "pg_get_functiondef",
     "pg_get_function_arguments",
     "pg_get_function_identity_arguments",
@@ -210,6 +212,40 @@ pub(in crate::session) fn session_functions(
         loose("current_setting", DataType::Utf8, Arc::new(setting)),
         loose("set_config", DataType::Utf8, Arc::new(second_argument)),
     ]
+}
+
+/// The text of a view's query, by its number.
+fn view_definition(services: &Arc<Services>) -> ScalarUDF {
+    let services = Arc::downgrade(services);
+    let body = move |args: &ScalarFunctionArgs| {
+        let Some(relation) = args.args.first() else {
+            return exec_err!("pg_get_viewdef takes a view");
+        };
+        let oids = relation.to_array(args.number_rows)?;
+        let oids = cast(&oids, &DataType::Int32)?;
+        let views = services.upgrade().map(|services| relations::views(&services));
+        let views = views.unwrap_or_default();
+        let texts = oids.as_primitive::<Int32Type>().iter().map(|oid| {
+            views.iter().find(|(view, _)| Some(*view) == oid).map(|(_, query)| query.as_str())
+        });
+        Ok(ColumnarValue::Array(Arc::new(texts.collect::<StringArray>())))
+    };
+    loose("pg_get_viewdef", DataType::Utf8, Arc::new(body))
+}
+
+/// Joins the items of an array. Catalogs have text where PostgreSQL has arrays of privileges.
+fn array_to_string(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let is_array = args.arg_fields.first().is_some_and(|field| {
+        matches!(field.data_type(), DataType::List(_) | DataType::LargeList(_))
+    });
+    if is_array {
+        let joining = datafusion::functions_nested::string::array_to_string_udf();
+        return joining.invoke_with_args(args.clone());
+    }
+    match args.args.first() {
+        Some(text) => text.cast_to(&DataType::Utf8, None),
+        None => exec_err!("array_to_string takes an array and a delimiter"),
+    }
 }
 
 /// Everything belongs to the server.

@@ -4,25 +4,36 @@
 //! go through its rewriter, which knows what clients write and DataFusion does not plan.
 
 mod functions;
+mod relations;
 mod rewrite;
+mod schema;
+mod sheet;
+mod tables;
 
 use std::sync::Arc;
 
-use datafusion::catalog::MemoryCatalogProvider;
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::prelude::SessionContext;
 
 pub(super) use functions::session_functions;
 pub(super) use rewrite::rewrite;
 
+use super::Services;
 use crate::error::Result;
 
-/// Adds the catalogs and functions that are the same for every session.
+/// Adds the catalogs and functions that are the same for every session, over those of
+/// datafusion-pg-catalog.
 pub(super) fn install(
     context: &SessionContext,
-    _database: &Arc<MemoryCatalogProvider>,
+    database: &Arc<MemoryCatalogProvider>,
+    services: &Arc<Services>,
 ) -> Result<()> {
-    for function in functions::common() {
+    for function in functions::common(services) {
         context.register_udf(function);
+    }
+    if let Some(others) = database.schema(relations::PG_CATALOG) {
+        let ours = schema::PgCatalog::new(others, services, database);
+        database.register_schema(relations::PG_CATALOG, Arc::new(ours))?;
     }
     Ok(())
 }
