@@ -7,6 +7,7 @@
 
 mod extended;
 mod interrupts;
+mod psql;
 mod simple;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use crate::task::{self, Scoped, Stop};
 /// A server in this process.
 struct Running {
     address: SocketAddr,
+    services: Arc<Services>,
     stop: Stop,
     server: Scoped<()>,
 }
@@ -32,13 +34,14 @@ async fn start_with(change: impl FnOnce(&mut Config)) -> Running {
     let mut config = Config::default();
     change(&mut config);
     let services = Services::in_memory(Arc::new(config)).unwrap();
-    let server = Server::bind(([127, 0, 0, 1], 0).into(), services)
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), Arc::clone(&services))
         .await
         .unwrap();
     let address = server.local_addr();
     let (stop, shutdown) = task::shutdown();
     Running {
         address,
+        services,
         stop,
         server: task::spawn_scoped("server", server.run(shutdown)),
     }

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use arrow::datatypes::FieldRef;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -32,6 +35,7 @@ pub(crate) const PUBLIC: &str = "public";
 pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
     let state = SessionStateBuilder::new()
         .with_default_features()
+        .with_runtime_env(memory(services)?)
         .with_config(config("UTC")?);
     let mut state = crate::planner::extend(state);
     let ours = state.type_planner().clone();
@@ -48,6 +52,18 @@ pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
     Ok(SessionStateBuilder::new_from_existing(context.state())
         .with_type_planner(types)
         .build())
+}
+
+/// All snapshots together have this much memory, and none of them writes to the disk: one that
+/// needs more ends with 53200.
+fn memory(services: &Services) -> Result<Arc<RuntimeEnv>> {
+    let bytes_max = services.config.limits.snapshot_memory_bytes_max;
+    let pool = GreedyMemoryPool::new(usize::try_from(bytes_max).unwrap_or(usize::MAX));
+    let no_files = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(no_files);
+    Ok(runtime.build_arc()?)
 }
 
 /// The types of SQL: ours, and beside them those of PostgreSQL's catalogs.
@@ -94,7 +110,7 @@ fn config(zone: &str) -> Result<SessionConfig> {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(DATABASE, PUBLIC)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true);
+        .with_information_schema(false);
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.set("datafusion.sql_parser.dialect", "postgresql")?;

@@ -101,6 +101,10 @@ pub(super) async fn describe(
             parameters::placeholders(statement, types),
             Some(explain::columns()),
         )),
+        Statement::Insert(insert) => {
+            let parameters = parameters::placeholders(statement, types);
+            Ok((insert::parameter_types(session, insert, parameters), None))
+        }
         // These read and change nothing, so running them tells their columns.
         Statement::Show(_) | Statement::Describe(_) => {
             match Box::pin(run(session, statement.clone())).await? {

@@ -95,7 +95,7 @@ pub(super) fn unwrap_any(query: &mut ast::Query) -> Vec<usize> {
                 right,
                 ..
             } = expr
-                && let Some(index) = parameter_index(right)
+                && let Some(index) = index(right)
             {
                 self.0.push(index);
                 *expr = Expr::BinaryOp {
@@ -138,7 +138,7 @@ impl<F: FnMut(usize, &Expr) -> Result<Option<Expr>>> VisitorMut for Replace<F> {
     type Break = Error;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        let Some(index) = parameter_index(expr) else {
+        let Some(index) = index(expr) else {
             return ControlFlow::Continue(());
         };
         match (self.0)(index, expr) {
@@ -152,7 +152,8 @@ impl<F: FnMut(usize, &Expr) -> Result<Option<Expr>>> VisitorMut for Replace<F> {
     }
 }
 
-fn parameter_index(expr: &Expr) -> Option<usize> {
+/// Which parameter an expression is, from 0; `None` if it is none.
+pub(super) fn index(expr: &Expr) -> Option<usize> {
     let Expr::Value(value) = expr else {
         return None;
     };

@@ -21,7 +21,12 @@ pub(crate) struct Kind {
 }
 
 const fn kind(oid: u32, name: &'static str, array: u32, size: i16) -> Kind {
-    Kind { oid, name, array, size }
+    Kind {
+        oid,
+        name,
+        array,
+        size,
+    }
 }
 
 pub(crate) const TEXT: Kind = kind(25, "text", 1009, -1);
@@ -44,8 +49,24 @@ const RECORD: Kind = kind(2249, "record", 2287, -1);
 const UUID: Kind = kind(2950, "uuid", 2951, 16);
 
 const ALL: [&Kind; 18] = [
-    &TEXT, &BOOL, &BYTEA, &INT8, &INT2, &INT4, &OID, &JSON, &FLOAT4, &FLOAT8, &DATE, &TIME,
-    &TIMESTAMP, &TIMESTAMPTZ, &INTERVAL, &NUMERIC, &RECORD, &UUID,
+    &TEXT,
+    &BOOL,
+    &BYTEA,
+    &INT8,
+    &INT2,
+    &INT4,
+    &OID,
+    &JSON,
+    &FLOAT4,
+    &FLOAT8,
+    &DATE,
+    &TIME,
+    &TIMESTAMP,
+    &TIMESTAMPTZ,
+    &INTERVAL,
+    &NUMERIC,
+    &RECORD,
+    &UUID,
 ];
 
 /// Types of PostgreSQL that parameters may have, as the type of ours that takes their values.
@@ -88,25 +109,78 @@ const OID_ALIAS: &str = "pg.oid_alias";
 
 /// True for a field that holds JSON text.
 pub(crate) fn is_json(field: &Field) -> bool {
-    field.metadata().get(EXTENSION_NAME).is_some_and(|name| name == "arrow.json")
+    field
+        .metadata()
+        .get(EXTENSION_NAME)
+        .is_some_and(|name| name == "arrow.json")
 }
 
 /// True for a field that holds UUIDs.
 pub(crate) fn is_uuid(field: &Field) -> bool {
     matches!(field.data_type(), DataType::FixedSizeBinary(16))
-        && field.metadata().get(EXTENSION_NAME).is_some_and(|name| name == "arrow.uuid")
+        && field
+            .metadata()
+            .get(EXTENSION_NAME)
+            .is_some_and(|name| name == "arrow.uuid")
 }
 
 /// The PostgreSQL type of a column.
 pub(crate) fn of_field(field: &Field) -> PgType {
     let modifier = modifier_of(field.data_type());
     match kind_of(field) {
-        (kind, false) => {
-            PgType { oid: kind.oid, name: kind.name, size: kind.size, modifier, is_array: false }
-        }
-        (item, true) => {
-            PgType { oid: item.array, name: item.name, size: -1, modifier, is_array: true }
-        }
+        (kind, false) => PgType {
+            oid: kind.oid,
+            name: kind.name,
+            size: kind.size,
+            modifier,
+            is_array: false,
+        },
+        (item, true) => PgType {
+            oid: item.array,
+            name: item.name,
+            size: -1,
+            modifier,
+            is_array: true,
+        },
+    }
+}
+
+/// The object identifier of a type's short or long name.
+pub(crate) fn oid_of_name(name: &str) -> Option<u32> {
+    let name = name.trim().to_ascii_lowercase();
+    let (name, is_array) = match name.strip_suffix("[]") {
+        Some(item) => (item.to_owned(), true),
+        None => (name, false),
+    };
+    let known = ALL.into_iter().find(|known| {
+        let long = long_name(PgType {
+            oid: known.oid,
+            name: known.name,
+            size: known.size,
+            modifier: -1,
+            is_array: false,
+        });
+        known.name == name || long == name
+    })?;
+    Some(if is_array { known.array } else { known.oid })
+}
+
+/// The name of a type as the SQL standard has it.
+pub(crate) fn long_name(of: PgType) -> &'static str {
+    if of.is_array {
+        return "ARRAY";
+    }
+    match of.name {
+        "bool" => "boolean",
+        "int2" => "smallint",
+        "int4" => "integer",
+        "int8" => "bigint",
+        "float4" => "real",
+        "float8" => "double precision",
+        "time" => "time without time zone",
+        "timestamp" => "timestamp without time zone",
+        "timestamptz" => "timestamp with time zone",
+        other => other,
     }
 }
 
@@ -182,15 +256,29 @@ fn modifier_of(data_type: &DataType) -> i32 {
 pub(crate) fn field_of_oid(oid: u32) -> Option<FieldRef> {
     let by_oid = |known: &'static Kind| (known.oid == oid).then_some(known);
     let aliased = |aliases: &[(u32, &'static Kind)]| {
-        aliases.iter().find(|(alias, _)| *alias == oid).map(|(_, known)| *known)
+        aliases
+            .iter()
+            .find(|(alias, _)| *alias == oid)
+            .map(|(_, known)| *known)
     };
-    if let Some(known) = ALL.into_iter().find_map(by_oid).or_else(|| aliased(&ALIASES)) {
+    if let Some(known) = ALL
+        .into_iter()
+        .find_map(by_oid)
+        .or_else(|| aliased(&ALIASES))
+    {
         return field_of(known).map(Arc::new);
     }
     let by_array = |known: &'static Kind| (known.array == oid).then_some(known);
-    let item = ALL.into_iter().find_map(by_array).or_else(|| aliased(&ARRAY_ALIASES))?;
+    let item = ALL
+        .into_iter()
+        .find_map(by_array)
+        .or_else(|| aliased(&ARRAY_ALIASES))?;
     let item = field_of(item)?.with_name("item");
-    Some(Arc::new(Field::new("", DataType::List(Arc::new(item)), true)))
+    Some(Arc::new(Field::new(
+        "",
+        DataType::List(Arc::new(item)),
+        true,
+    )))
 }
 
 fn field_of(kind: &Kind) -> Option<Field> {
@@ -214,9 +302,10 @@ fn field_of(kind: &Kind) -> Option<Field> {
         oid if oid == DATE.oid => plain(DataType::Date32),
         oid if oid == TIME.oid => plain(DataType::Time64(TimeUnit::Microsecond)),
         oid if oid == TIMESTAMP.oid => plain(DataType::Timestamp(TimeUnit::Microsecond, None)),
-        oid if oid == TIMESTAMPTZ.oid => {
-            plain(DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())))
-        }
+        oid if oid == TIMESTAMPTZ.oid => plain(DataType::Timestamp(
+            TimeUnit::Microsecond,
+            Some("+00:00".into()),
+        )),
         oid if oid == INTERVAL.oid => plain(DataType::Interval(IntervalUnit::MonthDayNano)),
         _ => None,
     }
@@ -228,12 +317,26 @@ mod tests {
 
     #[test]
     fn every_type_that_parameters_take_is_told_back_as_itself() {
-        for known in ALL.into_iter().filter(|known| known.oid != RECORD.oid && known.oid != OID.oid)
+        for known in ALL
+            .into_iter()
+            .filter(|known| known.oid != RECORD.oid && known.oid != OID.oid)
         {
-            assert_eq!(of_field(&field_of_oid(known.oid).unwrap()).oid, known.oid, "{known:?}");
-            assert_eq!(of_field(&field_of_oid(known.array).unwrap()).oid, known.array, "{known:?}");
+            assert_eq!(
+                of_field(&field_of_oid(known.oid).unwrap()).oid,
+                known.oid,
+                "{known:?}"
+            );
+            assert_eq!(
+                of_field(&field_of_oid(known.array).unwrap()).oid,
+                known.array,
+                "{known:?}"
+            );
         }
-        assert_eq!(of_field(&field_of_oid(1043).unwrap()).name, "text", "varchar");
+        assert_eq!(
+            of_field(&field_of_oid(1043).unwrap()).name,
+            "text",
+            "varchar"
+        );
         assert_eq!(field_of_oid(600), None, "point");
     }
 }

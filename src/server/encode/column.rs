@@ -18,8 +18,8 @@ use arrow::datatypes::{
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use crate::session::pg_type;
 use crate::error::{Error, Result};
+use crate::session::pg_type;
 
 /// A typed column.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use sqlparser::ast;
 use crate::catalog::{Column, ColumnOrigin, Definition, TableDefinition};
 use crate::error::{Error, Position, Result, SqlState, from_arrow, from_datafusion, nearest};
 use crate::format::JsonEncoder;
-use crate::session::{Outcome, Session};
+use crate::session::{Outcome, Session, parameters};
 use crate::sink::kafka::{Produced, produce};
 use crate::sql::fold;
 use crate::task;
@@ -55,6 +55,30 @@ fn refuse_clauses(insert: &ast::Insert) -> Result<()> {
         format!("INSERT with {clause} is not supported"),
     )
     .hint("INSERT produces new messages; the topic does not look at the ones it holds."))
+}
+
+/// The types of the parameters that stand for whole values: those of the columns they go to.
+pub(in crate::session) fn parameter_types(
+    session: &Session,
+    insert: &ast::Insert,
+    mut types: Vec<Option<FieldRef>>,
+) -> Vec<Option<FieldRef>> {
+    let columns = target(session, insert).and_then(|table| columns(&table, insert));
+    let (Ok(columns), Some(source)) = (columns, &insert.source) else {
+        return types;
+    };
+    let ast::SetExpr::Values(values) = source.body.as_ref() else {
+        return types;
+    };
+    for row in &values.rows {
+        for (value, column) in row.content.iter().zip(&columns) {
+            let known = parameters::index(value).and_then(|index| types.get_mut(index));
+            if let Some(open @ None) = known {
+                *open = Some(Arc::clone(&column.field));
+            }
+        }
+    }
+    types
 }
 
 fn target(session: &Session, insert: &ast::Insert) -> Result<Arc<TableDefinition>> {

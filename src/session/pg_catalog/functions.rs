@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
 use datafusion::common::{Result, ScalarValue, exec_err};
@@ -14,10 +14,10 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::super::{Identity, Services};
-use super::relations;
 use super::super::context::{DATABASE, PUBLIC};
 use super::super::variables::{SERVER_VERSION, Variables};
+use super::super::{Identity, Services, pg_type};
+use super::relations;
 
 /// What a function computes.
 type Body = Arc<dyn Fn(&ScalarFunctionArgs) -> Result<ColumnarValue> + Send + Sync>;
@@ -25,6 +25,9 @@ type Body = Arc<dyn Fn(&ScalarFunctionArgs) -> Result<ColumnarValue> + Send + Sy
 /// A function of any arguments.
 struct Loose {
     name: &'static str,
+    /// Other names of a function of DataFusion's that this one stands in for: without them its
+    /// own would come back under one of those.
+    aliases: Vec<String>,
     returns: DataType,
     signature: Signature,
     body: Body,
@@ -55,6 +58,10 @@ impl ScalarUDFImpl for Loose {
         self.name
     }
 
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
     fn signature(&self) -> &Signature {
         &self.signature
     }
@@ -69,10 +76,16 @@ impl ScalarUDFImpl for Loose {
 }
 
 fn loose(name: &'static str, returns: DataType, body: Body) -> ScalarUDF {
+    standing_in(name, &[], returns, body)
+}
+
+fn standing_in(name: &'static str, aliases: &[&str], returns: DataType, body: Body) -> ScalarUDF {
     let any = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
     let signature = Signature::one_of(any, Volatility::Stable);
+    let aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
     ScalarUDF::new_from_impl(Loose {
         name,
+        aliases,
         returns,
         signature,
         body,
@@ -103,7 +116,16 @@ pub(super) fn common(services: &Arc<Services>) -> Vec<ScalarUDF> {
         always("pg_size_pretty", text("0 bytes")),
         always("pg_char_to_encoding", ScalarValue::Int32(Some(6))),
         loose("pg_typeof", DataType::Utf8, Arc::new(type_of)),
-        loose("array_to_string", DataType::Utf8, Arc::new(array_to_string)),
+        standing_in(
+            "array_to_string",
+            &["list_to_string", "array_join", "list_join"],
+            DataType::Utf8,
+            Arc::new(array_to_string),
+        ),
+        loose("format", DataType::Utf8, Arc::new(format_text)),
+        loose("to_regtype", DataType::Int32, Arc::new(type_number)),
+        always("getdatabaseencoding", text("UTF8")),
+        relation_number(services),
         view_definition(services),
     ];
     all.extend(
@@ -223,20 +245,142 @@ fn view_definition(services: &Arc<Services>) -> ScalarUDF {
         };
         let oids = relation.to_array(args.number_rows)?;
         let oids = cast(&oids, &DataType::Int32)?;
-        let views = services.upgrade().map(|services| relations::views(&services));
-        let views = views.unwrap_or_default();
+        let known = services
+            .upgrade()
+            .map(|services| relations::public(&services));
+        let known = known.unwrap_or_default();
         let texts = oids.as_primitive::<Int32Type>().iter().map(|oid| {
-            views.iter().find(|(view, _)| Some(*view) == oid).map(|(_, query)| query.as_str())
+            known
+                .iter()
+                .find(|relation| Some(relation.oid) == oid)?
+                .query
+                .as_deref()
         });
-        Ok(ColumnarValue::Array(Arc::new(texts.collect::<StringArray>())))
+        Ok(ColumnarValue::Array(Arc::new(
+            texts.collect::<StringArray>(),
+        )))
     };
     loose("pg_get_viewdef", DataType::Utf8, Arc::new(body))
+}
+
+/// The number of a relation, by its name; null if there is none.
+fn relation_number(services: &Arc<Services>) -> ScalarUDF {
+    let services = Arc::downgrade(services);
+    let body = move |args: &ScalarFunctionArgs| {
+        let known = services
+            .upgrade()
+            .map(|services| relations::public(&services));
+        let known = known.unwrap_or_default();
+        each_text(args, |name| {
+            let name = name
+                .strip_prefix("public.")
+                .unwrap_or(name)
+                .trim_matches('"');
+            known
+                .iter()
+                .find(|relation| relation.name == name)
+                .map(|relation| relation.oid)
+        })
+    };
+    loose("to_regclass", DataType::Int32, Arc::new(body))
+}
+
+/// The number of a type, by its name; null if there is none.
+fn type_number(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+    each_text(args, |name| {
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        pg_type::oid_of_name(name).map(u32::cast_signed)
+    })
+}
+
+/// A number for each text of the first argument.
+fn each_text(
+    args: &ScalarFunctionArgs,
+    number: impl Fn(&str) -> Option<i32>,
+) -> Result<ColumnarValue> {
+    let Some(names) = args.args.first() else {
+        return exec_err!("a name is missing");
+    };
+    let names = cast(&names.to_array(args.number_rows)?, &DataType::Utf8)?;
+    let numbers = names.as_string::<i32>().iter().map(|name| number(name?));
+    Ok(ColumnarValue::Array(Arc::new(
+        numbers.collect::<Int32Array>(),
+    )))
+}
+
+/// `format('%s of %I', a, b)`.
+fn format_text(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let columns = args
+        .args
+        .iter()
+        .map(|value| Ok(cast(&value.to_array(args.number_rows)?, &DataType::Utf8)?))
+        .collect::<Result<Vec<_>>>()?;
+    let Some((template, values)) = columns.split_first() else {
+        return exec_err!("format takes a template");
+    };
+    let template = template.as_string::<i32>();
+    let rows = (0..args.number_rows).map(|row| {
+        let values: Vec<Option<&str>> = values
+            .iter()
+            .map(|column| {
+                column
+                    .is_valid(row)
+                    .then(|| column.as_string::<i32>().value(row))
+            })
+            .collect();
+        if template.is_null(row) {
+            Ok(None)
+        } else {
+            fill(template.value(row), &values).map(Some)
+        }
+    });
+    Ok(ColumnarValue::Array(Arc::new(
+        rows.collect::<Result<StringArray>>()?,
+    )))
+}
+
+/// Puts values in the places of a template.
+fn fill(template: &str, values: &[Option<&str>]) -> Result<String> {
+    let mut filled = String::new();
+    let mut values = values.iter();
+    let mut letters = template.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '%' {
+            filled.push(letter);
+            continue;
+        }
+        let kind = letters.next();
+        if kind == Some('%') {
+            filled.push('%');
+            continue;
+        }
+        let Some(value) = values.next() else {
+            return exec_err!("too few arguments for format()");
+        };
+        match (kind, value) {
+            (Some('s'), value) => filled.push_str(value.unwrap_or_default()),
+            (Some('I'), Some(name)) => filled.push_str(&crate::sql::quote(name)),
+            (Some('L'), Some(text)) => filled.push_str(&crate::sql::literal(text)),
+            (Some('L'), None) => filled.push_str("NULL"),
+            (Some('I'), None) => {
+                return exec_err!("null values cannot be formatted as an SQL identifier");
+            }
+            (other, _) => {
+                let kind = other.map(String::from).unwrap_or_default();
+                return exec_err!("unrecognized format() type specifier \"{kind}\"");
+            }
+        }
+    }
+    Ok(filled)
 }
 
 /// Joins the items of an array. Catalogs have text where PostgreSQL has arrays of privileges.
 fn array_to_string(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     let is_array = args.arg_fields.first().is_some_and(|field| {
-        matches!(field.data_type(), DataType::List(_) | DataType::LargeList(_))
+        matches!(
+            field.data_type(),
+            DataType::List(_) | DataType::LargeList(_)
+        )
     });
     if is_array {
         let joining = datafusion::functions_nested::string::array_to_string_udf();

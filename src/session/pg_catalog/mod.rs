@@ -4,7 +4,9 @@
 //! go through its rewriter, which knows what clients write and DataFusion does not plan.
 
 mod functions;
+mod information_schema;
 mod relations;
+mod respell;
 mod rewrite;
 mod schema;
 mod sheet;
@@ -35,5 +37,8 @@ pub(super) fn install(
         let ours = schema::PgCatalog::new(others, services, database);
         database.register_schema(relations::PG_CATALOG, Arc::new(ours))?;
     }
+    let databases = Arc::clone(context.state().catalog_list());
+    let information = information_schema::InformationSchema::new(databases, services, database);
+    database.register_schema("information_schema", Arc::new(information))?;
     Ok(())
 }

@@ -19,8 +19,12 @@ pub(super) const PG_CATALOG: &str = "pg_catalog";
 const INFORMATION_SCHEMA: &str = "information_schema";
 
 /// The schemas with their object identifiers; those of PostgreSQL have PostgreSQL's.
-pub(super) const NAMESPACES: [(i32, &str); 4] =
-    [(11, PG_CATALOG), (2_200, PUBLIC), (13_000, INFORMATION_SCHEMA), (16_384, SYSTEM)];
+pub(super) const NAMESPACES: [(i32, &str); 4] = [
+    (11, PG_CATALOG),
+    (2_200, PUBLIC),
+    (13_000, INFORMATION_SCHEMA),
+    (16_384, SYSTEM),
+];
 /// The database's object identifier.
 pub(super) const DATABASE_OID: i32 = 16_385;
 /// The object identifier of who owns everything.
@@ -64,20 +68,32 @@ pub(super) async fn all(
 ) -> Result<Vec<Relation>> {
     let mut relations = Vec::new();
     for (namespace, schema) in NAMESPACES {
-        let Some(provider) = database.schema(schema) else { continue };
+        let Some(provider) = database.schema(schema) else {
+            continue;
+        };
         let mut names = provider.table_names();
         names.sort();
         for name in names {
             let (kind, query) = kind_of(services, schema, &name);
-            // A view whose query cannot be planned any more is shown without columns; PostgreSQL's
-            // own catalogs too, because asking them for theirs would ask for this list again.
-            let columns = if schema == PG_CATALOG {
+            // A view whose query cannot be planned any more is shown without columns; the
+            // catalogs too, because asking them for theirs would ask for this list again.
+            let columns = if let Some(declared) = declared(services, schema, &name) {
+                declared
+            } else if schema == PG_CATALOG || schema == INFORMATION_SCHEMA {
                 Arc::new(Schema::empty())
             } else {
                 let provider = provider.table(&name).await.ok().flatten();
                 provider.map_or_else(|| Arc::new(Schema::empty()), |provider| provider.schema())
             };
-            let relation = Relation { oid: 0, namespace, schema, name, kind, columns, query };
+            let relation = Relation {
+                oid: 0,
+                namespace,
+                schema,
+                name,
+                kind,
+                columns,
+                query,
+            };
             relations.push(relation);
         }
     }
@@ -85,16 +101,35 @@ pub(super) async fn all(
     Ok(relations)
 }
 
+/// The columns of a table as they were declared.
+fn declared(services: &Services, schema: &str, name: &str) -> Option<SchemaRef> {
+    if schema != PUBLIC {
+        return None;
+    }
+    let table = Arc::clone(services.catalog.snapshot().table(name)?);
+    let fields: Vec<_> = table
+        .columns
+        .iter()
+        .map(|column| Arc::clone(&column.field))
+        .collect();
+    Some(Arc::new(Schema::new(fields)))
+}
+
 fn kind_of(services: &Services, schema: &str, name: &str) -> (RelationKind, Option<String>) {
     if schema != PUBLIC {
-        let kind = if schema == PG_CATALOG { RelationKind::Table } else { RelationKind::View };
+        let kind = if schema == PG_CATALOG {
+            RelationKind::Table
+        } else {
+            RelationKind::View
+        };
         return (kind, None);
     }
     match services.catalog.snapshot().get(name) {
         Some(Definition::View(view)) => (RelationKind::View, Some(view.query.text.clone())),
-        Some(Definition::MaterializedView(view)) => {
-            (RelationKind::MaterializedView, Some(view.query.text.clone()))
-        }
+        Some(Definition::MaterializedView(view)) => (
+            RelationKind::MaterializedView,
+            Some(view.query.text.clone()),
+        ),
         Some(Definition::Table(_) | Definition::Sink(_)) | None => (RelationKind::Table, None),
     }
 }
@@ -114,18 +149,18 @@ fn number(relations: &mut [Relation]) {
     }
 }
 
-/// The queries of the views, by the views' numbers.
-pub(super) fn views(services: &Services) -> Vec<(i32, String)> {
+/// The user's relations, without their columns.
+pub(super) fn public(services: &Services) -> Vec<Relation> {
     let mut relations: Vec<Relation> = services
         .catalog
         .snapshot()
         .all()
-        .filter(|definition| !matches!(definition, Definition::Sink(_)))
+        .filter(|definition| definition.can_be_read())
         .map(|definition| {
             let (kind, query) = kind_of(services, PUBLIC, definition.name());
             Relation {
                 oid: 0,
-                namespace: 0,
+                namespace: NAMESPACES[1].0,
                 schema: PUBLIC,
                 name: definition.name().to_owned(),
                 kind,
@@ -136,5 +171,5 @@ pub(super) fn views(services: &Services) -> Vec<(i32, String)> {
         .collect();
     relations.sort_by(|one, other| one.name.cmp(&other.name));
     number(&mut relations);
-    relations.into_iter().filter_map(|relation| Some((relation.oid, relation.query?))).collect()
+    relations
 }

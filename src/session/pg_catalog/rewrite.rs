@@ -12,11 +12,11 @@ use datafusion_pg_catalog::sql::rules::{
     SqlStatementRewriteRule, StripCallableQualifier,
 };
 use sqlparser::ast::{
-    self, Expr, Function, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query,
-    SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, Visit, VisitMut,
-    Visitor, VisitorMut,
+    Expr, Ident, ObjectName, Query, Statement, TableAlias, TableAliasColumnDef, TableFactor, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 
+use super::respell::respell;
 use crate::sql::{Renamed, name_columns};
 
 /// A query that DataFusion plans, and the names that the client sees.
@@ -29,11 +29,13 @@ pub(in crate::session) struct Rewritten {
 pub(in crate::session) fn rewrite(query: Query, text: &str) -> Rewritten {
     let reads_catalogs = reads_catalogs(&query);
     let mut query = if reads_catalogs {
-        compatible(query, text)
+        let mut compatible = compatible(query, text);
+        respell(&mut compatible);
+        compatible
     } else {
         query
     };
-    let _: ControlFlow<()> = VisitMut::visit(&mut query, &mut Respell);
+    let _: ControlFlow<()> = VisitMut::visit(&mut query, &mut NameSeries);
     let renamed = name_columns(&mut query);
     let query = if reads_catalogs { query } else { plain(query) };
     Rewritten { query, renamed }
@@ -116,11 +118,10 @@ fn reads_catalogs(query: &Query) -> bool {
     Visit::visit(query, &mut Finder).is_break()
 }
 
-/// `ARRAY(SELECT x ..)` as `(SELECT array_agg(x) ..)`; the column of `generate_series(..)` has
-/// its alias for a name.
-struct Respell;
+/// The column of `generate_series(..)` has its alias for a name.
+struct NameSeries;
 
-impl VisitorMut for Respell {
+impl VisitorMut for NameSeries {
     type Break = ();
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
@@ -148,51 +149,4 @@ impl VisitorMut for Respell {
         }
         ControlFlow::Continue(())
     }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Function(function) = expr
-            && function.name.to_string().eq_ignore_ascii_case("array")
-            && let FunctionArguments::Subquery(query) = &function.args
-        {
-            let mut query = query.clone();
-            query.order_by = None;
-            if let SetExpr::Select(select) = query.body.as_mut()
-                && let Some(item) = select.projection.first_mut()
-                && let Some(inner) = expression(item)
-            {
-                *item = SelectItem::UnnamedExpr(array_agg(inner));
-                *expr = Expr::Subquery(query);
-            }
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-fn expression(item: &SelectItem) -> Option<Expr> {
-    match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            Some(expr.clone())
-        }
-        SelectItem::ExprWithAliases { .. }
-        | SelectItem::Wildcard(_)
-        | SelectItem::QualifiedWildcard(..) => None,
-    }
-}
-
-fn array_agg(item: Expr) -> Expr {
-    let argument = ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(item));
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new("array_agg")]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: vec![argument],
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }

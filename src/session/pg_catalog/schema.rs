@@ -25,7 +25,11 @@ impl PgCatalog {
         services: &Arc<Services>,
         database: &Arc<MemoryCatalogProvider>,
     ) -> Self {
-        Self { others, services: Arc::downgrade(services), database: Arc::downgrade(database) }
+        Self {
+            others,
+            services: Arc::downgrade(services),
+            database: Arc::downgrade(database),
+        }
     }
 }
 

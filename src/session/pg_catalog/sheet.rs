@@ -21,11 +21,16 @@ pub(super) struct Sheet {
 
 impl Sheet {
     pub(super) fn new(rows: usize) -> Self {
-        Self { rows, fields: Vec::new(), columns: Vec::new() }
+        Self {
+            rows,
+            fields: Vec::new(),
+            columns: Vec::new(),
+        }
     }
 
     fn add(mut self, name: &str, array: ArrayRef) -> Self {
-        self.fields.push(Field::new(name, array.data_type().clone(), true));
+        self.fields
+            .push(Field::new(name, array.data_type().clone(), true));
         self.columns.push(array);
         self
     }
@@ -33,7 +38,8 @@ impl Sheet {
     /// Object identifiers.
     pub(super) fn oid(mut self, name: &str, values: impl IntoIterator<Item = i32>) -> Self {
         self.fields.push(oid_field(name, kind::OID, true));
-        self.columns.push(Arc::new(Int32Array::from_iter_values(values)));
+        self.columns
+            .push(Arc::new(Int32Array::from_iter_values(values)));
         self
     }
 
@@ -50,7 +56,10 @@ impl Sheet {
         name: &str,
         values: impl IntoIterator<Item = Option<String>>,
     ) -> Self {
-        self.add(name, Arc::new(values.into_iter().collect::<StringViewArray>()))
+        self.add(
+            name,
+            Arc::new(values.into_iter().collect::<StringViewArray>()),
+        )
     }
 
     pub(super) fn int4(self, name: &str, values: impl IntoIterator<Item = i32>) -> Self {
@@ -62,7 +71,10 @@ impl Sheet {
     }
 
     pub(super) fn bool(self, name: &str, values: impl IntoIterator<Item = bool>) -> Self {
-        self.add(name, Arc::new(values.into_iter().map(Some).collect::<BooleanArray>()))
+        self.add(
+            name,
+            Arc::new(values.into_iter().map(Some).collect::<BooleanArray>()),
+        )
     }
 
     /// The same text in each row.
@@ -88,7 +100,12 @@ impl Sheet {
 
     pub(super) fn same_float4(self, name: &str, value: f32) -> Self {
         let rows = self.rows;
-        self.add(name, Arc::new(Float32Array::from_iter_values(std::iter::repeat_n(value, rows))))
+        self.add(
+            name,
+            Arc::new(Float32Array::from_iter_values(std::iter::repeat_n(
+                value, rows,
+            ))),
+        )
     }
 
     pub(super) fn same_bool(self, name: &str, value: bool) -> Self {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
 
@@ -13,17 +13,19 @@ use super::relations::{DATABASE_OID, NAMESPACES, OWNER_OID, Relation, RelationKi
 use super::sheet::Sheet;
 
 /// The names of the catalogs that are built here.
-pub(super) const OURS: [&str; 11] = [
+pub(super) const OURS: [&str; 13] = [
     "pg_attribute",
     "pg_class",
     "pg_database",
     "pg_matviews",
     "pg_namespace",
+    "pg_policy",
     "pg_roles",
     "pg_settings",
     "pg_stat_user_tables",
     "pg_tables",
     "pg_user",
+    "pg_user_mappings",
     "pg_views",
 ];
 
@@ -35,11 +37,13 @@ pub(super) fn build(name: &str, relations: &[Relation]) -> Result<Option<Arc<dyn
         "pg_database" => databases()?,
         "pg_matviews" => materialized_views(relations)?,
         "pg_namespace" => namespaces()?,
+        "pg_policy" => policies()?,
         "pg_roles" => roles()?,
         "pg_settings" => settings()?,
         "pg_stat_user_tables" => statistics(relations)?,
         "pg_tables" => tables(relations)?,
         "pg_user" => users()?,
+        "pg_user_mappings" => user_mappings()?,
         "pg_views" => views(relations)?,
         _ => return Ok(None),
     };
@@ -48,9 +52,8 @@ pub(super) fn build(name: &str, relations: &[Relation]) -> Result<Option<Arc<dyn
 
 fn classes(relations: &[Relation]) -> Result<Arc<dyn TableProvider>> {
     let each = || relations.iter();
-    let count = |relation: &Relation| {
-        i16::try_from(relation.columns.fields().len()).unwrap_or(i16::MAX)
-    };
+    let count =
+        |relation: &Relation| i16::try_from(relation.columns.fields().len()).unwrap_or(i16::MAX);
     Sheet::new(relations.len())
         .oid("oid", each().map(|relation| relation.oid))
         .text("relname", each().map(|relation| &relation.name))
@@ -99,11 +102,16 @@ fn attributes(relations: &[Relation]) -> Result<Arc<dyn TableProvider>> {
     let all: Vec<Attribute<'_>> = relations
         .iter()
         .flat_map(|relation| {
-            relation.columns.fields().iter().zip(1_i16..).map(|(field, number)| Attribute {
-                relation: relation.oid,
-                number,
-                field,
-            })
+            relation
+                .columns
+                .fields()
+                .iter()
+                .zip(1_i16..)
+                .map(|(field, number)| Attribute {
+                    relation: relation.oid,
+                    number,
+                    field,
+                })
         })
         .collect();
     let each = || all.iter();
@@ -111,18 +119,30 @@ fn attributes(relations: &[Relation]) -> Result<Arc<dyn TableProvider>> {
     Sheet::new(all.len())
         .oid("attrelid", each().map(|attribute| attribute.relation))
         .text("attname", each().map(|attribute| attribute.field.name()))
-        .oid("atttypid", each().map(|attribute| kind(attribute).oid.cast_signed()))
+        .oid(
+            "atttypid",
+            each().map(|attribute| kind(attribute).oid.cast_signed()),
+        )
         .same_int4("attstattarget", -1)
         .int2("attlen", each().map(|attribute| kind(attribute).size))
         .int2("attnum", each().map(|attribute| attribute.number))
-        .int4("attndims", each().map(|attribute| i32::from(kind(attribute).is_array)))
+        .int4(
+            "attndims",
+            each().map(|attribute| i32::from(kind(attribute).is_array)),
+        )
         .same_int4("attcacheoff", -1)
-        .int4("atttypmod", each().map(|attribute| kind(attribute).modifier))
+        .int4(
+            "atttypmod",
+            each().map(|attribute| kind(attribute).modifier),
+        )
         .bool("attbyval", each().map(|attribute| kind(attribute).size > 0))
         .same_text("attalign", "i")
         .same_text("attstorage", "p")
         .same_text("attcompression", "")
-        .bool("attnotnull", each().map(|attribute| !attribute.field.is_nullable()))
+        .bool(
+            "attnotnull",
+            each().map(|attribute| !attribute.field.is_nullable()),
+        )
         .same_bool("atthasdef", false)
         .same_bool("atthasmissing", false)
         .same_text("attidentity", "")
@@ -179,7 +199,10 @@ fn roles() -> Result<Arc<dyn TableProvider>> {
         .same_bool("rolreplication", false)
         .same_int4("rolconnlimit", -1)
         .same_text("rolpassword", "********")
-        .nulls("rolvaliduntil", &DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())))
+        .nulls(
+            "rolvaliduntil",
+            &DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        )
         .same_bool("rolbypassrls", true)
         .no_texts("rolconfig")
         .same_oid("oid", OWNER_OID)
@@ -195,8 +218,37 @@ fn users() -> Result<Arc<dyn TableProvider>> {
         .same_bool("userepl", false)
         .same_bool("usebypassrls", true)
         .same_text("passwd", "********")
-        .nulls("valuntil", &DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())))
+        .nulls(
+            "valuntil",
+            &DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        )
         .no_texts("useconfig")
+        .table()
+}
+
+/// There are none; the types of its columns are what clients ask about.
+fn policies() -> Result<Arc<dyn TableProvider>> {
+    let numbers = DataType::List(Arc::new(Field::new_list_field(DataType::Int32, true)));
+    Sheet::new(0)
+        .same_oid("oid", 0)
+        .same_text("polname", "")
+        .same_oid("polrelid", 0)
+        .same_text("polcmd", "")
+        .same_bool("polpermissive", true)
+        .nulls("polroles", &numbers)
+        .nulls("polqual", &DataType::Utf8View)
+        .nulls("polwithcheck", &DataType::Utf8View)
+        .table()
+}
+
+fn user_mappings() -> Result<Arc<dyn TableProvider>> {
+    Sheet::new(0)
+        .same_oid("umid", 0)
+        .same_oid("srvid", 0)
+        .same_text("srvname", "")
+        .same_oid("umuser", 0)
+        .same_text("usename", "")
+        .no_texts("umoptions")
         .table()
 }
 
@@ -226,7 +278,10 @@ fn settings() -> Result<Arc<dyn TableProvider>> {
 }
 
 fn of_kind(relations: &[Relation], kind: RelationKind) -> Vec<&Relation> {
-    relations.iter().filter(|relation| relation.kind == kind).collect()
+    relations
+        .iter()
+        .filter(|relation| relation.kind == kind)
+        .collect()
 }
 
 fn tables(relations: &[Relation]) -> Result<Arc<dyn TableProvider>> {
@@ -249,7 +304,10 @@ fn views(relations: &[Relation]) -> Result<Arc<dyn TableProvider>> {
         .text("schemaname", views.iter().map(|relation| relation.schema))
         .text("viewname", views.iter().map(|relation| &relation.name))
         .same_text("viewowner", DATABASE)
-        .nullable_text("definition", views.iter().map(|relation| relation.query.clone()))
+        .nullable_text(
+            "definition",
+            views.iter().map(|relation| relation.query.clone()),
+        )
         .table()
 }
 
@@ -262,7 +320,10 @@ fn materialized_views(relations: &[Relation]) -> Result<Arc<dyn TableProvider>> 
         .nulls("tablespace", &DataType::Utf8View)
         .same_bool("hasindexes", false)
         .same_bool("ispopulated", true)
-        .nullable_text("definition", views.iter().map(|relation| relation.query.clone()))
+        .nullable_text(
+            "definition",
+            views.iter().map(|relation| relation.query.clone()),
+        )
         .table()
 }
 
