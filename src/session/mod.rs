@@ -8,6 +8,8 @@
 //! [`Services`].
 
 mod context;
+#[cfg(test)]
+mod define;
 mod dispatch;
 pub(crate) mod handler;
 mod outcome;
@@ -32,6 +34,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
 
+#[cfg(test)]
+pub(crate) use define::define;
 pub use outcome::{CopyOut, Notice, Outcome, RowStream, Rows, RowsTag, Severity};
 pub(crate) use portal::{Portal, Step};
 pub(crate) use prepared::Prepared;

@@ -1,14 +1,9 @@
 //! psql as a process: its meta-commands ask the system catalogs in ways of their own.
 
 use std::process::Command;
-use std::sync::Arc;
 
 use super::Running;
-use crate::catalog::{
-    CreateMode, Definition, MaterializedViewDefinition, TableDefinition, ViewDefinition,
-};
-use crate::session::Services;
-use crate::sql::{self, Statement};
+use crate::session::define;
 
 const DEFINITIONS: &str = "
     CREATE TABLE trades (
@@ -17,28 +12,6 @@ const DEFINITIONS: &str = "
     ) WITH (connector = 'kafka', topic = 'trades', bootstrap_servers = 'localhost:9');
     CREATE VIEW dear AS SELECT market, max(price), count(*) FROM trades GROUP BY market;
     CREATE MATERIALIZED VIEW candles AS SELECT market, max(price) AS high FROM trades GROUP BY market";
-
-/// Makes definitions without a broker.
-fn define(services: &Services) {
-    for parsed in sql::parse(DEFINITIONS).unwrap() {
-        let definition = match parsed.statement {
-            Statement::CreateTable(clause) => {
-                Definition::Table(Arc::new(TableDefinition::try_new(&clause, None).unwrap()))
-            }
-            Statement::CreateView(clause) => {
-                Definition::View(Arc::new(ViewDefinition::try_new(&clause).unwrap()))
-            }
-            Statement::CreateMaterializedView(clause) => Definition::MaterializedView(Arc::new(
-                MaterializedViewDefinition::try_new(&clause).unwrap(),
-            )),
-            other => panic!("not a definition: {other:?}"),
-        };
-        services
-            .catalog
-            .create(definition, CreateMode::Fail)
-            .unwrap();
-    }
-}
 
 /// What psql prints for a command; `None` on a machine without psql.
 fn psql(server: &Running, command: &str) -> Option<String> {
@@ -66,7 +39,7 @@ fn psql(server: &Running, command: &str) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_meta_commands_of_psql_find_what_there_is() {
     let server = super::start().await;
-    define(&server.services);
+    define(&server.services, DEFINITIONS);
     let shown = [
         (r"\d", "trades"),
         (r"\dt", "trades"),
@@ -107,7 +80,7 @@ async fn the_meta_commands_of_psql_find_what_there_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_meta_command_of_psql_fails() {
     let server = super::start().await;
-    define(&server.services);
+    define(&server.services, DEFINITIONS);
     let commands = [
         r"\dS pg_cl*",
         r"\dv+",
