@@ -31,7 +31,7 @@ pub(crate) struct Server {
     pub(crate) groups: Arc<Groups>,
     pub(crate) transactions: Transactions,
     /// Held while the broker runs, so that no other uses the directory.
-    _directory_lock: Option<File>,
+    _directory_lock: Option<DirectoryLock>,
 }
 
 impl Server {
@@ -97,11 +97,25 @@ impl Server {
     }
 }
 
-fn lock_directory(dir: &Path) -> Result<File> {
+/// The data directory is ours as long as this lives.
+#[derive(Debug)]
+struct DirectoryLock(File);
+
+impl Drop for DirectoryLock {
+    /// Closing alone would leave the lock to a child process that is being started just now: it
+    /// holds a copy of the file until it runs its program.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the data directory stays locked until the process ends");
+        }
+    }
+}
+
+fn lock_directory(dir: &Path) -> Result<DirectoryLock> {
     fs::create_dir_all(dir).map_err(|error| unusable(dir, &error))?;
     let file = File::create(dir.join("lock")).map_err(|error| unusable(dir, &error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(DirectoryLock(file)),
         Err(TryLockError::WouldBlock) => {
             let message = format!(
                 "data directory \"{}\" is in use by another broker",

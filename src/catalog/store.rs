@@ -17,7 +17,17 @@ const VERSION: u32 = 1;
 #[derive(Debug)]
 pub(super) struct Store {
     dir: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Store {
+    /// Closing alone would leave the lock to a child process that is being started just now: it
+    /// holds a copy of the file until it runs its program.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the data directory stays locked until the process ends");
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,7 +61,7 @@ impl Store {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 dir: dir.to_owned(),
-                _lock: lock,
+                lock,
             }),
             Err(TryLockError::WouldBlock) => Err(Error::external(
                 SqlState::LockFileExists,

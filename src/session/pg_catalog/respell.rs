@@ -44,13 +44,22 @@ impl VisitorMut for Catalogs {
                     *expr = aggregated;
                 }
             }
-            Expr::CompoundIdentifier(parts)
-                if parts.last().is_some_and(|part| part.value == "tableoid") =>
-            {
+            // PostgreSQL 17 renamed it; psql 15 and 16 do not know.
+            Expr::CompoundIdentifier(_) if is_column(expr, "colliculocale") => {
+                *expr = Expr::Value(Value::Null.into());
+            }
+            Expr::CompoundIdentifier(_) if is_column(expr, "tableoid") => {
                 *expr = Expr::Value(Value::Number("0".to_owned(), false).into());
             }
             Expr::BinaryOp { left, right, .. } if names_roles(left) && is_text(right) => {
                 *expr = Expr::Value(Value::Boolean(false).into());
+            }
+            // An array of letters, of which the library makes a text; no such object exists.
+            Expr::CompoundIdentifier(_) if is_column(expr, "stxkind") => {
+                *expr = Expr::Array(ast::Array {
+                    elem: vec![Expr::Value(Value::SingleQuotedString(String::new()).into())],
+                    named: true,
+                });
             }
             Expr::Subquery(query) => one_truth(query),
             _ => {}
@@ -61,11 +70,14 @@ impl VisitorMut for Catalogs {
 
 /// True for `polroles`, an array that psql compares with `'{0}'`.
 fn names_roles(expr: &Expr) -> bool {
+    is_column(expr, "polroles")
+}
+
+/// True for a column of that name, of whatever table.
+fn is_column(expr: &Expr, column: &str) -> bool {
     match expr {
-        Expr::Identifier(name) => name.value == "polroles",
-        Expr::CompoundIdentifier(parts) => {
-            parts.last().is_some_and(|name| name.value == "polroles")
-        }
+        Expr::Identifier(name) => name.value == column,
+        Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|name| name.value == column),
         _ => false,
     }
 }
