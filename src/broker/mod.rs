@@ -119,7 +119,7 @@ impl Broker {
         }
         let server = Arc::clone(&self.server);
         let closing = task::spawn_blocking(move || {
-            server.topics.close();
+            server.close();
             Ok(())
         });
         if let Err(error) = closing.await {

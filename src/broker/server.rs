@@ -31,7 +31,7 @@ pub(crate) struct Server {
     pub(crate) groups: Arc<Groups>,
     pub(crate) transactions: Transactions,
     /// Held while the broker runs, so that no other uses the directory.
-    _directory_lock: Option<DirectoryLock>,
+    directory_lock: Option<DirectoryLock>,
 }
 
 impl Server {
@@ -69,8 +69,16 @@ impl Server {
             topics,
             groups,
             transactions,
-            _directory_lock: directory_lock,
+            directory_lock,
         })
+    }
+
+    /// Closes the data and gives the directory free, whoever still holds this; blocks on the disk.
+    pub(crate) fn close(&self) {
+        self.topics.close();
+        if let Some(lock) = &self.directory_lock {
+            lock.release();
+        }
     }
 
     /// Looks after members, transactions and old segments until it is told to stop.
@@ -101,13 +109,19 @@ impl Server {
 #[derive(Debug)]
 struct DirectoryLock(File);
 
-impl Drop for DirectoryLock {
+impl DirectoryLock {
     /// Closing alone would leave the lock to a child process that is being started just now: it
     /// holds a copy of the file until it runs its program.
-    fn drop(&mut self) {
+    fn release(&self) {
         if let Err(error) = self.0.unlock() {
             tracing::warn!(%error, "the data directory stays locked until the process ends");
         }
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
