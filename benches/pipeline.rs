@@ -17,8 +17,8 @@
     reason = "the bare drain is the client library's own batch call"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+mod support;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,10 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
+use support::Headwater;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const PARTITIONS: i32 = 4;
 const ROUNDS: usize = 3;
@@ -72,10 +76,10 @@ fn main() {
     let rows: u64 = arguments
         .first()
         .map_or(2_000_000, |rows| rows.parse().unwrap());
-    let broker = arguments.get(1).is_none().then(Broker::start);
+    let broker = arguments.get(1).is_none().then(Headwater::broker);
     let servers = broker
         .as_ref()
-        .map_or_else(|| arguments[1].clone(), |b| b.servers.clone());
+        .map_or_else(|| arguments[1].clone(), |b| b.address.clone());
     fill(&servers, rows);
     let mut figures: Vec<(&str, Vec<Figure>)> = vec![("bare drain", Vec::new())];
     figures.extend(QUERIES.iter().map(|(name, _)| (*name, Vec::new())));
@@ -141,47 +145,6 @@ fn cpu_time() -> Duration {
         .collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
-}
-
-/// The embedded broker in a process of its own.
-struct Broker {
-    process: Child,
-    servers: String,
-    _data: tempfile::TempDir,
-}
-
-impl Broker {
-    fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_headwater"))
-            .args(["broker", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let servers = lines
-            .map_while(Result::ok)
-            .find_map(|line| {
-                let at = line.find("127.0.0.1:")?;
-                let end = line[at..].find(' ').map_or(line.len(), |space| at + space);
-                Some(line[at..end].to_owned())
-            })
-            .unwrap();
-        Self {
-            process,
-            servers,
-            _data: data,
-        }
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 fn fill(servers: &str, rows: u64) {

@@ -19,8 +19,8 @@
 //!
 //! The rooms, in reading order; each one's head says what it owns and what it must not know:
 //!
-//! - [`cli`], [`config`], [`telemetry`], [`error`], [`clock`], [`task`], [`types`]: the program and
-//!   what all rooms share.
+//! - [`cli`], [`config`], [`telemetry`], [`error`], [`clock`], [`task`],
+//!   [`directory_lock`], [`types`]: the program and what all rooms share.
 //! - [`sql`], [`catalog`], [`plan`], [`planner`], [`functions`]: from text to what is to run.
 //! - [`mod@format`], [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
 //! - [`source`], [`scan`], [`sink`], [`checkpoint`], [`engine`]: reading, running, writing.
@@ -34,6 +34,7 @@ pub mod error;
 pub mod config;
 pub mod clock;
 pub mod task;
+pub mod directory_lock;
 pub mod telemetry;
 pub mod types;
 pub mod sql;

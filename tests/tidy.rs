@@ -12,7 +12,7 @@ mod source;
 use source::{File, named_rooms, project, words};
 
 /// Rooms that every room may name: they name none but each other.
-const SHARED: &str = "types error config clock task telemetry";
+const SHARED: &str = "types error config clock task directory_lock telemetry";
 
 /// The rooms in the reading order of `src/lib.rs`, each with the rooms that it may name beside the shared ones.
 const ROOMS: &str = "
@@ -21,6 +21,7 @@ error:
 config:
 clock:
 task:
+directory_lock:
 telemetry:
 types:
 sql:

@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 pub use config::BrokerConfig;
@@ -62,6 +63,8 @@ pub struct Broker {
     stop: watch::Sender<bool>,
     /// Each connection holds one.
     connections: Arc<Semaphore>,
+    /// The listener and the upkeep.
+    running: [JoinHandle<Option<()>>; 2],
 }
 
 impl Broker {
@@ -87,8 +90,10 @@ impl Broker {
             Arc::clone(&connections),
             stopped.clone(),
         );
-        task::spawn("broker listener", accepting);
-        task::spawn("broker upkeep", Arc::clone(&server).look_after(stopped));
+        let running = [
+            task::spawn("broker listener", accepting),
+            task::spawn("broker upkeep", Arc::clone(&server).look_after(stopped)),
+        ];
         info!(
             %address,
             topics = server.topics.all().len(),
@@ -100,6 +105,7 @@ impl Broker {
             server,
             stop,
             connections,
+            running,
         })
     }
 
@@ -117,9 +123,13 @@ impl Broker {
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
             warn!("the embedded broker stops while connections are still open");
         }
+        for task in self.running {
+            // An error means that it has ended already; `task` has told of a panic.
+            let _ = task.await;
+        }
         let server = Arc::clone(&self.server);
         let closing = task::spawn_blocking(move || {
-            server.close();
+            server.topics.close();
             Ok(())
         });
         if let Err(error) = closing.await {

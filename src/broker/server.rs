@@ -2,7 +2,7 @@
 //!
 //! Owns the order in which the parts are opened and closed.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::TryLockError;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use super::journal::{Journal, JournalState};
 use super::topics::Topics;
 use super::transactions::Transactions;
 use crate::clock;
+use crate::directory_lock::DirectoryLock;
 use crate::error::{Error, Result, SqlState};
 
 /// How often groups and transactions are looked at.
@@ -31,7 +32,7 @@ pub(crate) struct Server {
     pub(crate) groups: Arc<Groups>,
     pub(crate) transactions: Transactions,
     /// Held while the broker runs, so that no other uses the directory.
-    directory_lock: Option<DirectoryLock>,
+    _directory_lock: Option<DirectoryLock>,
 }
 
 impl Server {
@@ -69,16 +70,8 @@ impl Server {
             topics,
             groups,
             transactions,
-            directory_lock,
+            _directory_lock: directory_lock,
         })
-    }
-
-    /// Closes the data and gives the directory free, whoever still holds this; blocks on the disk.
-    pub(crate) fn close(&self) {
-        self.topics.close();
-        if let Some(lock) = &self.directory_lock {
-            lock.release();
-        }
     }
 
     /// Looks after members, transactions and old segments until it is told to stop.
@@ -105,41 +98,18 @@ impl Server {
     }
 }
 
-/// The data directory is ours as long as this lives.
-#[derive(Debug)]
-struct DirectoryLock(File);
-
-impl DirectoryLock {
-    /// Closing alone would leave the lock to a child process that is being started just now: it
-    /// holds a copy of the file until it runs its program.
-    fn release(&self) {
-        if let Err(error) = self.0.unlock() {
-            tracing::warn!(%error, "the data directory stays locked until the process ends");
-        }
-    }
-}
-
-impl Drop for DirectoryLock {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
 fn lock_directory(dir: &Path) -> Result<DirectoryLock> {
-    fs::create_dir_all(dir).map_err(|error| unusable(dir, &error))?;
-    let file = File::create(dir.join("lock")).map_err(|error| unusable(dir, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(DirectoryLock(file)),
-        Err(TryLockError::WouldBlock) => {
+    DirectoryLock::acquire(dir).map_err(|error| match error {
+        TryLockError::WouldBlock => {
             let message = format!(
                 "data directory \"{}\" is in use by another broker",
                 dir.display()
             );
-            Err(Error::external(SqlState::LockFileExists, false, message)
-                .hint("Stop the other one, or choose another data directory."))
+            Error::external(SqlState::LockFileExists, false, message)
+                .hint("Stop the other one, or choose another data directory.")
         }
-        Err(TryLockError::Error(error)) => Err(unusable(dir, &error)),
-    }
+        TryLockError::Error(error) => unusable(dir, &error),
+    })
 }
 
 fn unusable(dir: &Path, error: &io::Error) -> Error {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::directory_lock::DirectoryLock;
 use crate::error::{Error, Result, SqlState};
 
 /// The version of the file's form.
@@ -17,17 +18,7 @@ const VERSION: u32 = 1;
 #[derive(Debug)]
 pub(super) struct Store {
     dir: PathBuf,
-    lock: File,
-}
-
-impl Drop for Store {
-    /// Closing alone would leave the lock to a child process that is being started just now: it
-    /// holds a copy of the file until it runs its program.
-    fn drop(&mut self) {
-        if let Err(error) = self.lock.unlock() {
-            tracing::warn!(%error, "the data directory stays locked until the process ends");
-        }
-    }
+    _lock: DirectoryLock,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,17 +42,10 @@ impl Store {
             )
             .hint("Choose another one with --data-dir, or give this user the right to write there.")
             };
-        fs::create_dir_all(dir).map_err(|error| refused(&error))?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(dir.join("lock"))
-            .map_err(|error| refused(&error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
+        match DirectoryLock::acquire(dir) {
+            Ok(lock) => Ok(Self {
                 dir: dir.to_owned(),
-                lock,
+                _lock: lock,
             }),
             Err(TryLockError::WouldBlock) => Err(Error::external(
                 SqlState::LockFileExists,

@@ -23,7 +23,7 @@ impl<'a> Text<'a> {
     /// The message that ends at `end` in a buffer that is padded behind it.
     #[inline(always)]
     pub(super) fn new(bytes: &'a [u8], end: usize) -> Self {
-        debug_assert!(
+        assert!(
             end + MessageBatch::PADDING <= bytes.len(),
             "the buffer is padded"
         );
@@ -133,7 +133,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The number in the escape `\uXXXX` at `at`.
+    /// The number in the escape at `at`, which is `\u` and four hexadecimal digits.
     fn code_unit(self, at: usize) -> Result<u32> {
         (at + 2..at + 6).try_fold(0, |unit, place| {
             let digit = char::from(self.byte(place)).to_digit(16);

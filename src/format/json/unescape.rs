@@ -21,7 +21,8 @@ pub(super) fn unescape(content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// The character of `uXXXX` or `uXXXX\uXXXX`, and the length of that text.
+/// The character of `u` and four hexadecimal digits, or of two such escapes that are a pair of surrogates, and the
+/// length of that text.
 fn code_point(escape: &[u8]) -> (char, usize) {
     let high = code_unit(&escape[1..5]);
     if (0xd800..0xdc00).contains(&high) {

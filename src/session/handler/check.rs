@@ -8,13 +8,14 @@ use std::sync::Arc;
 use super::continuous::{continuous, logical_of};
 use super::{create_sink, infer, insert, mode};
 use crate::catalog::{
-    Definition, MaterializedViewDefinition, SinkDefinition, TableDefinition, ViewDefinition,
+    CreateMode, Definition, MaterializedViewDefinition, SinkDefinition, TableDefinition,
+    ViewDefinition,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::planner::{Purpose, check_table};
 use crate::session::{Session, dispatch};
 use crate::sql::{
-    CreateMaterializedView, CreateSink, CreateTable, CreateView, ExplainTarget, ObjectKind,
+    CreateMaterializedView, CreateSink, CreateTable, CreateView, ExplainTarget, Name, ObjectKind,
     Statement, StreamQuery,
 };
 use crate::types::KafkaConnection;
@@ -97,11 +98,12 @@ fn table(session: &mut Session, clause: &CreateTable) -> Result<()> {
     let state = session.state()?;
     check_table(&table, &state)?;
     let mode = mode(clause.if_not_exists, clause.or_replace);
-    let catalog = &session.services().catalog;
-    catalog
-        .create(Definition::Table(Arc::new(table)), mode)
-        .map_err(|error| error.at(Some(clause.name.position)))?;
-    Ok(())
+    keep(
+        session,
+        Definition::Table(Arc::new(table)),
+        mode,
+        &clause.name,
+    )
 }
 
 async fn materialized_view(session: &mut Session, clause: CreateMaterializedView) -> Result<()> {
@@ -122,11 +124,12 @@ async fn materialized_view(session: &mut Session, clause: CreateMaterializedView
         text: clause.text,
     })?;
     let mode = mode(clause.if_not_exists, clause.or_replace);
-    services
-        .catalog
-        .create(Definition::View(Arc::new(kept)), mode)
-        .map_err(|error| error.at(Some(clause.name.position)))?;
-    Ok(())
+    keep(
+        session,
+        Definition::View(Arc::new(kept)),
+        mode,
+        &clause.name,
+    )
 }
 
 async fn sink(session: &mut Session, clause: &CreateSink) -> Result<()> {
@@ -136,11 +139,20 @@ async fn sink(session: &mut Session, clause: &CreateSink) -> Result<()> {
     let plan = continuous(&services, &state, &sink.query, &[], Purpose::AppendSink).await?;
     create_sink::check_columns(&sink, &plan.schema)?;
     let mode = mode(clause.if_not_exists, clause.or_replace);
-    services
-        .catalog
-        .create(Definition::Sink(Arc::new(sink)), mode)
-        .map_err(|error| error.at(Some(clause.name.position)))?;
-    Ok(())
+    keep(
+        session,
+        Definition::Sink(Arc::new(sink)),
+        mode,
+        &clause.name,
+    )
+}
+
+/// Keeps a definition for the statements after it.
+fn keep(session: &Session, definition: Definition, mode: CreateMode, name: &Name) -> Result<()> {
+    let catalog = &session.services().catalog;
+    let kept = catalog.create(definition, mode);
+    kept.map(|_| ())
+        .map_err(|error| error.at(Some(name.position)))
 }
 
 async fn plan(session: &mut Session, query: &StreamQuery) -> Result<()> {

@@ -1,45 +1,26 @@
 //! The schema `information_schema`: columns, tables and views in SQL's own words; DataFusion's
 //! other tables beside them.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::information_schema::InformationSchemaProvider;
-use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, SchemaProvider, TableProvider,
-};
+use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::Result;
 
-use super::super::Services;
-use super::super::context::DATABASE;
+use super::super::context::{DATABASE, PUBLIC};
 use super::super::pg_type;
-use super::relations::{self, NAMESPACES, Relation, RelationKind};
+use super::relations::{INFORMATION_SCHEMA, Known, NAMESPACES, Relation, RelationKind};
 use super::sheet::Sheet;
 
-/// The schema `information_schema`.
+/// The schema `information_schema`: ours before the others.
 #[derive(Debug)]
 pub(super) struct InformationSchema {
-    others: InformationSchemaProvider,
-    /// The services own the planning state that owns this, and so does the database.
-    services: Weak<Services>,
-    database: Weak<MemoryCatalogProvider>,
+    pub others: InformationSchemaProvider,
+    pub known: Known,
 }
 
 const OURS: [&str; 4] = ["columns", "schemata", "tables", "views"];
-
-impl InformationSchema {
-    pub(super) fn new(
-        databases: Arc<dyn CatalogProviderList>,
-        services: &Arc<Services>,
-        database: &Arc<MemoryCatalogProvider>,
-    ) -> Self {
-        Self {
-            others: InformationSchemaProvider::new(databases),
-            services: Arc::downgrade(services),
-            database: Arc::downgrade(database),
-        }
-    }
-}
 
 #[async_trait]
 impl SchemaProvider for InformationSchema {
@@ -50,16 +31,14 @@ impl SchemaProvider for InformationSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let owners = (self.services.upgrade(), self.database.upgrade());
-        let (true, (Some(services), Some(database))) = (OURS.contains(&name), owners) else {
+        if !OURS.contains(&name) {
             return self.others.table(name).await;
-        };
+        }
         if name == "schemata" {
             return schemata().map(Some);
         }
-        let database: Arc<dyn CatalogProvider> = database;
-        let mut relations = relations::all(&services, database.as_ref()).await?;
-        relations.retain(|relation| relation.schema != "information_schema");
+        let mut relations = self.known.all().await?;
+        relations.retain(|relation| relation.schema != INFORMATION_SCHEMA);
         match name {
             "columns" => columns(&relations).map(Some),
             "tables" => tables(&relations).map(Some),
@@ -95,7 +74,14 @@ fn tables(relations: &[Relation]) -> Result<Arc<dyn TableProvider>> {
         .text("table_schema", shown.iter().map(|relation| relation.schema))
         .text("table_name", shown.iter().map(|relation| &relation.name))
         .text("table_type", shown.iter().map(kind))
-        .same_text("is_insertable_into", "NO")
+        .text(
+            "is_insertable_into",
+            shown.iter().map(|relation| {
+                // A topic takes new messages; what the server keeps itself does not.
+                let takes = relation.kind == RelationKind::Table && relation.schema == PUBLIC;
+                if takes { "YES" } else { "NO" }
+            }),
+        )
         .table()
 }
 
@@ -129,8 +115,8 @@ fn columns(relations: &[Relation]) -> Result<Arc<dyn TableProvider>> {
         })
         .collect();
     let nullable = |nullable: bool| if nullable { "YES" } else { "NO" };
-    let precision = |modifier: i32| (modifier >= 4).then(|| ((modifier - 4) >> 16).to_string());
-    let scale = |modifier: i32| (modifier >= 4).then(|| ((modifier - 4) & 0xffff).to_string());
+    let precision = |modifier: i32| (modifier >= 4).then_some((modifier - 4) >> 16);
+    let scale = |modifier: i32| (modifier >= 4).then_some((modifier - 4) & 0xffff);
     Sheet::new(all.len())
         .same_text("table_catalog", DATABASE)
         .text(
@@ -160,11 +146,11 @@ fn columns(relations: &[Relation]) -> Result<Arc<dyn TableProvider>> {
             "character_maximum_length",
             &arrow::datatypes::DataType::Int32,
         )
-        .nullable_text(
+        .nullable_int4(
             "numeric_precision",
             all.iter().map(|(.., kind)| precision(kind.modifier)),
         )
-        .nullable_text(
+        .nullable_int4(
             "numeric_scale",
             all.iter().map(|(.., kind)| scale(kind.modifier)),
         )

@@ -14,12 +14,16 @@ mod tables;
 
 use std::sync::Arc;
 
+use datafusion::catalog::information_schema::InformationSchemaProvider;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::prelude::SessionContext;
 
 pub(super) use functions::session_functions;
 pub(super) use rewrite::rewrite;
 
+use self::information_schema::InformationSchema;
+use self::relations::{INFORMATION_SCHEMA, Known, PG_CATALOG};
+use self::schema::PgCatalog;
 use super::Services;
 use crate::error::Result;
 
@@ -33,12 +37,13 @@ pub(super) fn install(
     for function in functions::common(services) {
         context.register_udf(function);
     }
-    if let Some(others) = database.schema(relations::PG_CATALOG) {
-        let ours = schema::PgCatalog::new(others, services, database);
-        database.register_schema(relations::PG_CATALOG, Arc::new(ours))?;
+    let known = Known::new(services, database);
+    if let Some(others) = database.schema(PG_CATALOG) {
+        let known = known.clone();
+        database.register_schema(PG_CATALOG, Arc::new(PgCatalog { others, known }))?;
     }
-    let databases = Arc::clone(context.state().catalog_list());
-    let information = information_schema::InformationSchema::new(databases, services, database);
-    database.register_schema("information_schema", Arc::new(information))?;
+    let others = InformationSchemaProvider::new(Arc::clone(context.state().catalog_list()));
+    let information = InformationSchema { others, known };
+    database.register_schema(INFORMATION_SCHEMA, Arc::new(information))?;
     Ok(())
 }

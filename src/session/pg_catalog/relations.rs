@@ -4,10 +4,10 @@
 //! share one, on the names before it), so that it is the same in every catalog and after a restart.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::catalog::CatalogProvider;
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::error::Result;
 
 use super::super::Services;
@@ -16,7 +16,8 @@ use crate::catalog::Definition;
 
 /// The schema of PostgreSQL's catalogs.
 pub(super) const PG_CATALOG: &str = "pg_catalog";
-const INFORMATION_SCHEMA: &str = "information_schema";
+/// The schema of the catalogs in SQL's own words.
+pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
 
 /// The schemas with their object identifiers; those of PostgreSQL have PostgreSQL's.
 pub(super) const NAMESPACES: [(i32, &str); 4] = [
@@ -61,11 +62,32 @@ pub(super) struct Relation {
     pub query: Option<String>,
 }
 
-/// Everything that has columns, by schema and name.
-pub(super) async fn all(
-    services: &Arc<Services>,
-    database: &dyn CatalogProvider,
-) -> Result<Vec<Relation>> {
+/// Where the relations are asked for. The services own the planning state that owns this, and so
+/// does the database: hence the weak references.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    services: Weak<Services>,
+    database: Weak<MemoryCatalogProvider>,
+}
+
+impl Known {
+    pub(super) fn new(services: &Arc<Services>, database: &Arc<MemoryCatalogProvider>) -> Self {
+        Self {
+            services: Arc::downgrade(services),
+            database: Arc::downgrade(database),
+        }
+    }
+
+    /// Everything that has columns, by schema and name; nothing once the server is going down.
+    pub(super) async fn all(&self) -> Result<Vec<Relation>> {
+        match (self.services.upgrade(), self.database.upgrade()) {
+            (Some(services), Some(database)) => all(&services, database.as_ref()).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+async fn all(services: &Arc<Services>, database: &dyn CatalogProvider) -> Result<Vec<Relation>> {
     let mut relations = Vec::new();
     for (namespace, schema) in NAMESPACES {
         let Some(provider) = database.schema(schema) else {

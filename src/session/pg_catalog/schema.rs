@@ -1,36 +1,19 @@
 //! The schema `pg_catalog`: our catalogs, and those of datafusion-pg-catalog where we have none.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, SchemaProvider, TableProvider};
+use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::Result;
 
-use super::super::Services;
-use super::{relations, tables};
+use super::relations::Known;
+use super::tables;
 
-/// The schema `pg_catalog`.
+/// The schema `pg_catalog`: ours before the others.
 #[derive(Debug)]
 pub(super) struct PgCatalog {
-    others: Arc<dyn SchemaProvider>,
-    /// The services own the planning state that owns this, and so does the database.
-    services: Weak<Services>,
-    database: Weak<MemoryCatalogProvider>,
-}
-
-impl PgCatalog {
-    /// Ours before `others`.
-    pub(super) fn new(
-        others: Arc<dyn SchemaProvider>,
-        services: &Arc<Services>,
-        database: &Arc<MemoryCatalogProvider>,
-    ) -> Self {
-        Self {
-            others,
-            services: Arc::downgrade(services),
-            database: Arc::downgrade(database),
-        }
-    }
+    pub others: Arc<dyn SchemaProvider>,
+    pub known: Known,
 }
 
 #[async_trait]
@@ -44,13 +27,8 @@ impl SchemaProvider for PgCatalog {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if tables::OURS.contains(&name)
-            && let (Some(services), Some(database)) =
-                (self.services.upgrade(), self.database.upgrade())
-        {
-            let database: Arc<dyn CatalogProvider> = database;
-            let relations = relations::all(&services, database.as_ref()).await?;
-            return tables::build(name, &relations);
+        if tables::OURS.contains(&name) {
+            return tables::build(name, &self.known.all().await?);
         }
         self.others.table(name).await
     }

@@ -66,6 +66,14 @@ impl Sheet {
         self.add(name, Arc::new(Int32Array::from_iter_values(values)))
     }
 
+    pub(super) fn nullable_int4(
+        self,
+        name: &str,
+        values: impl IntoIterator<Item = Option<i32>>,
+    ) -> Self {
+        self.add(name, Arc::new(values.into_iter().collect::<Int32Array>()))
+    }
+
     pub(super) fn int2(self, name: &str, values: impl IntoIterator<Item = i16>) -> Self {
         self.add(name, Arc::new(Int16Array::from_iter_values(values)))
     }

@@ -10,22 +10,13 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::generate::{Case, Event};
 
 /// The rows of the answer, `value|value|..`, sorted.
 pub(super) async fn batch(case: &Case, events: &[Event]) -> Vec<String> {
-    let context = SessionContext::new();
-    let batch = table(events);
-    let rows = MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("the schema fits");
-    context
-        .register_table("events", Arc::new(rows))
-        .expect("the name is free");
-    let answer = context
-        .sql(&case.batch_query())
-        .await
-        .expect("the query is valid");
+    let answer = ask(events, &case.batch_query()).await;
     let batches = answer.collect().await.expect("the query runs");
     let mut lines: Vec<String> = batches.iter().flat_map(lines_of).collect();
     lines.sort();
@@ -34,15 +25,19 @@ pub(super) async fn batch(case: &Case, events: &[Event]) -> Vec<String> {
 
 /// How many of the events the query's WHERE lets through.
 pub(super) async fn count(case: &Case, events: &[Event]) -> usize {
+    let query = format!("SELECT * FROM events WHERE {}", case.filter);
+    let answer = ask(events, &query).await;
+    answer.count().await.expect("the query runs")
+}
+
+async fn ask(events: &[Event], query: &str) -> DataFrame {
     let context = SessionContext::new();
     let batch = table(events);
     let rows = MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("the schema fits");
     context
         .register_table("events", Arc::new(rows))
         .expect("the name is free");
-    let query = format!("SELECT * FROM events WHERE {}", case.filter);
-    let answer = context.sql(&query).await.expect("the query is valid");
-    answer.count().await.expect("the query runs")
+    context.sql(query).await.expect("the query is valid")
 }
 
 fn table(events: &[Event]) -> RecordBatch {
