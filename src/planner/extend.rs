@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 
+use super::integers::CheckedIntegers;
 use super::types::PostgresTypes;
 use super::window_relation::WindowRelations;
 use crate::functions::{JsonOperators, json_functions};
@@ -19,6 +20,7 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .get_or_insert_with(Vec::new)
         .extend(json_functions());
     builder
+        .with_analyzer_rule(Arc::new(CheckedIntegers))
         .with_type_planner(Arc::new(PostgresTypes))
         .with_relation_planners(vec![Arc::new(WindowRelations)])
 }

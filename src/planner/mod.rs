@@ -9,6 +9,7 @@ mod aggregate;
 mod changelog;
 mod continuous;
 mod extend;
+mod integers;
 mod lower;
 mod now;
 mod origin;

@@ -19,6 +19,7 @@ use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 use datafusion_pg_catalog::setup_pg_catalog;
 use sqlparser::ast;
 
+use super::interruptible::Interruptible;
 use super::system_tables::SystemTables;
 use super::variables::Variables;
 use super::{Identity, Services, pg_catalog, tables};
@@ -35,6 +36,7 @@ pub(crate) const PUBLIC: &str = "public";
 pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
     let state = SessionStateBuilder::new()
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(Interruptible))
         .with_runtime_env(memory(services)?)
         .with_config(config("UTC")?);
     let mut state = crate::planner::extend(state);

@@ -12,6 +12,7 @@ mod context;
 mod define;
 mod dispatch;
 pub(crate) mod handler;
+mod interruptible;
 mod outcome;
 mod parameters;
 mod pg_catalog;

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast as cast_expr};
 use datafusion::physical_plan::collect;
 use datafusion::sql::parser::Statement as DataFusionStatement;
@@ -236,7 +237,13 @@ async fn planned(
     let source = insert
         .source
         .ok_or_else(|| Error::user(SqlState::SyntaxError, "INSERT needs VALUES or a SELECT"))?;
-    let state = session.state()?;
+    // A number is taken as it is written: a float would lose digits on its way to a numeric column.
+    let mut state = SessionState::clone(&*session.state()?);
+    state
+        .config_mut()
+        .options_mut()
+        .sql_parser
+        .parse_float_as_decimal = true;
     let statement = DataFusionStatement::Statement(Box::new(ast::Statement::Query(source)));
     let plan = state
         .statement_to_plan(statement)
