@@ -49,11 +49,29 @@ impl<'a> Options<'a> {
     pub(super) fn required(&mut self, name: &'static str, example: &str) -> Result<String> {
         match self.text(name)? {
             Some(text) if !text.is_empty() => Ok(text),
-            _ => Err(Error::user(
-                SqlState::InvalidParameterValue,
-                format!("option \"{name}\" is missing"),
-            )
-            .hint(format!("For example: WITH ({name} = '{example}').",))),
+            _ => Err(self.missing(name, example)),
+        }
+    }
+
+    /// The error of an option that must be there: perhaps it is, and misspelt.
+    fn missing(&self, name: &'static str, example: &str) -> Error {
+        let error = Error::user(
+            SqlState::InvalidParameterValue,
+            format!("option \"{name}\" is missing"),
+        );
+        let misspelt = self
+            .clauses
+            .iter()
+            .zip(&self.taken)
+            .find(|(clause, taken)| !**taken && nearest(&clause.name, &[name]).is_some());
+        match misspelt {
+            Some((clause, _)) => error
+                .hint(format!(
+                    "Perhaps you meant \"{name}\" by \"{}\".",
+                    clause.name
+                ))
+                .at(Some(clause.position)),
+            None => error.hint(format!("For example: WITH ({name} = '{example}').")),
         }
     }
 

@@ -401,7 +401,10 @@ fn startup(clause: &OptionClause) -> Result<ScanStartup> {
             for entry in list.split(',') {
                 let (partition, offset) = entry.split_once('=').ok_or_else(wrong)?;
                 let partition = partition.trim().parse().map_err(|_| wrong())?;
-                let offset = offset.trim().parse().map_err(|_| wrong())?;
+                let offset: i64 = offset.trim().parse().map_err(|_| wrong())?;
+                if offset < 0 {
+                    return Err(wrong());
+                }
                 offsets.insert(PartitionId(partition), Offset(offset));
             }
             Ok(ScanStartup::Offsets(offsets))

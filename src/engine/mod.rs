@@ -342,13 +342,15 @@ impl Engine {
             .filter(|entry| entry.shared.kind != QueryKind::Live)
             .map(|entry| (Arc::clone(&entry.shared), Arc::clone(&entry.control)))
             .collect();
+        // One that has failed does not keep the others from being flushed.
+        let mut all = Ok(());
         for (shared, control) in queries {
             shared.flush_waits(true);
             let flushed = flush_one(&shared, &control).await;
             shared.flush_waits(false);
-            flushed?;
+            all = all.and(flushed);
         }
-        Ok(())
+        all
     }
 
     fn forget_ended(&self) {

@@ -8,10 +8,13 @@ use super::dialect::StatementDialect;
 use super::scan::{self, Segment};
 use crate::error::{Error, Position, Result, SqlState};
 
+/// The most parameters that a statement can have: the protocol counts them in 16 bits.
+const PARAMETERS_MAX: u64 = 65_535;
+
 /// The tokens of a statement.
 ///
 /// # Errors
-/// What cannot be a token, with its place.
+/// What cannot be a token, or a parameter whose number is out of range, with its place.
 pub(super) fn tokenize(text: &str, segment: &Segment) -> Result<Vec<TokenWithSpan>> {
     let clean = scan::without_comments(text, segment);
     let dialect = StatementDialect::new(0, false);
@@ -30,7 +33,26 @@ pub(super) fn tokenize(text: &str, segment: &Segment) -> Result<Vec<TokenWithSpa
                 .at(Some(place(moved(error.location, origin))))
         })?;
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
+    tokens.iter().try_for_each(check_parameter)?;
     Ok(tokens)
+}
+
+fn check_parameter(token: &TokenWithSpan) -> Result<()> {
+    let Token::Placeholder(name) = &token.token else {
+        return Ok(());
+    };
+    let Some(number) = name.strip_prefix('$') else {
+        return Ok(());
+    };
+    let all_digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let in_range = number
+        .parse()
+        .is_ok_and(|n: u64| (1..=PARAMETERS_MAX).contains(&n));
+    if !all_digits || in_range {
+        return Ok(());
+    }
+    let message = format!("there is no parameter ${number}");
+    Err(Error::user(SqlState::UndefinedParameter, message).at(Some(position(token))))
 }
 
 /// A place in a statement, as a place in the whole text.

@@ -9,6 +9,7 @@ use super::{define, is_there, mode, notice};
 use crate::catalog::{Definition, SinkDefinition};
 use crate::engine::OpenSink;
 use crate::error::{Error, Result, SqlState, nearest};
+use crate::plan::StreamPlan;
 use crate::planner::Purpose;
 use crate::session::{Outcome, Services, Session};
 use crate::sink::Sink;
@@ -33,6 +34,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     let state = session.state()?;
     let plan = continuous(&services, &state, &sink.query, &[], Purpose::AppendSink).await?;
     check_columns(&sink, &plan.schema)?;
+    refuse_loop(&sink, &plan)?;
     if make_topic(&sink).await? {
         let topic = &sink.options.topic;
         let text = format!("topic \"{topic}\" did not exist and was made");
@@ -93,6 +95,21 @@ pub(super) fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result
         });
     }
     Ok(())
+}
+
+/// A query whose sink writes what the query reads would never come to an end.
+fn refuse_loop(sink: &SinkDefinition, plan: &StreamPlan) -> Result<()> {
+    let (scan, options) = (&plan.source.scan, &sink.options);
+    if scan.topic != options.topic
+        || scan.connection.bootstrap_servers != options.connection.bootstrap_servers
+    {
+        return Ok(());
+    }
+    let message = format!(
+        "the sink would write to topic \"{}\", which its query reads",
+        options.topic
+    );
+    Err(Error::user(SqlState::InvalidTableDefinition, message).hint("Choose another topic."))
 }
 
 /// Makes the sink's topic if it is not there; true if it was made.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::{define, infer, is_there, mode, notice};
 use crate::catalog::{Definition, TableDefinition};
 use crate::error::{Error, Result, SqlState};
+use crate::plan::ScanStartup;
 use crate::planner::check_table;
 use crate::session::{Outcome, Session};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::sql::CreateTable;
 use crate::task;
+use crate::types::PartitionId;
 
 const TAG: &str = "CREATE TABLE";
 
@@ -77,12 +79,30 @@ async fn find_topic(table: &TableDefinition, clause: &CreateTable) -> Result<()>
         if options.create_topic && !cluster.topics(ANSWER_TIMEOUT)?.contains(&options.topic) {
             cluster.create_topic(&options.topic, options.partitions.unwrap_or(1), None)?;
         }
-        cluster.partitions(&options.topic, ANSWER_TIMEOUT).map(drop)
+        let partitions = cluster.partitions(&options.topic, ANSWER_TIMEOUT)?;
+        check_offsets(&options.topic, &options.scan_startup, &partitions)
     })
     .await;
-    let named = clause.options.iter().find(|option| option.name == "topic");
+    let place = |name: &str| {
+        let option = clause.options.iter().find(|option| option.name == name);
+        option.map(|option| option.value_position)
+    };
     found.map_err(|error| match error.state() {
-        SqlState::UndefinedTable => error.at(named.map(|option| option.value_position)),
+        SqlState::UndefinedTable => error.at(place("topic")),
+        SqlState::InvalidParameterValue => error.at(place("scan_startup")),
         _ => error,
+    })
+}
+
+/// Refuses a start in a partition that the topic does not have.
+fn check_offsets(topic: &str, startup: &ScanStartup, partitions: &[PartitionId]) -> Result<()> {
+    let ScanStartup::Offsets(offsets) = startup else {
+        return Ok(());
+    };
+    let unknown = offsets.keys().find(|named| !partitions.contains(named));
+    unknown.map_or(Ok(()), |unknown| {
+        let message = format!("topic \"{topic}\" has no partition {}", unknown.0);
+        let error = Error::user(SqlState::InvalidParameterValue, message);
+        Err(error.hint(format!("It has {} partitions, from 0.", partitions.len())))
     })
 }

@@ -6,7 +6,6 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
-use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast as cast_expr};
 use datafusion::physical_plan::collect;
 use datafusion::sql::parser::Statement as DataFusionStatement;
@@ -234,22 +233,57 @@ async fn planned(
     insert: ast::Insert,
     columns: &[Column],
 ) -> Result<LogicalPlan> {
-    let source = insert
+    let mut source = insert
         .source
         .ok_or_else(|| Error::user(SqlState::SyntaxError, "INSERT needs VALUES or a SELECT"))?;
-    // A number is taken as it is written: a float would lose digits on its way to a numeric column.
-    let mut state = SessionState::clone(&*session.state()?);
-    state
-        .config_mut()
-        .options_mut()
-        .sql_parser
-        .parse_float_as_decimal = true;
+    exact_numbers(&mut source, columns);
+    let state = session.state()?;
     let statement = DataFusionStatement::Statement(Box::new(ast::Statement::Query(source)));
     let plan = state
         .statement_to_plan(statement)
         .await
         .map_err(from_datafusion)?;
     typed(plan, columns)
+}
+
+/// Takes numbers for numeric columns as they are written: as a float they would lose digits.
+fn exact_numbers(source: &mut ast::Query, columns: &[Column]) {
+    let ast::SetExpr::Values(values) = source.body.as_mut() else {
+        return;
+    };
+    for row in &mut values.rows {
+        for (value, column) in row.content.iter_mut().zip(columns) {
+            let DataType::Decimal128(precision, scale) = column.field.data_type() else {
+                continue;
+            };
+            let digits =
+                ast::ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale));
+            if let Some(text) = written_number(value) {
+                *value = ast::Expr::Cast {
+                    kind: ast::CastKind::Cast,
+                    expr: Box::new(ast::Expr::value(ast::Value::SingleQuotedString(text))),
+                    data_type: ast::DataType::Numeric(digits),
+                    array: false,
+                    format: None,
+                };
+            }
+        }
+    }
+}
+
+/// The digits of a literal, perhaps with a sign.
+fn written_number(value: &ast::Expr) -> Option<String> {
+    match value {
+        ast::Expr::Value(literal) => match &literal.value {
+            ast::Value::Number(text, _) => Some(text.clone()),
+            _ => None,
+        },
+        ast::Expr::UnaryOp {
+            op: ast::UnaryOperator::Minus,
+            expr,
+        } => written_number(expr).map(|text| format!("-{text}")),
+        _ => None,
+    }
 }
 
 fn typed(plan: LogicalPlan, columns: &[Column]) -> Result<LogicalPlan> {

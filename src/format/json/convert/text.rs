@@ -70,7 +70,17 @@ impl TextColumn {
                     problem: Problem::Expected("text"),
                 });
             }
-            Kind::Escaped if !self.raw_json => return self.unescaped_view(slot.of(bytes)),
+            Kind::Escaped if !self.raw_json => {
+                if let Some(view) = self.unescaped_view(slot.of(bytes)) {
+                    return view;
+                }
+                self.nulls.push(row);
+                wrong.push(Wrong {
+                    row,
+                    slot,
+                    problem: Problem::Expected("text without the character U+0000"),
+                });
+            }
             _ => {
                 let raw = slot.raw();
                 return self.batch_view(bytes, raw.start, raw.len());
@@ -79,19 +89,24 @@ impl TextColumn {
         0
     }
 
-    fn unescaped_view(&mut self, content: &[u8]) -> u128 {
+    /// `None` for a text with the character that PostgreSQL's texts cannot hold.
+    fn unescaped_view(&mut self, content: &[u8]) -> Option<u128> {
         let start = self.unescaped.len();
         unescape(content, &mut self.unescaped);
+        if self.unescaped[start..].contains(&0) {
+            self.unescaped.truncate(start);
+            return None;
+        }
         let len = self.unescaped.len() - start;
         // As after the batch's own bytes: a view is made from sixteen of them.
         self.unescaped.extend_from_slice(&[0; 16]);
         let view = view(&self.unescaped, start, len);
         if len > INLINE_MAX {
             self.unescaped.truncate(start + len);
-            view | (1 << BUFFER_SHIFT)
+            Some(view | (1 << BUFFER_SHIFT))
         } else {
             self.unescaped.truncate(start);
-            view
+            Some(view)
         }
     }
 }

@@ -208,6 +208,8 @@ fn texts() {
             12345678901234567890 => 12345678901234567890
             true => true
             false => false
+            "a\u0000b" => !expected text without the character U+0000, found "a\u0000b"
+            "long enough for a buffer \u0000" => !expected text without the character U+0000, found "long enough for a buffer \u0000"
             {} => !expected text, found {}
             [ "a" ] => !expected text, found [ "a" ]
         "#,
