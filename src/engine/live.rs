@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use futures::Stream;
 use tokio::sync::mpsc;
 
 use super::status::QueryShared;
 use super::supervisor::Control;
 use crate::error::Result;
+use crate::types::ChangeBatch;
 
 /// The rows of a live query as they are emitted; dropping it ends the query.
 pub struct LiveRows {
     schema: SchemaRef,
-    rows: mpsc::Receiver<Result<RecordBatch>>,
+    rows: mpsc::Receiver<Result<ChangeBatch>>,
     shared: Arc<QueryShared>,
     control: Arc<Control>,
 }
@@ -24,7 +24,7 @@ pub struct LiveRows {
 impl LiveRows {
     pub(super) fn new(
         schema: SchemaRef,
-        rows: mpsc::Receiver<Result<RecordBatch>>,
+        rows: mpsc::Receiver<Result<ChangeBatch>>,
         shared: Arc<QueryShared>,
         control: Arc<Control>,
     ) -> Self {
@@ -48,7 +48,7 @@ impl LiveRows {
 }
 
 impl Stream for LiveRows {
-    type Item = Result<RecordBatch>;
+    type Item = Result<ChangeBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.rows.poll_recv(context)

@@ -12,6 +12,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
 use crate::error::{Error, Result, SqlState, from_arrow};
+use crate::types::ChangeBatch;
 
 /// Batches with fewer rows are put together.
 const ROWS_MIN: usize = 4_096;
@@ -74,7 +75,7 @@ impl Materialized {
     }
 
     /// Takes the rows of a micro-batch.
-    pub(super) fn apply(&self, batches: &[RecordBatch]) -> Result<()> {
+    pub(super) fn apply(&self, batches: &[ChangeBatch]) -> Result<()> {
         if batches.is_empty() {
             return Ok(());
         }
@@ -82,13 +83,13 @@ impl Materialized {
         let held = match (&mut *kept, &self.key) {
             (Kept::Latest(rows, bytes), Some(key)) => {
                 for batch in batches {
-                    replace(rows, bytes, batch, key)?;
+                    replace(rows, bytes, batch.rows(), key)?;
                 }
                 *bytes
             }
             (Kept::Added(rows), _) => {
                 for batch in batches {
-                    add(rows, batch)?;
+                    add(rows, batch.rows())?;
                 }
                 rows.iter()
                     .map(|batch| batch.get_array_memory_size() as u64)

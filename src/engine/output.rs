@@ -3,18 +3,18 @@
 
 use std::sync::Arc;
 
-use arrow::record_batch::RecordBatch;
 use tokio::sync::mpsc;
 
 use super::materialized::Materialized;
 use crate::checkpoint::{Position, PositionStore};
 use crate::error::Result;
 use crate::sink::Sink;
+use crate::types::ChangeBatch;
 
 /// Takes the rows of a query.
 pub(super) enum Output {
     /// A client that reads as they come.
-    Client(mpsc::Sender<Result<RecordBatch>>),
+    Client(mpsc::Sender<Result<ChangeBatch>>),
     /// Rows that are kept.
     View(Arc<Materialized>),
     /// The outside world, and where the query notes how far it came.
@@ -26,7 +26,7 @@ pub(super) enum Output {
 
 impl Output {
     /// Hands over the rows of a micro-batch; false when nobody takes them any more.
-    pub(super) fn stage(&mut self, rows: Vec<RecordBatch>) -> Result<bool> {
+    pub(super) fn stage(&mut self, rows: Vec<ChangeBatch>) -> Result<bool> {
         match self {
             Self::Client(client) => Ok(rows
                 .into_iter()
@@ -34,7 +34,7 @@ impl Output {
             Self::View(view) => view.apply(&rows).map(|()| true),
             Self::Sink { sink, .. } => {
                 for batch in &rows {
-                    sink.stage(batch)?;
+                    sink.stage(batch.rows())?;
                 }
                 Ok(true)
             }

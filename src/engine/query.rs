@@ -28,7 +28,7 @@ use crate::error::{Error, Result, SqlState, from_arrow};
 use crate::operator::RowPipeline;
 use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
 use crate::task;
-use crate::types::{EventTime, Offset, PartitionId, Watermark};
+use crate::types::{ChangeBatch, EventTime, Offset, PartitionId, Watermark};
 use crate::watermark::Watermarks;
 
 /// How long a query sleeps at the most before it looks whether its client is still there.
@@ -195,6 +195,7 @@ impl Query {
         let counted = self.account(&outputs)?;
         let rows = self.emit(outputs, &input)?;
         let (rows, emitted) = self.within_limit(rows)?;
+        let rows = rows.into_iter().map(ChangeBatch::inserts).collect();
         let taken = self.output.stage(rows)?;
         self.measure()?;
         self.dirty |= counted.messages > 0 || emitted > 0;

@@ -18,7 +18,7 @@ use crate::checkpoint::PositionStore;
 use crate::error::{Error, Fault, Result};
 use crate::plan::{Changelog, StreamPlan};
 use crate::sink::Sink;
-use crate::types::{EventTime, Offset, PartitionId, PartitionRange};
+use crate::types::{ChangeBatch, EventTime, Offset, PartitionId, PartitionRange};
 
 /// The first pause before a query tries again; it doubles each time.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -31,7 +31,7 @@ pub type OpenSink = Box<dyn Fn() -> Result<Box<dyn Sink>> + Send>;
 /// Where a query's rows go, as its supervisor keeps it.
 pub(super) enum Destination {
     Client {
-        rows: mpsc::Sender<Result<arrow::record_batch::RecordBatch>>,
+        rows: mpsc::Sender<Result<ChangeBatch>>,
         start: LiveStart,
     },
     View(Arc<Materialized>),

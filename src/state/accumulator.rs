@@ -25,7 +25,19 @@ pub(super) trait GroupAccumulator: Send {
     /// If [`Self::can_read`] is false.
     fn read(&mut self, groups: &[usize]) -> Result<ArrayRef>;
 
-    /// Whether values can be read and kept.
+    /// Adds one group's value to another's and leaves it empty.
+    ///
+    /// # Panics
+    /// If [`Self::can_read`] is false.
+    fn fold(&mut self, from: usize, into: usize) -> Result<()>;
+
+    /// Empties groups, so that their numbers can be used again.
+    ///
+    /// # Panics
+    /// If [`Self::can_read`] is false.
+    fn release(&mut self, groups: &[usize]) -> Result<()>;
+
+    /// Whether values can be read and kept, and groups emptied one by one.
     fn can_read(&self) -> bool;
 
     /// Memory held, in bytes.

@@ -42,6 +42,14 @@ impl GroupAccumulator for Grouped {
         unreachable!("the group table asks can_read first")
     }
 
+    fn fold(&mut self, _from: usize, _into: usize) -> Result<()> {
+        unreachable!("the group table asks can_read first")
+    }
+
+    fn release(&mut self, _groups: &[usize]) -> Result<()> {
+        unreachable!("the group table asks can_read first")
+    }
+
     fn can_read(&self) -> bool {
         false
     }

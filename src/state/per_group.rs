@@ -124,6 +124,32 @@ impl GroupAccumulator for PerGroup {
         self.values(groups.iter().copied())
     }
 
+    fn fold(&mut self, from: usize, into: usize) -> Result<()> {
+        let state = self.groups[from].state().map_err(from_datafusion)?;
+        let columns: Vec<ArrayRef> = state
+            .into_iter()
+            .map(|value| value.to_array().map_err(from_datafusion))
+            .collect::<Result<_>>()?;
+        let group = &mut self.groups[into];
+        let before = group.size();
+        group.merge_batch(&columns).map_err(from_datafusion)?;
+        self.size_bytes = (self.size_bytes + group.size()).saturating_sub(before);
+        self.release(&[from])
+    }
+
+    fn release(&mut self, groups: &[usize]) -> Result<()> {
+        for &group in groups {
+            let empty = self
+                .function
+                .create_accumulator()
+                .map_err(from_datafusion)?;
+            let before = self.groups[group].size();
+            self.size_bytes = (self.size_bytes + empty.size()).saturating_sub(before);
+            self.groups[group] = empty;
+        }
+        Ok(())
+    }
+
     fn can_read(&self) -> bool {
         true
     }

@@ -2,14 +2,16 @@
 //!
 //! Owns no behaviour beyond conversions. Knows nothing of SQL, Kafka's client library or the clock.
 
+mod change;
 mod columns;
 mod kafka;
 mod message_batch;
 mod time;
 mod window;
 
+pub use change::{ChangeBatch, Op};
 pub use columns::{JsonPath, MetadataColumn, PathStep};
 pub use kafka::{KafkaConnection, Offset, PartitionId, PartitionRange};
 pub use message_batch::{Message, MessageBatch, Span};
 pub use time::{EventTime, ProcessingTime, Watermark};
-pub use window::{WindowBound, WindowKind};
+pub use window::{WindowBound, WindowKind, WindowSpan};

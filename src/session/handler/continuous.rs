@@ -11,7 +11,7 @@ use sqlparser::ast;
 
 use crate::catalog::Definition;
 use crate::engine::LiveStart;
-use crate::error::{Error, Result, SqlState, from_datafusion};
+use crate::error::{Error, Result, SqlState, from_arrow, from_datafusion};
 use crate::plan::StreamPlan;
 use crate::planner::{Purpose, Request, plan_stream};
 use crate::session::{Rows, Services, Session, pg_catalog};
@@ -84,7 +84,9 @@ pub(in crate::session) async fn live(session: &mut Session, query: StreamQuery) 
         continuous(&planning, &state, &query, &[], Purpose::Client).await
     });
     let rows = services.engine.live(planning.join().await??, start)?;
-    Ok(Rows::live(rows.schema(), rows.boxed()))
+    let schema = rows.schema();
+    let added = rows.map(|changes| changes.and_then(|changes| changes.added().map_err(from_arrow)));
+    Ok(Rows::live(schema, added.boxed()))
 }
 
 /// What the variable `live_start` says.
