@@ -14,13 +14,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::types::{EventTime, PartitionId, Watermark};
+use crate::types::{EventTime, InputPartition, Watermark};
 
 /// The watermarks of one query's partitions.
 #[derive(Debug, Clone)]
 pub struct Watermarks {
-    partitions: BTreeMap<PartitionId, Partition>,
-    idle_timeout: Option<Duration>,
+    partitions: BTreeMap<InputPartition, Partition>,
     /// Never falls: hence private.
     current: Watermark,
     /// Since when all partitions are idle, and the watermark then.
@@ -38,27 +37,26 @@ pub struct Partition {
     pub idle: bool,
     /// When its last row came, on the caller's monotonic clock.
     active_at: Duration,
+    /// How long it may be silent at its end before it is idle; `None`: it never is.
+    idle_timeout: Option<Duration>,
 }
 
 impl Watermarks {
-    /// The watermarks of partitions of which nothing is known yet. `now` is monotonic.
+    /// The watermarks of partitions of which nothing is known yet, each with its idle timeout.
+    /// `now` is monotonic.
     pub fn new(
-        partitions: impl IntoIterator<Item = PartitionId>,
-        idle_timeout: Option<Duration>,
+        partitions: impl IntoIterator<Item = (InputPartition, Option<Duration>)>,
         now: Duration,
     ) -> Self {
-        let fresh = Partition {
-            watermark: Watermark::MIN,
-            at_end: false,
-            idle: false,
-            active_at: now,
-        };
-        Self {
-            partitions: partitions.into_iter().map(|id| (id, fresh)).collect(),
-            idle_timeout,
+        let mut watermarks = Self {
+            partitions: BTreeMap::new(),
             current: Watermark::MIN,
             all_idle: None,
+        };
+        for (partition, idle_timeout) in partitions {
+            watermarks.add(partition, idle_timeout, now);
         }
+        watermarks
     }
 
     /// Starts with what an earlier run had reached: the watermark does not fall below it.
@@ -67,18 +65,24 @@ impl Watermarks {
     }
 
     /// Adds a partition that appeared.
-    pub fn add(&mut self, partition: PartitionId, now: Duration) {
+    pub fn add(
+        &mut self,
+        partition: InputPartition,
+        idle_timeout: Option<Duration>,
+        now: Duration,
+    ) {
         let fresh = Partition {
             watermark: Watermark::MIN,
             at_end: false,
             idle: false,
             active_at: now,
+            idle_timeout,
         };
         self.partitions.entry(partition).or_insert(fresh);
     }
 
     /// Rows came from a partition; `watermark` is the greatest that they said.
-    pub fn observe(&mut self, partition: PartitionId, watermark: Watermark, now: Duration) {
+    pub fn observe(&mut self, partition: InputPartition, watermark: Watermark, now: Duration) {
         if let Some(state) = self.partitions.get_mut(&partition) {
             state.watermark = state.watermark.max(watermark);
             state.at_end = false;
@@ -89,14 +93,14 @@ impl Watermarks {
     }
 
     /// The reader of a partition stands at its end.
-    pub fn reached_end(&mut self, partition: PartitionId) {
+    pub fn reached_end(&mut self, partition: InputPartition) {
         if let Some(state) = self.partitions.get_mut(&partition) {
             state.at_end = true;
         }
     }
 
     /// The reader of a partition may be behind: its broker is not answering.
-    pub fn behind(&mut self, partition: PartitionId) {
+    pub fn behind(&mut self, partition: InputPartition) {
         if let Some(state) = self.partitions.get_mut(&partition) {
             state.at_end = false;
             state.idle = false;
@@ -125,11 +129,10 @@ impl Watermarks {
     }
 
     fn mark_idle(&mut self, now: Duration) {
-        let Some(timeout) = self.idle_timeout else {
-            return;
-        };
         for partition in self.partitions.values_mut() {
-            partition.idle = partition.at_end && now.saturating_sub(partition.active_at) >= timeout;
+            let silent = now.saturating_sub(partition.active_at);
+            let timeout = partition.idle_timeout;
+            partition.idle = partition.at_end && timeout.is_some_and(|timeout| silent >= timeout);
         }
     }
 
@@ -153,7 +156,7 @@ impl Watermarks {
 
     /// What each partition's rows must be compared with at the start of a micro-batch: the least
     /// watermark of the *other* partitions that are not idle.
-    pub fn others(&self, partition: PartitionId) -> Option<Watermark> {
+    pub fn others(&self, partition: InputPartition) -> Option<Watermark> {
         self.partitions
             .iter()
             .filter(|(id, state)| **id != partition && !state.idle)
@@ -162,14 +165,14 @@ impl Watermarks {
     }
 
     /// One partition's own watermark.
-    pub fn of(&self, partition: PartitionId) -> Watermark {
+    pub fn of(&self, partition: InputPartition) -> Watermark {
         self.partitions
             .get(&partition)
             .map_or(Watermark::MIN, |state| state.watermark)
     }
 
     /// All partitions, by number.
-    pub fn partitions(&self) -> impl Iterator<Item = (PartitionId, Partition)> + '_ {
+    pub fn partitions(&self) -> impl Iterator<Item = (InputPartition, Partition)> + '_ {
         self.partitions.iter().map(|(id, state)| (*id, *state))
     }
 
@@ -181,11 +184,10 @@ impl Watermarks {
         if self.partitions.values().all(|p| p.idle) {
             return Some(now + Duration::from_millis(200));
         }
-        let timeout = self.idle_timeout?;
         self.partitions
             .values()
             .filter(|p| p.at_end && !p.idle)
-            .map(|p| p.active_at + timeout)
+            .filter_map(|p| Some(p.active_at + p.idle_timeout?))
             .min()
     }
 }
@@ -202,55 +204,62 @@ mod tests {
         Watermark(EventTime(seconds * 1_000_000))
     }
 
+    fn part(partition: i32) -> InputPartition {
+        InputPartition {
+            input: 0,
+            partition: crate::types::PartitionId(partition),
+        }
+    }
+
     fn two() -> Watermarks {
-        Watermarks::new([PartitionId(0), PartitionId(1)], Some(at(10)), at(0))
+        Watermarks::new([0, 1].map(|id| (part(id), Some(at(10)))), at(0))
     }
 
     #[test]
     fn the_least_partition_decides() {
         let mut marks = two();
-        marks.observe(PartitionId(0), mark(100), at(1));
+        marks.observe(part(0), mark(100), at(1));
         assert_eq!(
             marks.advance(at(1)),
             Watermark::MIN,
             "partition 1 has said nothing"
         );
-        marks.observe(PartitionId(1), mark(50), at(1));
+        marks.observe(part(1), mark(50), at(1));
         assert_eq!(marks.advance(at(1)), mark(50));
     }
 
     #[test]
     fn a_watermark_never_falls() {
         let mut marks = two();
-        marks.observe(PartitionId(0), mark(100), at(1));
-        marks.observe(PartitionId(1), mark(100), at(1));
+        marks.observe(part(0), mark(100), at(1));
+        marks.observe(part(1), mark(100), at(1));
         assert_eq!(marks.advance(at(1)), mark(100));
-        marks.add(PartitionId(2), at(2));
-        marks.observe(PartitionId(2), mark(10), at(2));
+        marks.add(part(2), Some(at(10)), at(2));
+        marks.observe(part(2), mark(10), at(2));
         assert_eq!(marks.advance(at(2)), mark(100));
     }
 
     #[test]
     fn a_silent_partition_at_its_end_becomes_idle() {
         let mut marks = two();
-        marks.observe(PartitionId(0), mark(100), at(1));
-        marks.observe(PartitionId(1), mark(50), at(1));
-        marks.reached_end(PartitionId(1));
-        marks.observe(PartitionId(0), mark(120), at(10));
+        marks.observe(part(0), mark(100), at(1));
+        marks.observe(part(1), mark(50), at(1));
+        marks.reached_end(part(1));
+        marks.observe(part(0), mark(120), at(10));
         assert_eq!(
             marks.advance(at(10)),
             mark(50),
             "9 s of silence are not enough"
         );
-        marks.observe(PartitionId(0), mark(121), at(11));
+        marks.observe(part(0), mark(121), at(11));
         assert_eq!(marks.advance(at(11)), mark(121));
     }
 
     #[test]
     fn a_partition_that_is_behind_is_never_idle() {
         let mut marks = two();
-        marks.observe(PartitionId(0), mark(100), at(1));
-        marks.reached_end(PartitionId(0));
+        marks.observe(part(0), mark(100), at(1));
+        marks.reached_end(part(0));
         assert_eq!(
             marks.advance(at(1000)),
             Watermark::MIN,
@@ -262,8 +271,8 @@ mod tests {
     fn when_all_are_idle_time_goes_on_with_the_wall_clock() {
         let mut marks = two();
         for id in [0, 1] {
-            marks.observe(PartitionId(id), mark(100 + i64::from(id)), at(1));
-            marks.reached_end(PartitionId(id));
+            marks.observe(part(id), mark(100 + i64::from(id)), at(1));
+            marks.reached_end(part(id));
         }
         assert_eq!(marks.advance(at(2)), mark(100));
         assert_eq!(
@@ -272,7 +281,7 @@ mod tests {
             "it starts from the furthest partition"
         );
         assert_eq!(marks.advance(at(41)), mark(131));
-        marks.observe(PartitionId(0), mark(105), at(42));
+        marks.observe(part(0), mark(105), at(42));
         assert_eq!(
             marks.advance(at(42)),
             mark(131),
@@ -283,17 +292,17 @@ mod tests {
     #[test]
     fn without_any_row_there_is_no_time_to_go_on_from() {
         let mut marks = two();
-        marks.reached_end(PartitionId(0));
-        marks.reached_end(PartitionId(1));
+        marks.reached_end(part(0));
+        marks.reached_end(part(1));
         assert_eq!(marks.advance(at(100)), Watermark::MIN);
         assert_eq!(marks.advance(at(200)), Watermark::MIN);
     }
 
     #[test]
     fn idleness_can_be_switched_off() {
-        let mut marks = Watermarks::new([PartitionId(0), PartitionId(1)], None, at(0));
-        marks.observe(PartitionId(0), mark(100), at(1));
-        marks.reached_end(PartitionId(1));
+        let mut marks = Watermarks::new([0, 1].map(|id| (part(id), None)), at(0));
+        marks.observe(part(0), mark(100), at(1));
+        marks.reached_end(part(1));
         assert_eq!(marks.advance(at(10_000)), Watermark::MIN);
     }
 }

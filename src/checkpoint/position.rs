@@ -13,7 +13,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::{Offset, PartitionId};
 
 /// The version of the file's form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where a query must begin to read again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +25,8 @@ pub struct Position {
     pub epoch: u64,
     /// Windows that end at or before this were emitted. Microseconds since the Unix epoch.
     pub emitted_until: i64,
-    /// The first offset to read of each partition.
-    pub next: BTreeMap<PartitionId, Offset>,
+    /// For each of the query's inputs, the first offset to read of each partition.
+    pub next: Vec<BTreeMap<PartitionId, Offset>>,
 }
 
 impl Position {
@@ -35,7 +35,7 @@ impl Position {
         text: String,
         epoch: u64,
         emitted_until: i64,
-        next: BTreeMap<PartitionId, Offset>,
+        next: Vec<BTreeMap<PartitionId, Offset>>,
     ) -> Self {
         Self {
             version: VERSION,
@@ -148,7 +148,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = PositionStore::new(dir.path(), "a/name");
         assert_eq!(store.read().unwrap(), None);
-        let next = BTreeMap::from([(PartitionId(3), Offset(7))]);
+        let next = vec![BTreeMap::from([(PartitionId(3), Offset(7))])];
         let position = Position::new("SELECT 1".to_owned(), 5, -60, next);
         store.write(&position).unwrap();
         assert_eq!(store.read().unwrap(), Some(position));
@@ -161,7 +161,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = PositionStore::new(dir.path(), "q");
         store
-            .write(&Position::new(String::new(), 1, 0, BTreeMap::new()))
+            .write(&Position::new(String::new(), 1, 0, Vec::new()))
             .unwrap();
         fs::write(store.path(), "{\"version\":1,").unwrap();
         assert_eq!(store.read().unwrap_err().state(), SqlState::DataCorrupted);

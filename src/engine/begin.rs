@@ -10,12 +10,13 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 
+use crate::checkpoint::Position;
 use crate::clock;
 use crate::error::{Result, from_datafusion};
 use crate::plan::{ScanStartup, SourcePlan, StreamPlan};
 use crate::scan::Decode;
 use crate::source::{ANSWER_TIMEOUT, Cluster, Reader, ReaderOptions};
-use crate::types::{EventTime, Offset, PartitionId, PartitionRange, WindowKind};
+use crate::types::{EventTime, InputPartition, Offset, PartitionId, PartitionRange, WindowKind};
 
 /// Messages looked at from each partition's end to learn the present event time.
 const SAMPLE_ROWS: i64 = 64;
@@ -39,16 +40,45 @@ pub enum LiveStart {
 /// Where each partition is read from.
 #[derive(Debug, Clone)]
 pub(super) struct Begin {
-    /// The first offset to read, and the offset after the last one there was.
-    pub partitions: Vec<PartitionRange>,
+    /// For each input, the first offset to read of each partition, and the offset after the last
+    /// one there was.
+    pub inputs: Vec<Vec<PartitionRange>>,
     /// Rows of windows that end at or before this are passed over.
     pub ignore_until: EventTime,
 }
 
-/// Where a created query begins, by its table's `scan_startup`.
-pub(super) fn created(source: &SourcePlan) -> Result<Begin> {
+impl Begin {
+    fn everything(inputs: Vec<Vec<PartitionRange>>) -> Self {
+        Self {
+            inputs,
+            ignore_until: EventTime::MIN,
+        }
+    }
+
+    /// The partitions of all inputs.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = (InputPartition, PartitionRange)> + '_ {
+        self.inputs.iter().enumerate().flat_map(|(input, ranges)| {
+            ranges.iter().map(move |range| {
+                let partition = range.partition;
+                (InputPartition { input, partition }, *range)
+            })
+        })
+    }
+}
+
+/// Where a created query begins, by its tables' `scan_startup`.
+pub(super) fn created(plan: &StreamPlan) -> Result<Begin> {
+    let inputs = plan
+        .inputs
+        .iter()
+        .map(|input| created_input(&input.source))
+        .collect::<Result<_>>()?;
+    Ok(Begin::everything(inputs))
+}
+
+fn created_input(source: &SourcePlan) -> Result<Vec<PartitionRange>> {
     let (cluster, ranges) = look(source)?;
-    let partitions = match &source.startup {
+    Ok(match &source.startup {
         ScanStartup::Earliest => ranges,
         ScanStartup::Latest => ranges.into_iter().map(at_end).collect(),
         ScanStartup::Timestamp(time) => at_time(&cluster, source, ranges, time.0 / 1_000)?,
@@ -56,60 +86,58 @@ pub(super) fn created(source: &SourcePlan) -> Result<Begin> {
             .into_iter()
             .map(|r| begin_at(r, offsets.get(&r.partition).copied().unwrap_or(r.start)))
             .collect(),
-    };
-    Ok(Begin {
-        partitions,
-        ignore_until: EventTime::MIN,
     })
 }
 
 /// Where a query begins that goes on with what an earlier run had reached.
-pub(super) fn resumed(
-    source: &SourcePlan,
-    reached: &BTreeMap<PartitionId, Offset>,
-    ignore_until: EventTime,
-) -> Result<Begin> {
-    let (_, ranges) = look(source)?;
-    let partitions = ranges
-        .into_iter()
-        .map(|r| begin_at(r, reached.get(&r.partition).copied().unwrap_or(r.start)))
-        .collect();
+pub(super) fn resumed(plan: &StreamPlan, position: &Position) -> Result<Begin> {
+    let reached = |input: usize, range: PartitionRange| {
+        let next = position.next.get(input);
+        next.and_then(|next| next.get(&range.partition).copied())
+            .unwrap_or(range.start)
+    };
+    let mut inputs = Vec::with_capacity(plan.inputs.len());
+    for (index, input) in plan.inputs.iter().enumerate() {
+        let (_, ranges) = look(&input.source)?;
+        let ranges = ranges.into_iter();
+        inputs.push(ranges.map(|r| begin_at(r, reached(index, r))).collect());
+    }
     Ok(Begin {
-        partitions,
-        ignore_until,
+        inputs,
+        ignore_until: EventTime(position.emitted_until),
     })
 }
 
 /// Where a live query begins.
 pub(super) fn live(plan: &StreamPlan, start: &LiveStart) -> Result<Begin> {
-    let source = &plan.source;
-    let (cluster, ranges) = look(source)?;
-    let window = plan
-        .aggregate
-        .as_ref()
-        .and_then(|a| a.window.as_ref())
-        .map(|w| w.kind);
-    match (start, window) {
-        (LiveStart::Earliest, _) => Ok(Begin {
-            partitions: ranges,
-            ignore_until: EventTime::MIN,
-        }),
-        (LiveStart::Timestamp(time), _) => {
-            let partitions = at_time(&cluster, source, ranges, time.0 / 1_000)?;
-            Ok(Begin {
-                partitions,
-                ignore_until: EventTime::MIN,
-            })
-        }
-        (LiveStart::Latest, _) | (LiveStart::Now, None) => {
-            let partitions = ranges.into_iter().map(at_end).collect();
-            Ok(Begin {
-                partitions,
-                ignore_until: EventTime::MIN,
-            })
-        }
-        (LiveStart::Now, Some(window)) => at_open_windows(&cluster, source, ranges, window),
-    }
+    let looks: Vec<(Cluster, Vec<PartitionRange>)> = plan
+        .inputs
+        .iter()
+        .map(|input| look(&input.source))
+        .collect::<Result<_>>()?;
+    let window = plan.aggregate.as_ref().and_then(|a| a.window.as_ref());
+    let ends = |(_, ranges): (Cluster, Vec<PartitionRange>)| ranges.into_iter().map(at_end);
+    Ok(Begin::everything(match (start, window) {
+        (LiveStart::Earliest, _) => looks.into_iter().map(|(_, ranges)| ranges).collect(),
+        (LiveStart::Timestamp(time), _) => at_times(plan, looks, time.0 / 1_000)?,
+        (LiveStart::Latest, _) | (LiveStart::Now, None) => looks
+            .into_iter()
+            .map(|looked| ends(looked).collect())
+            .collect(),
+        (LiveStart::Now, Some(window)) => return at_open_windows(plan, looks, window.kind),
+    }))
+}
+
+/// Each input from the first message whose Kafka timestamp is not before a time.
+fn at_times(
+    plan: &StreamPlan,
+    looks: Vec<(Cluster, Vec<PartitionRange>)>,
+    time_ms: i64,
+) -> Result<Vec<Vec<PartitionRange>>> {
+    let inputs = plan.inputs.iter().zip(looks);
+    inputs
+        .map(|(input, (cluster, ranges))| at_time(&cluster, &input.source, ranges, time_ms))
+        .collect()
 }
 
 fn look(source: &SourcePlan) -> Result<(Cluster, Vec<PartitionRange>)> {
@@ -164,34 +192,44 @@ struct Latest {
     kafka: i64,
 }
 
+/// The windows that are open now, by the input that is furthest behind.
 fn at_open_windows(
-    cluster: &Cluster,
-    source: &SourcePlan,
-    ranges: Vec<PartitionRange>,
+    plan: &StreamPlan,
+    looks: Vec<(Cluster, Vec<PartitionRange>)>,
     window: WindowKind,
 ) -> Result<Begin> {
-    let Some(latest) = sample(source, &ranges)? else {
-        return Ok(Begin {
-            partitions: ranges,
-            ignore_until: EventTime::MIN,
-        });
+    let mut earliest: Option<(i64, i64)> = None;
+    for (input, (_, ranges)) in plan.inputs.iter().zip(&looks) {
+        if let Some(latest) = sample(&input.source, ranges)? {
+            let open = window.start_of(latest.watermark);
+            let Some(open) = open else {
+                return Ok(all_of(looks));
+            };
+            // A message is written when its event has happened: one of the open windows has no
+            // earlier Kafka timestamp than the windows' start, unless event times run ahead of the
+            // broker's clock.
+            let ahead = latest.event.saturating_sub(latest.kafka).max(0);
+            let (start, lead) = earliest.unwrap_or((open, ahead));
+            earliest = Some((start.min(open), lead.max(ahead)));
+        }
+    }
+    let Some((open, ahead)) = earliest else {
+        return Ok(all_of(looks));
     };
-    let Some(open) = window.start_of(latest.watermark) else {
-        return Ok(Begin {
-            partitions: ranges,
-            ignore_until: EventTime::MIN,
-        });
+    let before = match window {
+        WindowKind::Tumble { size, .. } | WindowKind::Hop { size, .. } => {
+            open.saturating_add(size - 1)
+        }
+        WindowKind::Cumulate { .. } | WindowKind::Session { .. } => open,
     };
-    // A message is written when its event has happened: one of the open windows has no earlier
-    // Kafka timestamp than the windows' start, unless event times run ahead of the broker's clock.
-    let ahead = latest.event.saturating_sub(latest.kafka).max(0);
-    let time_ms = open.saturating_sub(ahead) / 1_000 - 1;
-    let partitions = at_time(cluster, source, ranges, time_ms)?;
-    let before = open.saturating_add(window.size() - 1);
     Ok(Begin {
-        partitions,
+        inputs: at_times(plan, looks, open.saturating_sub(ahead) / 1_000 - 1)?,
         ignore_until: EventTime(before),
     })
+}
+
+fn all_of(looks: Vec<(Cluster, Vec<PartitionRange>)>) -> Begin {
+    Begin::everything(looks.into_iter().map(|(_, ranges)| ranges).collect())
 }
 
 /// Reads the last messages of each partition; `None` when no row is found.

@@ -14,7 +14,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use crate::error::{Error, Result, from_datafusion};
 use crate::plan::EventTimePlan;
-use crate::types::{EventTime, PartitionId, Watermark};
+use crate::types::{EventTime, InputPartition, Watermark};
 
 /// Where the watermarks stood at the start of a micro-batch.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(super) struct Standing {
     /// The query's watermark: no row is compared with less.
     pub query: Watermark,
     /// For each partition its own watermark, and the least of the others that are not idle.
-    pub partitions: BTreeMap<PartitionId, (Watermark, Option<Watermark>)>,
+    pub partitions: BTreeMap<InputPartition, (Watermark, Option<Watermark>)>,
 }
 
 /// The times of a decoded batch.
@@ -34,7 +34,7 @@ pub(super) struct Times {
     /// The greatest of `row_watermarks`.
     pub greatest: Watermark,
     /// The greatest that each partition's rows said of the watermark.
-    pub said: BTreeMap<PartitionId, Watermark>,
+    pub said: BTreeMap<InputPartition, Watermark>,
 }
 
 /// Tells the times of a batch whose row `i` came from `partitions(i)`.
@@ -42,11 +42,11 @@ pub(super) fn times(
     plan: &EventTimePlan,
     batch: &RecordBatch,
     standing: &Standing,
-    partition_of: impl Fn(usize) -> PartitionId,
+    partition_of: impl Fn(usize) -> InputPartition,
 ) -> Result<Times> {
     let event = timestamps(&plan.time, batch)?;
     let says = timestamps(&plan.watermark, batch)?;
-    let mut said: BTreeMap<PartitionId, Watermark> = BTreeMap::new();
+    let mut said: BTreeMap<InputPartition, Watermark> = BTreeMap::new();
     let mut row_watermarks = Vec::with_capacity(batch.num_rows());
     let mut greatest = Watermark::MIN;
     let mut run: Option<Run> = None;
@@ -79,16 +79,16 @@ pub(super) fn times(
 
 /// Rows of one partition, one after the other.
 struct Run {
-    partition: PartitionId,
+    partition: InputPartition,
     own: Watermark,
     others: Option<Watermark>,
 }
 
 impl Run {
     fn begin(
-        partition: PartitionId,
+        partition: InputPartition,
         standing: &Standing,
-        said: &BTreeMap<PartitionId, Watermark>,
+        said: &BTreeMap<InputPartition, Watermark>,
     ) -> Self {
         let (stood, others) = standing
             .partitions

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::plan::SourcePlan;
+use crate::plan::{SourcePlan, StreamPlan};
 use crate::source::{PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker};
 use crate::task;
 use crate::types::{MessageBatch, MetadataColumn, Offset, PartitionId};
 
-/// Reads that wait in the queue, a lane.
+/// Reads that wait in the queue, a reader.
 const READS_QUEUED_MAX: usize = 4;
 /// Reads of one micro-batch at the most, a lane.
 const READS_TAKEN_MAX: usize = 8;
@@ -36,7 +36,11 @@ pub(super) struct Inputs {
 }
 
 enum Input {
-    Read { lane: usize, read: Read },
+    Read {
+        lane: usize,
+        input: usize,
+        read: Read,
+    },
     Failed(Error),
     Wake,
 }
@@ -64,49 +68,64 @@ impl WakeQuery {
 
 /// What the lanes had ready.
 pub(super) struct Collected {
-    /// Messages by lane.
-    pub lanes: Vec<Vec<MessageBatch>>,
-    /// Partitions that stood at their end at some moment.
-    pub ends: Vec<PartitionEnd>,
-    /// Trouble that passes by itself.
-    pub problems: Vec<Problem>,
+    /// Messages by lane, each batch with its input's number.
+    pub lanes: Vec<Vec<(usize, MessageBatch)>>,
+    /// Partitions that stood at their end at some moment, with their input.
+    pub ends: Vec<(usize, PartitionEnd)>,
+    /// Trouble that passes by itself, with the input.
+    pub problems: Vec<(usize, Problem)>,
 }
 
 impl Inputs {
-    /// Starts a reader for each lane's partitions.
+    /// Starts a reader for each assignment; there are so many lanes.
     pub(super) fn open(
-        source: &SourcePlan,
-        lanes: &[Vec<(PartitionId, Offset)>],
+        plan: &StreamPlan,
+        assignments: &[Assignment],
+        lanes: usize,
         read_max: (usize, usize),
     ) -> Result<(Self, WakeQuery)> {
-        let (sender, queue) = sync_channel(READS_QUEUED_MAX * lanes.len());
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut wakers = Vec::with_capacity(lanes.len());
-        for (lane, assignment) in lanes.iter().enumerate() {
-            let reader = Reader::open(options(source, assignment.clone(), read_max))?;
-            wakers.push(reader.waker());
-            let fetch = Fetch {
-                lane,
-                queue: sender.clone(),
-                stop: Arc::clone(&stop),
-                rows_per_second: source
-                    .max_rows_per_second
-                    .map(|rate| (f64::from(rate) / lanes.len() as f64).max(1.0)),
-            };
-            task::spawn_thread(&format!("fetch {}", source.scan.table), move || {
-                fetch.run(reader)
-            })
-            .map_err(|error| Error::internal(format!("no thread to fetch on: {error}")))?;
+        let (sender, queue) = sync_channel(READS_QUEUED_MAX * assignments.len().max(1));
+        let mut inputs = Self {
+            queue,
+            wakers: Vec::with_capacity(assignments.len()),
+            stop: Arc::default(),
+            lanes,
+        };
+        for assignment in assignments {
+            let readers = assignments
+                .iter()
+                .filter(|other| other.input == assignment.input)
+                .count();
+            inputs.start(plan, assignment, readers, (&sender, read_max))?;
         }
-        Ok((
-            Self {
-                queue,
-                wakers,
-                stop,
-                lanes: lanes.len(),
-            },
-            WakeQuery(sender),
-        ))
+        Ok((inputs, WakeQuery(sender)))
+    }
+
+    fn start(
+        &mut self,
+        plan: &StreamPlan,
+        assignment: &Assignment,
+        readers: usize,
+        (queue, read_max): (&SyncSender<Input>, (usize, usize)),
+    ) -> Result<()> {
+        let source = &plan.inputs[assignment.input].source;
+        let partitions = assignment.partitions.clone();
+        let reader = Reader::open(options(source, partitions, read_max))?;
+        self.wakers.push(reader.waker());
+        let fetch = Fetch {
+            lane: assignment.lane,
+            input: assignment.input,
+            queue: queue.clone(),
+            stop: Arc::clone(&self.stop),
+            rows_per_second: source
+                .max_rows_per_second
+                .map(|rate| (f64::from(rate) / readers as f64).max(1.0)),
+        };
+        task::spawn_thread(&format!("fetch {}", source.scan.table), move || {
+            fetch.run(reader)
+        })
+        .map(drop)
+        .map_err(|error| Error::internal(format!("no thread to fetch on: {error}")))
     }
 
     /// Waits up to `timeout` for something and takes what is there.
@@ -124,13 +143,17 @@ impl Inputs {
         };
         while let Some(input) = next {
             match input {
-                Input::Read { lane, read } => {
+                Input::Read { lane, input, read } => {
                     reads += 1;
                     if !read.batch.messages.is_empty() {
-                        collected.lanes[lane].push(read.batch);
+                        collected.lanes[lane].push((input, read.batch));
                     }
-                    collected.ends.extend(read.ends);
-                    collected.problems.extend(read.problems);
+                    let ends = read.ends.into_iter();
+                    collected.ends.extend(ends.map(|end| (input, end)));
+                    let problems = read.problems.into_iter();
+                    collected
+                        .problems
+                        .extend(problems.map(|problem| (input, problem)));
                 }
                 Input::Failed(error) => return Err(error),
                 Input::Wake => {}
@@ -189,9 +212,21 @@ fn options(
     }
 }
 
-/// One lane's fetch thread.
+/// The partitions that one reader reads, and who takes its messages.
+#[derive(Debug, Clone)]
+pub(super) struct Assignment {
+    /// The lane.
+    pub lane: usize,
+    /// The input.
+    pub input: usize,
+    /// Each partition with its first offset.
+    pub partitions: Vec<(PartitionId, Offset)>,
+}
+
+/// One fetch thread.
 struct Fetch {
     lane: usize,
+    input: usize,
     queue: SyncSender<Input>,
     stop: Arc<AtomicBool>,
     rows_per_second: Option<f64>,
@@ -216,6 +251,7 @@ impl Fetch {
                 .queue
                 .send(Input::Read {
                     lane: self.lane,
+                    input: self.input,
                     read,
                 })
                 .is_err()

@@ -14,16 +14,21 @@ use crate::error::{Result, from_arrow};
 use crate::operator::{Aggregate, ClosedWindow, Lateness, RowPipeline, Rows};
 use crate::plan::{Changelog, SourcePlan, StreamPlan};
 use crate::scan::Decode;
-use crate::types::{EventTime, MessageBatch, Offset, PartitionId, Watermark};
+use crate::types::{EventTime, InputPartition, MessageBatch, Offset, PartitionId, Watermark};
 
-/// A lane's decoder, stages and groups.
+/// A lane's decoders, stages and groups.
 pub(super) struct Lane {
+    inputs: Vec<LaneInput>,
+    /// `None`: the rows themselves come out.
+    pub aggregate: Option<Aggregate>,
+}
+
+/// What a lane does with the messages of one input.
+struct LaneInput {
     source: Arc<SourcePlan>,
     visible: Vec<usize>,
     decode: Decode,
     pipeline: RowPipeline,
-    /// `None`: the rows themselves come out.
-    pub aggregate: Option<Aggregate>,
 }
 
 /// What a lane made of its messages in one micro-batch.
@@ -33,16 +38,16 @@ pub(super) struct LaneOutput {
     pub rows: Vec<RecordBatch>,
     /// How many messages became what.
     pub counted: Counted,
-    /// Messages that are no rows.
-    pub rejected: Vec<Rejection>,
-    /// Rows whose window had closed.
-    pub late: Vec<LateMessage>,
+    /// Messages that are no rows, with their input.
+    pub rejected: Vec<(usize, Rejection)>,
+    /// Rows whose window had closed, with their input.
+    pub late: Vec<(usize, LateMessage)>,
     /// The greatest that each partition said of the watermark.
-    pub said: BTreeMap<PartitionId, Watermark>,
+    pub said: BTreeMap<InputPartition, Watermark>,
     /// The greatest event time of all rows.
     pub greatest_event: Option<EventTime>,
     /// The next offset of each partition.
-    pub next: BTreeMap<PartitionId, Offset>,
+    pub next: BTreeMap<InputPartition, Offset>,
 }
 
 /// How many messages became what.
@@ -109,31 +114,38 @@ pub struct LateMessage {
 
 impl Lane {
     /// A lane of a plan.
-    pub(super) fn try_new(plan: &StreamPlan, source: &Arc<SourcePlan>) -> Result<Self> {
+    pub(super) fn try_new(plan: &StreamPlan, sources: &[Arc<SourcePlan>]) -> Result<Self> {
         let readable = plan.changelog() == Changelog::Update;
         let aggregate = plan
             .aggregate
             .as_ref()
             .map(|aggregate| Aggregate::new(Arc::new(aggregate.clone()), readable));
-        Ok(Self {
-            source: Arc::clone(source),
-            visible: (0..source.visible_columns).collect(),
-            decode: Decode::try_new(&source.scan)?,
-            pipeline: RowPipeline::new(&plan.rows),
-            aggregate,
-        })
+        let inputs = plan
+            .inputs
+            .iter()
+            .zip(sources)
+            .map(|(input, source)| {
+                Ok(LaneInput {
+                    source: Arc::clone(source),
+                    visible: (0..source.visible_columns).collect(),
+                    decode: Decode::try_new(&source.scan)?,
+                    pipeline: RowPipeline::new(&input.rows),
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { inputs, aggregate })
     }
 
     /// Runs messages through the lane.
     pub(super) fn process(
         &mut self,
-        batches: &[MessageBatch],
+        batches: &[(usize, MessageBatch)],
         standing: &Standing,
     ) -> Result<LaneOutput> {
         let mut output = LaneOutput::default();
         let mut standing = standing.clone();
-        for batch in batches {
-            self.one(batch, &standing, &mut output)?;
+        for (input, batch) in batches {
+            self.one(*input, batch, &standing, &mut output)?;
             for (partition, said) in &output.said {
                 if let Some((own, _)) = standing.partitions.get_mut(partition) {
                     *own = (*own).max(*said);
@@ -145,19 +157,23 @@ impl Lane {
 
     fn one(
         &mut self,
+        input: usize,
         messages: &MessageBatch,
         standing: &Standing,
         output: &mut LaneOutput,
     ) -> Result<()> {
         output.counted.messages += messages.messages.len() as u64;
         for message in &messages.messages {
+            let partition = message.partition;
+            let next = Offset(message.offset.0 + 1);
             output
                 .next
-                .insert(message.partition, Offset(message.offset.0 + 1));
+                .insert(InputPartition { input, partition }, next);
             let bytes = |span: Option<crate::types::Span>| span.map_or(0, |s| u64::from(s.len));
             output.counted.bytes += bytes(message.payload) + bytes(message.key);
         }
-        let decoded = self.decode.decode(messages)?;
+        let lane_input = &mut self.inputs[input];
+        let decoded = lane_input.decode.decode(messages)?;
         let mut rejected: Vec<Rejection> = decoded
             .rejected
             .into_iter()
@@ -169,30 +185,38 @@ impl Lane {
                 .as_ref()
                 .map_or(row, |rows| rows[row] as usize)
         };
-        let partition_of = |row: usize| messages.messages[message_of(row)].partition;
+        let partition_of = |row: usize| InputPartition {
+            input,
+            partition: messages.messages[message_of(row)].partition,
+        };
         let times = times(
-            &self.source.event_time,
+            &lane_input.source.event_time,
             &decoded.batch,
             standing,
             partition_of,
         )?;
-        let batch = decoded.batch.project(&self.visible).map_err(from_arrow)?;
+        let batch = decoded
+            .batch
+            .project(&lane_input.visible)
+            .map_err(from_arrow)?;
         let rows = if times.event.null_count() == 0 {
-            self.pipeline.process(batch)?
+            lane_input.pipeline.process(batch)?
         } else {
             let reason = format!(
                 "column \"{}\" is the event time and must not be null",
-                self.source.event_time.column
+                lane_input.source.event_time.column
             );
             for row in (0..batch.num_rows()).filter(|row| times.event.is_null(*row)) {
                 rejected.push(Rejection::of(messages, message_of(row), reason.clone()));
             }
-            self.without_null_times(&batch, &times)?
+            lane_input.without_null_times(&batch, &times)?
         };
         let greatest = arrow::compute::max(&times.event).map(EventTime);
         output.greatest_event = output.greatest_event.max(greatest);
         output.counted.rejected += rejected.len() as u64;
-        output.rejected.append(&mut rejected);
+        output
+            .rejected
+            .extend(rejected.into_iter().map(|rejected| (input, rejected)));
         for (partition, said) in &times.said {
             output.said.insert(*partition, *said);
         }
@@ -208,15 +232,25 @@ impl Lane {
         };
         let late = aggregate.process(&rows, lateness)?;
         output.counted.late += late.len() as u64;
-        output.late.extend(late.into_iter().map(|late| LateMessage {
+        let late = late.into_iter().map(|late| LateMessage {
             message: Rejection::of(messages, message_of(late.row), "late".to_owned()),
             event_time: EventTime(times.event.value(late.row)),
             window: (late.window_start, late.window_end),
             watermark: late.watermark,
-        }));
+        });
+        output.late.extend(late.map(|late| (input, late)));
         Ok(())
     }
 
+    /// The lane's share of the windows that the watermark has closed.
+    pub(super) fn close(&mut self, watermark: Watermark) -> Vec<ClosedWindow> {
+        self.aggregate
+            .as_mut()
+            .map_or_else(Vec::new, |aggregate| aggregate.close(watermark))
+    }
+}
+
+impl LaneInput {
     fn without_null_times(&self, batch: &RecordBatch, times: &Times) -> Result<Rows> {
         let valid: BooleanArray = (0..batch.num_rows())
             .map(|r| Some(times.event.is_valid(r)))
@@ -227,12 +261,5 @@ impl Lane {
         let through = |row: usize| origin[rows.origin_of(row)];
         rows.origin = Some((0..rows.batch.num_rows()).map(through).collect());
         Ok(rows)
-    }
-
-    /// The lane's share of the windows that the watermark has closed.
-    pub(super) fn close(&mut self, watermark: Watermark) -> Vec<ClosedWindow> {
-        self.aggregate
-            .as_mut()
-            .map_or_else(Vec::new, |aggregate| aggregate.close(watermark))
     }
 }

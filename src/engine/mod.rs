@@ -40,7 +40,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::{Changelog, StreamPlan};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::task;
-use crate::types::{Offset, PartitionId};
+use crate::types::{InputPartition, KafkaConnection, Offset};
 use status::Identity;
 use supervisor::{Control, Destination, Supervisor};
 
@@ -174,19 +174,20 @@ impl Engine {
     ) -> Result<(Arc<QueryShared>, Arc<Control>)> {
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
         let name = name.map_or_else(|| format!("live_{id}"), str::to_owned);
-        let scan = &plan.source.scan;
+        let scans = || plan.inputs.iter().map(|input| &input.source.scan);
         let identity = Identity {
             id,
             name: name.clone(),
             kind,
-            table: scan.table.clone(),
+            tables: scans().map(|scan| scan.table.clone()).collect(),
             text: plan.text.clone(),
             plan: plan.describe(),
-            topic: (
-                scan.connection.clone(),
-                scan.topic.clone(),
-                scan.read_committed,
-            ),
+            topics: scans()
+                .map(|scan| {
+                    let topic = scan.topic.clone();
+                    (scan.connection.clone(), topic, scan.read_committed)
+                })
+                .collect(),
         };
         let options = &self.inner.options;
         let shared = Arc::new(QueryShared::new(identity, options.clock.now()));
@@ -233,10 +234,10 @@ impl Engine {
             id,
             name: name.to_owned(),
             kind,
-            table: String::new(),
+            tables: Vec::new(),
             text: text.to_owned(),
             plan: String::new(),
-            topic: Default::default(),
+            topics: Vec::new(),
         };
         let shared = Arc::new(QueryShared::new(identity, self.inner.options.clock.now()));
         shared.update(|status| {
@@ -376,19 +377,24 @@ impl Engine {
     }
 }
 
+/// The ends of all partitions that a query reads.
+fn ends_of(topics: &[(KafkaConnection, String, bool)]) -> Result<BTreeMap<InputPartition, Offset>> {
+    let mut ends = BTreeMap::new();
+    for (input, (connection, topic, read_committed)) in topics.iter().enumerate() {
+        let cluster = Cluster::connect(connection)?.read_committed(*read_committed);
+        let partitions = cluster.partitions(topic, ANSWER_TIMEOUT)?;
+        for range in cluster.offsets(topic, &partitions, ANSWER_TIMEOUT)? {
+            let partition = range.partition;
+            ends.insert(InputPartition { input, partition }, range.end);
+        }
+    }
+    Ok(ends)
+}
+
 async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<()> {
     let mut changes = shared.watch();
-    let (connection, topic, read_committed) = shared.topic.clone();
-    let ends: BTreeMap<PartitionId, Offset> = task::spawn_blocking(move || {
-        let cluster = Cluster::connect(&connection)?.read_committed(read_committed);
-        let partitions = cluster.partitions(&topic, ANSWER_TIMEOUT)?;
-        let ranges = cluster.offsets(&topic, &partitions, ANSWER_TIMEOUT)?;
-        Ok(ranges
-            .into_iter()
-            .map(|range| (range.partition, range.end))
-            .collect())
-    })
-    .await?;
+    let topics = shared.topics.clone();
+    let ends = task::spawn_blocking(move || ends_of(&topics)).await?;
     control.wake();
     loop {
         let status = shared.status();

@@ -28,7 +28,9 @@ use crate::error::{Error, Result, SqlState, from_arrow};
 use crate::operator::RowPipeline;
 use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
 use crate::task;
-use crate::types::{ChangeBatch, EventTime, Offset, PartitionId, Watermark};
+use crate::types::{
+    ChangeBatch, EventTime, InputPartition, MessageBatch, Offset, ProcessingTime, Watermark,
+};
 use crate::watermark::Watermarks;
 
 /// How long a query sleeps at the most before it looks whether its client is still there.
@@ -64,7 +66,7 @@ pub(super) struct Wiring {
 /// A query under way.
 pub(super) struct Query {
     plan: Arc<StreamPlan>,
-    source: Arc<SourcePlan>,
+    sources: Vec<Arc<SourcePlan>>,
     lanes: Vec<Lane>,
     inputs: Inputs,
     watermarks: Watermarks,
@@ -72,7 +74,7 @@ pub(super) struct Query {
     output: Output,
     pub shared: Arc<QueryShared>,
     surroundings: Surroundings,
-    partitions: BTreeMap<PartitionId, PartitionStatus>,
+    partitions: BTreeMap<InputPartition, PartitionStatus>,
     /// Rows that the limit still allows.
     left: Option<u64>,
     /// When rows may be emitted again (`EMIT EVERY`).
@@ -109,9 +111,13 @@ impl Query {
             shared,
             surroundings,
         } = wiring;
-        let source = Arc::new(plan.source.clone());
+        let sources: Vec<_> = plan
+            .inputs
+            .iter()
+            .map(|input| Arc::new(input.source.clone()))
+            .collect();
         let mut lanes: Vec<Lane> = (0..lanes)
-            .map(|_| Lane::try_new(plan, &source))
+            .map(|_| Lane::try_new(plan, &sources))
             .collect::<Result<_>>()?;
         for lane in &mut lanes {
             if let Some(aggregate) = &mut lane.aggregate {
@@ -119,12 +125,13 @@ impl Query {
             }
         }
         let now = surroundings.clock.monotonic();
-        let ids = begin.partitions.iter().map(|range| range.partition);
-        let mut watermarks = Watermarks::new(ids, source.idle_timeout, now);
+        let ids = begin.partitions();
+        let ids = ids.map(|(place, _)| (place, sources[place.input].idle_timeout));
+        let mut watermarks = Watermarks::new(ids, now);
         let mut partitions = BTreeMap::new();
-        for range in &begin.partitions {
+        for (place, range) in begin.partitions() {
             if range.start >= range.end {
-                watermarks.reached_end(range.partition);
+                watermarks.reached_end(place);
             }
             let (start, end) = (Some(range.start), Some(range.end));
             let status = PartitionStatus {
@@ -134,7 +141,7 @@ impl Query {
                 end,
                 ..Default::default()
             };
-            partitions.insert(range.partition, status);
+            partitions.insert(place, status);
         }
         let pace = match plan.emission {
             Emission::Every(pace) => Pace::new(pace, now),
@@ -145,7 +152,7 @@ impl Query {
             left: plan.limit,
             epoch: Pace::new(surroundings.checkpoint_interval, now),
             plan: Arc::clone(plan),
-            source,
+            sources,
             lanes,
             inputs,
             watermarks,
@@ -159,9 +166,8 @@ impl Query {
             rate: Rate::default(),
             marks: Marks::new(
                 begin
-                    .partitions
-                    .iter()
-                    .map(|r| (r.partition, r.start))
+                    .partitions()
+                    .map(|(place, range)| (place, range.start))
                     .collect(),
             ),
             greatest_event: EventTime::MIN,
@@ -238,10 +244,7 @@ impl Query {
     }
 
     /// Runs each lane's messages, side by side when more than one has any.
-    fn process(
-        &mut self,
-        messages: Vec<Vec<crate::types::MessageBatch>>,
-    ) -> Result<Vec<LaneOutput>> {
+    fn process(&mut self, messages: Vec<Vec<(usize, MessageBatch)>>) -> Result<Vec<LaneOutput>> {
         let partitions = self
             .watermarks
             .partitions()
@@ -279,29 +282,37 @@ impl Query {
             for (partition, next) in &output.next {
                 self.partitions.entry(*partition).or_default().next = Some(*next);
             }
-            if let (OnError::Fail, Some(bad)) = (self.source.on_error, output.rejected.first()) {
-                return Err(bad_message(&self.source.scan.topic, bad));
-            }
-            if self.source.on_error == OnError::DeadLetter {
-                self.surroundings
-                    .set_aside
-                    .dead(output.rejected.iter().map(|m| DeadLetter {
-                        table: self.source.scan.table.clone(),
-                        topic: self.source.scan.topic.clone(),
-                        message: m.clone(),
-                        at,
-                    }));
-            }
-            self.surroundings
-                .set_aside
-                .late(output.late.iter().map(|late| LateRecord {
-                    query: self.shared.name.clone(),
-                    table: self.source.scan.table.clone(),
-                    late: late.clone(),
-                    at,
-                }));
+            self.set_aside(output, at)?;
         }
         Ok(sum)
+    }
+
+    /// Keeps what a lane could not use, as each table wants it.
+    fn set_aside(&self, output: &LaneOutput, at: ProcessingTime) -> Result<()> {
+        let scan = |input: usize| &self.sources[input].scan;
+        let policy = |input: usize| self.sources[input].on_error;
+        let mut rejected = output.rejected.iter();
+        if let Some((input, bad)) = rejected.find(|(input, _)| policy(*input) == OnError::Fail) {
+            return Err(bad_message(&scan(*input).topic, bad));
+        }
+        let kept = output
+            .rejected
+            .iter()
+            .filter(|(input, _)| policy(*input) == OnError::DeadLetter);
+        let set_aside = &self.surroundings.set_aside;
+        set_aside.dead(kept.map(|(input, message)| DeadLetter {
+            table: scan(*input).table.clone(),
+            topic: scan(*input).topic.clone(),
+            message: message.clone(),
+            at,
+        }));
+        set_aside.late(output.late.iter().map(|(input, late)| LateRecord {
+            query: self.shared.name.clone(),
+            table: scan(*input).table.clone(),
+            late: late.clone(),
+            at,
+        }));
+        Ok(())
     }
 
     /// Moves the watermark on and gives what is to be emitted.
@@ -346,24 +357,28 @@ impl Query {
     }
 
     fn note_ends(&mut self, input: &Collected) {
-        for end in &input.ends {
-            let status = self.partitions.entry(end.partition).or_default();
+        for (index, end) in &input.ends {
+            let place = InputPartition {
+                input: *index,
+                partition: end.partition,
+            };
+            let status = self.partitions.entry(place).or_default();
             status.end = Some(status.end.map_or(end.next, |known| known.max(end.next)));
             // After a transaction the end lies beyond the last message.
             if status.next.is_none_or(|next| end.next >= next) {
                 status.next = Some(end.next);
-                self.watermarks.reached_end(end.partition);
+                self.watermarks.reached_end(place);
                 self.dirty = true;
             }
         }
-        for problem in &input.problems {
-            let behind: Vec<PartitionId> = match problem.partition {
-                Some(partition) => vec![partition],
-                None => self.partitions.keys().copied().collect(),
-            };
-            behind
-                .into_iter()
-                .for_each(|partition| self.watermarks.behind(partition));
+        for (index, problem) in &input.problems {
+            let behind = self.partitions.keys().filter(|place| {
+                let named = problem
+                    .partition
+                    .is_none_or(|named| named == place.partition);
+                place.input == *index && named
+            });
+            behind.for_each(|place| self.watermarks.behind(*place));
         }
         for status in self.partitions.values_mut() {
             status.end = status.end.max(status.next);
@@ -468,7 +483,12 @@ impl Query {
         self.partitions.values().all(|p| p.next >= p.end)
     }
 
-    fn publish(&mut self, counted: Counted, emitted: u64, problems: &[crate::source::Problem]) {
+    fn publish(
+        &mut self,
+        counted: Counted,
+        emitted: u64,
+        problems: &[(usize, crate::source::Problem)],
+    ) {
         let now = self.surroundings.clock.now();
         self.rate
             .add(self.surroundings.clock.monotonic(), counted.messages);
@@ -496,7 +516,7 @@ impl Query {
             if counted.messages > 0 {
                 status.last_rows_at = Some(now);
             }
-            if let Some(problem) = problems.last() {
+            if let Some((_, problem)) = problems.last() {
                 status.last_problem = Some(problem.message.clone());
             }
             status.partitions.clone_from(&self.partitions);
@@ -505,7 +525,7 @@ impl Query {
 
     /// Where a run that goes on after this epoch must begin to read.
     fn position(&mut self) -> Position {
-        let next: BTreeMap<PartitionId, Offset> = self
+        let next: BTreeMap<InputPartition, Offset> = self
             .partitions
             .iter()
             .filter_map(|(id, s)| Some((*id, s.next?)))
@@ -516,7 +536,10 @@ impl Query {
             .iter()
             .filter_map(|lane| lane.aggregate.as_ref()?.first_open())
             .min();
-        let next = self.marks.position(open);
+        let mut next = vec![BTreeMap::new(); self.sources.len()];
+        for (place, offset) in self.marks.position(open) {
+            next[place.input].insert(place.partition, offset);
+        }
         Position::new(
             self.plan.text.clone(),
             self.epochs,

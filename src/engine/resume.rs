@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::types::{EventTime, Offset, PartitionId};
+use crate::types::{EventTime, InputPartition, Offset};
 
 /// Marks kept at the most; the oldest but one are thinned out first.
 const MARKS_MAX: usize = 4_096;
@@ -16,19 +16,19 @@ const MARKS_MAX: usize = 4_096;
 /// How far event time and offsets had come at the end of past epochs.
 #[derive(Debug)]
 pub(super) struct Marks {
-    marks: VecDeque<(EventTime, BTreeMap<PartitionId, Offset>)>,
+    marks: VecDeque<(EventTime, BTreeMap<InputPartition, Offset>)>,
 }
 
 impl Marks {
     /// Nothing is read yet.
-    pub(super) fn new(start: BTreeMap<PartitionId, Offset>) -> Self {
+    pub(super) fn new(start: BTreeMap<InputPartition, Offset>) -> Self {
         Self {
             marks: VecDeque::from([(EventTime::MIN, start)]),
         }
     }
 
     /// An epoch ended: no row before `next` is later than `greatest`.
-    pub(super) fn add(&mut self, greatest: EventTime, next: BTreeMap<PartitionId, Offset>) {
+    pub(super) fn add(&mut self, greatest: EventTime, next: BTreeMap<InputPartition, Offset>) {
         self.marks.push_back((greatest, next));
         if self.marks.len() > MARKS_MAX {
             let mut kept = 0;
@@ -44,7 +44,7 @@ impl Marks {
     pub(super) fn position(
         &mut self,
         first_open: Option<EventTime>,
-    ) -> BTreeMap<PartitionId, Offset> {
+    ) -> BTreeMap<InputPartition, Offset> {
         let usable = |mark: &EventTime| first_open.is_none_or(|open| *mark < open);
         while self
             .marks
@@ -64,8 +64,13 @@ impl Marks {
 mod tests {
     use super::*;
 
-    fn at(offset: i64) -> BTreeMap<PartitionId, Offset> {
-        BTreeMap::from([(PartitionId(0), Offset(offset))])
+    const PLACE: InputPartition = InputPartition {
+        input: 0,
+        partition: crate::types::PartitionId(0),
+    };
+
+    fn at(offset: i64) -> BTreeMap<InputPartition, Offset> {
+        BTreeMap::from([(PLACE, Offset(offset))])
     }
 
     #[test]
@@ -90,7 +95,7 @@ mod tests {
             marks.add(EventTime(step), at(step));
         }
         let position = marks.position(Some(EventTime(9_000)));
-        let offset = position[&PartitionId(0)].0;
+        let offset = position[&PLACE].0;
         assert!((8_000..9_000).contains(&offset), "found {offset}");
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::error::Error;
-use crate::types::{EventTime, KafkaConnection, Offset, PartitionId, ProcessingTime};
+use crate::types::{EventTime, InputPartition, KafkaConnection, Offset, ProcessingTime};
 
 /// What a query is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +98,8 @@ pub struct QueryStatus {
     pub last_rows_at: Option<ProcessingTime>,
     /// Rows a second, over about the last ten seconds.
     pub rows_in_per_second: f64,
-    /// By partition.
-    pub partitions: BTreeMap<PartitionId, PartitionStatus>,
+    /// By input and partition.
+    pub partitions: BTreeMap<InputPartition, PartitionStatus>,
 }
 
 /// Where a query stands in one partition.
@@ -157,14 +157,14 @@ pub struct QueryShared {
     pub name: String,
     /// What it is for.
     pub kind: QueryKind,
-    /// The table that it reads.
-    pub table: String,
+    /// The tables that it reads, one an input.
+    pub tables: Vec<String>,
     /// Its statement.
     pub text: String,
     /// Its plan, as `EXPLAIN` shows it.
     pub plan: String,
-    /// The topic that it reads, and whether only committed records.
-    pub(super) topic: (KafkaConnection, String, bool),
+    /// The topics that it reads, one an input, and whether only committed records.
+    pub(super) topics: Vec<(KafkaConnection, String, bool)>,
     status: Mutex<QueryStatus>,
     stop: AtomicBool,
     /// How many wait for a flush: while there is one, every micro-batch ends an epoch.
@@ -179,10 +179,10 @@ pub(super) struct Identity {
     pub id: u64,
     pub name: String,
     pub kind: QueryKind,
-    pub table: String,
+    pub tables: Vec<String>,
     pub text: String,
     pub plan: String,
-    pub topic: (KafkaConnection, String, bool),
+    pub topics: Vec<(KafkaConnection, String, bool)>,
 }
 
 impl QueryShared {
@@ -191,10 +191,10 @@ impl QueryShared {
             id,
             name,
             kind,
-            table,
+            tables,
             text,
             plan,
-            topic,
+            topics,
         } = identity;
         let status = QueryStatus {
             state: QueryState::Starting,
@@ -220,10 +220,10 @@ impl QueryShared {
             id,
             name,
             kind,
-            table,
+            tables,
             text,
             plan,
-            topic,
+            topics,
             status: Mutex::new(status),
             stop: AtomicBool::new(false),
             flushes: AtomicUsize::new(0),

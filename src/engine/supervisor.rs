@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::begin::{self, Begin, LiveStart};
-use super::input::{Inputs, WakeQuery};
+use super::input::{Assignment, Inputs, WakeQuery};
 use super::materialized::Materialized;
 use super::output::Output;
 use super::query::{Query, Surroundings, Wiring};
@@ -18,7 +18,7 @@ use crate::checkpoint::PositionStore;
 use crate::error::{Error, Fault, Result};
 use crate::plan::{Changelog, StreamPlan};
 use crate::sink::Sink;
-use crate::types::{ChangeBatch, EventTime, Offset, PartitionId, PartitionRange};
+use crate::types::ChangeBatch;
 
 /// The first pause before a query tries again; it doubles each time.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -144,10 +144,12 @@ impl Supervisor {
     fn attempt(&self) -> Result<()> {
         let begin = self.begin()?;
         let updates = self.plan.changelog() == Changelog::Update;
-        let readers = self.lanes_max.min(begin.partitions.len()).max(1);
+        let readers = begin.partitions().count().min(self.lanes_max).max(1);
+        let lanes = if updates { 1 } else { readers };
         let (inputs, wake) = Inputs::open(
-            &self.plan.source,
-            &assignments(&begin, readers),
+            &self.plan,
+            &assignments(&begin, self.lanes_max, lanes),
+            lanes,
             self.surroundings.read_max,
         )?;
         self.control.set_wake(Some(wake));
@@ -162,7 +164,6 @@ impl Supervisor {
                 positions: positions.clone(),
             },
         };
-        let lanes = if updates { 1 } else { readers };
         self.shared.restart();
         let wiring = Wiring {
             inputs,
@@ -172,7 +173,7 @@ impl Supervisor {
             surroundings: self.surroundings.clone(),
         };
         let mut query = Query::try_new(&self.plan, &begin, wiring)?;
-        tracing::info!(query = %self.shared.name, table = %self.shared.table, lanes, "query running");
+        tracing::info!(query = %self.shared.name, tables = %self.shared.tables.join(", "), lanes, "query running");
         query.run()?;
         Ok(())
     }
@@ -184,17 +185,15 @@ impl Supervisor {
                 positions: Some(store),
                 ..
             } => match store.read()? {
-                Some(position) if position.text == self.shared.text => begin::resumed(
-                    &self.plan.source,
-                    &position.next,
-                    EventTime(position.emitted_until),
-                ),
-                Some(_) | None => begin::created(&self.plan.source),
+                Some(position) if position.text == self.shared.text => {
+                    begin::resumed(&self.plan, &position)
+                }
+                Some(_) | None => begin::created(&self.plan),
             },
             Destination::View(_)
             | Destination::Sink {
                 positions: None, ..
-            } => begin::created(&self.plan.source),
+            } => begin::created(&self.plan),
         }
     }
 
@@ -236,19 +235,25 @@ impl Supervisor {
     }
 }
 
-/// Deals the partitions out to the lanes.
-fn assignments(begin: &Begin, lanes: usize) -> Vec<Vec<(PartitionId, Offset)>> {
-    let mut dealt = vec![Vec::new(); lanes];
-    for (
-        index,
-        PartitionRange {
-            partition, start, ..
-        },
-    ) in begin.partitions.iter().enumerate()
-    {
-        dealt[index % lanes].push((*partition, *start));
+/// Deals the partitions of each input out to readers, and the readers to lanes.
+fn assignments(begin: &Begin, readers_max: usize, lanes: usize) -> Vec<Assignment> {
+    let mut all = Vec::new();
+    for (input, ranges) in begin.inputs.iter().enumerate() {
+        let readers = readers_max.min(ranges.len()).max(1);
+        let mut dealt = vec![Vec::new(); readers];
+        for (index, range) in ranges.iter().enumerate() {
+            dealt[index % readers].push((range.partition, range.start));
+        }
+        for (reader, partitions) in dealt.into_iter().enumerate() {
+            let lane = reader % lanes;
+            all.push(Assignment {
+                lane,
+                input,
+                partitions,
+            });
+        }
     }
-    dealt
+    all
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -3,7 +3,7 @@
 //! Knows neither SQL text nor a running query. Can be printed.
 //!
 //! ```text
-//! source (scan, event time) → row stages ─┬→ aggregate → row stages → limit → sink
+//! inputs (scan, event time → row stages) ─┬→ aggregate → row stages → limit → sink
 //!        in each lane                     └────────────→ row stages → limit → sink
 //! ```
 
@@ -15,6 +15,6 @@ mod stream_plan;
 
 pub use aggregate::{AggregateCall, AggregatePlan, GroupColumn, WindowPlan};
 pub use scan::{MaxFuture, ScanColumn, ScanOrigin, ScanSpec};
-pub use source::{EventTimePlan, OnError, ScanStartup, SourcePlan};
+pub use source::{EventTimePlan, InputPlan, OnError, ScanStartup, SourcePlan};
 pub use stage::RowStage;
 pub use stream_plan::{BatchTime, Changelog, Emission, StreamPlan, Trigger};

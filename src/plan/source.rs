@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::ScanSpec;
+use super::{RowStage, ScanSpec};
 use crate::types::{EventTime, Offset, PartitionId};
 
 /// One topic as a query reads it.
@@ -27,6 +27,16 @@ pub struct SourcePlan {
     pub on_error: OnError,
     /// At most so many messages a second.
     pub max_rows_per_second: Option<u32>,
+}
+
+/// One input of a query: a topic, and what each lane does with its rows before they meet those of
+/// the other inputs, or the aggregate, or the sink.
+#[derive(Debug, Clone)]
+pub struct InputPlan {
+    /// The topic.
+    pub source: SourcePlan,
+    /// The steps.
+    pub rows: Vec<RowStage>,
 }
 
 /// The expressions, over the scan's columns, that tell a row's time.

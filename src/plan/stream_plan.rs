@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::{AggregatePlan, RowStage, SourcePlan};
+use super::{AggregatePlan, InputPlan, RowStage, SourcePlan};
 use crate::types::ProcessingTime;
 
 /// A continuous query, ready to run.
@@ -15,10 +15,8 @@ use crate::types::ProcessingTime;
 pub struct StreamPlan {
     /// The statement, for people.
     pub text: String,
-    /// The topic that it reads.
-    pub source: SourcePlan,
-    /// What each lane does with a batch before the aggregate, or before the sink.
-    pub rows: Vec<RowStage>,
+    /// The topics that it reads: more than one under UNION ALL. Never empty.
+    pub inputs: Vec<InputPlan>,
     /// The aggregate, if there is one.
     pub aggregate: Option<AggregatePlan>,
     /// What is done with the aggregate's output.
@@ -131,11 +129,22 @@ impl StreamPlan {
         if let Some(aggregate) = &self.aggregate {
             lines.push(describe_aggregate(aggregate));
         }
-        lines.extend(self.rows.iter().rev().map(RowStage::describe));
-        lines.push(describe_source(&self.source));
+        if self.inputs.len() > 1 {
+            lines.push("union all".to_owned());
+        }
         let mut text = String::new();
-        for (depth, line) in lines.iter().enumerate() {
+        let mut write = |depth: usize, line: &str| {
             let _ = writeln!(text, "{:indent$}{line}", "", indent = depth * 2);
+        };
+        for (depth, line) in lines.iter().enumerate() {
+            write(depth, line);
+        }
+        for input in &self.inputs {
+            let stages = input.rows.iter().rev().map(RowStage::describe);
+            let source = std::iter::once(describe_source(&input.source));
+            for (depth, line) in stages.chain(source).enumerate() {
+                write(lines.len() + depth, &line);
+            }
         }
         text
     }

@@ -17,7 +17,7 @@ use super::continuous::optimised;
 use super::source::source;
 use crate::catalog::Definitions;
 use crate::error::{Error, Result, SqlState, from_datafusion};
-use crate::plan::{AggregatePlan, BatchTime, RowStage, SourcePlan, StreamPlan, Trigger};
+use crate::plan::{AggregatePlan, BatchTime, InputPlan, RowStage, SourcePlan, StreamPlan, Trigger};
 use crate::sql::StreamQuery;
 
 /// What is to be planned.
@@ -69,8 +69,7 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
     changelog::check_updates(purpose, emission, aggregate.is_some(), key.as_ref())?;
     Ok(StreamPlan {
         text: query.text.clone(),
-        source,
-        rows,
+        inputs: vec![InputPlan { source, rows }],
         aggregate,
         output,
         limit,

@@ -15,7 +15,7 @@ use datafusion::datasource::MemTable;
 use datafusion::error::Result;
 
 use crate::engine::{Engine, LateRecord, PartitionStatus, QueryShared, QueryStatus, Rejection};
-use crate::types::{EventTime, PartitionId, ProcessingTime};
+use crate::types::{EventTime, InputPartition, ProcessingTime};
 
 /// The tables' names.
 const NAMES: [&str; 4] = ["dead_letters", "late_rows", "partitions", "queries"];
@@ -88,7 +88,7 @@ fn identities(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
         ),
         (
             "table_name",
-            column.text(|(query, _)| Some(query.table.clone())),
+            column.text(|(query, _)| Some(query.tables.join(", "))),
         ),
     ]
 }
@@ -161,7 +161,7 @@ fn times_and_troubles(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
 }
 
 fn partitions(engine: &Engine) -> Result<RecordBatch> {
-    let rows: Vec<(Arc<QueryShared>, PartitionId, PartitionStatus)> = engine
+    let rows: Vec<(Arc<QueryShared>, InputPartition, PartitionStatus)> = engine
         .queries()
         .into_iter()
         .flat_map(|query| {
@@ -176,9 +176,9 @@ fn partitions(engine: &Engine) -> Result<RecordBatch> {
         ("query", column.text(|(query, ..)| Some(query.name.clone()))),
         (
             "table_name",
-            column.text(|(query, ..)| Some(query.table.clone())),
+            column.text(|(query, place, _)| query.tables.get(place.input).cloned()),
         ),
-        ("partition", column.int4(|(_, id, _)| id.0)),
+        ("partition", column.int4(|(_, place, _)| place.partition.0)),
         (
             "start_offset",
             column.offset(|(.., status)| status.start.map(|offset| offset.0)),

@@ -14,6 +14,15 @@ pub struct PartitionId(pub i32);
 )]
 pub struct Offset(pub i64);
 
+/// A partition of one of a query's inputs: a query may read several topics, or one twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InputPartition {
+    /// The input's place in the plan.
+    pub input: usize,
+    /// The partition of its topic.
+    pub partition: PartitionId,
+}
+
 /// The offsets that one partition holds: `start` inclusive, `end` exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionRange {

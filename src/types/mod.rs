@@ -11,7 +11,7 @@ mod window;
 
 pub use change::{ChangeBatch, Op};
 pub use columns::{JsonPath, MetadataColumn, PathStep};
-pub use kafka::{KafkaConnection, Offset, PartitionId, PartitionRange};
+pub use kafka::{InputPartition, KafkaConnection, Offset, PartitionId, PartitionRange};
 pub use message_batch::{Message, MessageBatch, Span};
 pub use time::{EventTime, ProcessingTime, Watermark};
 pub use window::{WindowBound, WindowKind, WindowSpan};

@@ -99,10 +99,13 @@ pub(super) fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result
 
 /// A query whose sink writes what the query reads would never come to an end.
 fn refuse_loop(sink: &SinkDefinition, plan: &StreamPlan) -> Result<()> {
-    let (scan, options) = (&plan.source.scan, &sink.options);
-    if scan.topic != options.topic
-        || scan.connection.bootstrap_servers != options.connection.bootstrap_servers
-    {
+    let options = &sink.options;
+    let reads_it = plan.inputs.iter().any(|input| {
+        let scan = &input.source.scan;
+        scan.topic == options.topic
+            && scan.connection.bootstrap_servers == options.connection.bootstrap_servers
+    });
+    if !reads_it {
         return Ok(());
     }
     let message = format!(

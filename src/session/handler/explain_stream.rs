@@ -69,7 +69,11 @@ fn tell(query: &QueryShared, status: &QueryStatus) -> String {
     if let Some((id, partition)) = holding {
         line(
             "held back by",
-            format!("partition {} at {}", id.0, time(partition.watermark)),
+            format!(
+                "partition {} at {}",
+                id.partition.0,
+                time(partition.watermark)
+            ),
         );
     }
     for (id, partition) in &status.partitions {
@@ -80,7 +84,7 @@ fn tell(query: &QueryShared, status: &QueryStatus) -> String {
             "watermark {}, offset {next} of {end}{idle}",
             time(partition.watermark)
         );
-        line(&format!("partition {}", id.0), text);
+        line(&format!("partition {}", id.partition.0), text);
     }
     text.push('\n');
     text.push_str(&query.plan);
