@@ -15,6 +15,7 @@ mod definition;
 mod depends;
 mod event_time;
 mod options;
+mod query_options;
 mod sink;
 mod store;
 mod table;
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use data_type::{sql_type_name, to_arrow};
 pub use definition::{Definition, Definitions};
+pub use query_options::query_options;
 pub use sink::{Delivery, SinkDefinition, SinkFormat, SinkOptions};
 pub use table::{
     Column, ColumnOrigin, EVENT_TIME_MARK, KafkaTableOptions, TableDefinition, WatermarkDefinition,

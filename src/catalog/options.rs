@@ -40,6 +40,11 @@ impl<'a> Options<'a> {
         Ok(found)
     }
 
+    /// The option as it is written, taken or not.
+    pub(super) fn given(&self, name: &str) -> Option<&'a OptionClause> {
+        self.clauses.iter().find(|clause| clause.name == name)
+    }
+
     /// A text.
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>> {
         Ok(self.take(name)?.map(value_text))

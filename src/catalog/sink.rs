@@ -2,7 +2,9 @@
 
 use super::depends::names_in;
 use super::options::{Options, masked};
+use super::query_options;
 use crate::error::{Error, Result, SqlState};
+use crate::plan::QueryOptions;
 use crate::sql::{CreateSink, StreamQuery};
 use crate::types::KafkaConnection;
 
@@ -15,6 +17,8 @@ pub struct SinkDefinition {
     pub query: StreamQuery,
     /// Where to.
     pub options: SinkOptions,
+    /// How its query runs.
+    pub query_options: QueryOptions,
     /// The names that it reads.
     pub depends_on: Vec<String>,
     /// The CREATE statement, secrets masked.
@@ -80,11 +84,13 @@ impl SinkDefinition {
             delivery: delivery(&mut options)?,
             partitions: options.count("partitions")?,
         };
+        let query_options = query_options::take(&mut options)?;
         options.finish("a kafka sink")?;
         Ok(Self {
             name: clause.name.name.clone(),
             query: clause.query.clone(),
             options: parsed,
+            query_options,
             depends_on: names_in(&clause.query.query),
             sql: masked(&clause.text)?,
             statement: clause.text.clone(),

@@ -2,7 +2,9 @@
 
 use super::depends::names_in;
 use super::options::Options;
+use super::query_options;
 use crate::error::Result;
+use crate::plan::QueryOptions;
 use crate::sql::{CreateMaterializedView, CreateView, StreamQuery};
 
 /// A view: its query is put in its place.
@@ -49,6 +51,8 @@ pub struct MaterializedViewDefinition {
     pub columns: Vec<String>,
     /// What it keeps.
     pub query: StreamQuery,
+    /// How its query runs.
+    pub options: QueryOptions,
     /// The names that it reads.
     pub depends_on: Vec<String>,
     /// The CREATE statement.
@@ -59,9 +63,11 @@ impl MaterializedViewDefinition {
     /// A materialized view as declared.
     ///
     /// # Errors
-    /// An unknown option.
+    /// An unknown option, a value that it does not take.
     pub fn try_new(clause: &CreateMaterializedView) -> Result<Self> {
-        Options::new(&clause.options).finish("a materialized view")?;
+        let mut options = Options::new(&clause.options);
+        let parsed = query_options::take(&mut options)?;
+        options.finish("a materialized view")?;
         Ok(Self {
             name: clause.name.name.clone(),
             columns: clause
@@ -70,6 +76,7 @@ impl MaterializedViewDefinition {
                 .map(|column| column.name.clone())
                 .collect(),
             query: clause.query.clone(),
+            options: parsed,
             depends_on: names_in(&clause.query.query),
             sql: clause.text.clone(),
         })

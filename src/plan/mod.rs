@@ -8,12 +8,14 @@
 //! ```
 
 mod aggregate;
+mod options;
 mod scan;
 mod source;
 mod stage;
 mod stream_plan;
 
 pub use aggregate::{AggregateCall, AggregatePlan, GroupColumn, WindowPlan};
+pub use options::QueryOptions;
 pub use scan::{MaxFuture, ScanColumn, ScanOrigin, ScanSpec};
 pub use source::{EventTimePlan, InputPlan, OnError, ScanStartup, SourcePlan};
 pub use stage::RowStage;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::{AggregatePlan, InputPlan, RowStage, SourcePlan};
+use super::{AggregatePlan, InputPlan, QueryOptions, RowStage, SourcePlan};
 use crate::types::ProcessingTime;
 
 /// A continuous query, ready to run.
@@ -32,6 +32,8 @@ pub struct StreamPlan {
     pub emission: Emission,
     /// When micro-batches run.
     pub trigger: Trigger,
+    /// What its statement or session sets beside the SQL.
+    pub options: QueryOptions,
     /// The time that `now()` has in the output.
     pub batch_time: BatchTime,
 }

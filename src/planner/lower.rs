@@ -17,7 +17,9 @@ use super::continuous::optimised;
 use super::source::source;
 use crate::catalog::Definitions;
 use crate::error::{Error, Result, SqlState, from_datafusion};
-use crate::plan::{AggregatePlan, BatchTime, InputPlan, RowStage, SourcePlan, StreamPlan, Trigger};
+use crate::plan::{
+    AggregatePlan, BatchTime, InputPlan, QueryOptions, RowStage, SourcePlan, StreamPlan,
+};
 use crate::sql::StreamQuery;
 
 /// What is to be planned.
@@ -29,6 +31,8 @@ pub struct Request<'a> {
     pub definitions: &'a Definitions,
     /// Who takes the rows.
     pub purpose: Purpose,
+    /// What is set beside the SQL.
+    pub options: QueryOptions,
 }
 
 /// Plans a continuous query.
@@ -40,6 +44,7 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
         query,
         definitions,
         purpose,
+        options,
     } = request;
     let batch_time = BatchTime::default();
     let logical = optimised(state, &query.query, &batch_time)
@@ -76,7 +81,8 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
         key,
         schema: nullable(logical.schema()),
         emission,
-        trigger: Trigger::default(),
+        trigger: options.trigger,
+        options,
         batch_time,
     })
 }

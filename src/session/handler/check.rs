@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use super::continuous::{continuous, logical_of};
+use super::continuous::{Wanted, continuous, logical_of, options};
 use super::{create_sink, infer, insert, mode};
 use crate::catalog::{
     CreateMode, Definition, MaterializedViewDefinition, SinkDefinition, TableDefinition,
     ViewDefinition,
 };
 use crate::error::{Error, Result, SqlState};
-use crate::planner::{Purpose, check_table};
+use crate::planner::check_table;
 use crate::session::{Session, dispatch};
 use crate::sql::{
     CreateMaterializedView, CreateSink, CreateTable, CreateView, ExplainTarget, Name, ObjectKind,
@@ -110,7 +110,7 @@ async fn materialized_view(session: &mut Session, clause: CreateMaterializedView
     let services = Arc::clone(session.services());
     let view = MaterializedViewDefinition::try_new(&clause)?;
     let state = session.state()?;
-    continuous(&services, &state, &view.query, &view.columns, Purpose::View).await?;
+    continuous(&services, &state, Wanted::view(&view)).await?;
     let kept = ViewDefinition::try_new(&CreateView {
         name: clause.name.clone(),
         if_not_exists: clause.if_not_exists,
@@ -136,7 +136,7 @@ async fn sink(session: &mut Session, clause: &CreateSink) -> Result<()> {
     let services = Arc::clone(session.services());
     let sink = SinkDefinition::try_new(clause, Some(&defaults(session)))?;
     let state = session.state()?;
-    let plan = continuous(&services, &state, &sink.query, &[], Purpose::AppendSink).await?;
+    let plan = continuous(&services, &state, Wanted::sink(&sink)).await?;
     create_sink::check_columns(&sink, &plan.schema)?;
     let mode = mode(clause.if_not_exists, clause.or_replace);
     keep(
@@ -158,8 +158,9 @@ fn keep(session: &Session, definition: Definition, mode: CreateMode, name: &Name
 async fn plan(session: &mut Session, query: &StreamQuery) -> Result<()> {
     if query.emit.is_some() {
         let services = Arc::clone(session.services());
+        let options = options(session)?;
         let state = session.state()?;
-        continuous(&services, &state, query, &[], Purpose::Client).await?;
+        continuous(&services, &state, Wanted::live(query, options)).await?;
         return Ok(());
     }
     let plan = logical_of(session, query).await?;

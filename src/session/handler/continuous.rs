@@ -9,23 +9,72 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use futures::StreamExt;
 use sqlparser::ast;
 
-use crate::catalog::Definition;
+use crate::catalog::{Definition, MaterializedViewDefinition, SinkDefinition, query_options};
 use crate::engine::LiveStart;
 use crate::error::{Error, Result, SqlState, from_arrow, from_datafusion};
-use crate::plan::StreamPlan;
+use crate::plan::{QueryOptions, StreamPlan};
 use crate::planner::{Purpose, Request, plan_stream};
 use crate::session::{Rows, Services, Session, pg_catalog};
 use crate::sql::StreamQuery;
 use crate::types::EventTime;
 
-/// Plans a continuous query; its columns get these names, or the ones PostgreSQL would give.
+/// A continuous query that is to be planned.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::session) struct Wanted<'a> {
+    /// The query.
+    pub query: &'a StreamQuery,
+    /// Names for its first columns.
+    pub columns: &'a [String],
+    /// Who takes the rows.
+    pub purpose: Purpose,
+    /// What is set beside its SQL.
+    pub options: QueryOptions,
+}
+
+impl<'a> Wanted<'a> {
+    /// For a client.
+    pub(in crate::session) fn live(query: &'a StreamQuery, options: QueryOptions) -> Self {
+        Self {
+            query,
+            columns: &[],
+            purpose: Purpose::Client,
+            options,
+        }
+    }
+
+    /// For a materialized view.
+    pub(in crate::session) fn view(view: &'a MaterializedViewDefinition) -> Self {
+        Self {
+            query: &view.query,
+            columns: &view.columns,
+            purpose: Purpose::View,
+            options: view.options,
+        }
+    }
+
+    /// For a sink.
+    pub(in crate::session) fn sink(sink: &'a SinkDefinition) -> Self {
+        Self {
+            query: &sink.query,
+            columns: &[],
+            purpose: Purpose::AppendSink,
+            options: sink.query_options,
+        }
+    }
+}
+
+/// Plans a continuous query; its columns get the names wanted, or the ones PostgreSQL would give.
 pub(in crate::session) async fn continuous(
     services: &Services,
     state: &SessionState,
-    query: &StreamQuery,
-    columns: &[String],
-    purpose: Purpose,
+    wanted: Wanted<'_>,
 ) -> Result<StreamPlan> {
+    let Wanted {
+        query,
+        columns,
+        purpose,
+        options,
+    } = wanted;
     let rewritten = pg_catalog::rewrite((*query.query).clone(), &query.text);
     let query = StreamQuery {
         query: Box::new(rewritten.query),
@@ -36,6 +85,7 @@ pub(in crate::session) async fn continuous(
         query: &query,
         definitions: &definitions,
         purpose,
+        options,
     };
     let mut plan = plan_stream(state, request).await?;
     let shown: Vec<String> = plan
@@ -78,15 +128,25 @@ fn check_unique(names: &[String]) -> Result<()> {
 pub(in crate::session) async fn live(session: &mut Session, query: StreamQuery) -> Result<Rows> {
     let services = Arc::clone(session.services());
     let start = live_start(&session.variable("live_start")?)?;
+    let options = options(session)?;
     let state = session.state()?;
     let planning = Arc::clone(&services);
     let mut planning = services.compute.spawn_scoped("plan", async move {
-        continuous(&planning, &state, &query, &[], Purpose::Client).await
+        continuous(&planning, &state, Wanted::live(&query, options)).await
     });
     let rows = services.engine.live(planning.join().await??, start)?;
     let schema = rows.schema();
     let added = rows.map(|changes| changes.and_then(|changes| changes.added().map_err(from_arrow)));
     Ok(Rows::live(schema, added.boxed()))
+}
+
+/// What the session's variables set for live queries.
+pub(in crate::session) fn options(session: &Session) -> Result<QueryOptions> {
+    query_options(
+        &session.variable("state_ttl")?,
+        &session.variable("allowed_lateness")?,
+        &session.variable("trigger")?,
+    )
 }
 
 /// What the variable `live_start` says.

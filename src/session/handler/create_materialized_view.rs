@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::continuous::continuous;
+use super::continuous::{Wanted, continuous};
 use super::{define, is_there, mode};
 use crate::catalog::{Definition, MaterializedViewDefinition};
 use crate::error::{Error, Result};
-use crate::planner::Purpose;
 use crate::session::{Outcome, Services, Session};
 use crate::sql::CreateMaterializedView;
 
@@ -26,7 +25,7 @@ pub(in crate::session) async fn run(
     let at = |error: Error| error.at(Some(clause.name.position));
     services.catalog.check(&definition, mode).map_err(at)?;
     let state = session.state()?;
-    let plan = continuous(&services, &state, &view.query, &view.columns, Purpose::View).await?;
+    let plan = continuous(&services, &state, Wanted::view(&view)).await?;
     let name = view.name.clone();
     define(session, definition, mode, move |engine| {
         engine.create_view(&name, plan)
@@ -41,6 +40,6 @@ pub(in crate::session) async fn start(
     view: &MaterializedViewDefinition,
 ) -> Result<()> {
     let state = services.base_state()?;
-    let plan = continuous(services, state, &view.query, &view.columns, Purpose::View).await?;
+    let plan = continuous(services, state, Wanted::view(view)).await?;
     services.engine.create_view(&view.name, plan)
 }

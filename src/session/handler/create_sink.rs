@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use super::continuous::continuous;
+use super::continuous::{Wanted, continuous};
 use super::{define, is_there, mode, notice};
 use crate::catalog::{Definition, SinkDefinition};
 use crate::engine::OpenSink;
 use crate::error::{Error, Result, SqlState, nearest};
 use crate::plan::StreamPlan;
-use crate::planner::Purpose;
 use crate::session::{Outcome, Services, Session};
 use crate::sink::Sink;
 use crate::sink::kafka::{KafkaSink, KafkaSinkOptions};
@@ -32,7 +31,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     let at = |error: Error| error.at(Some(clause.name.position));
     services.catalog.check(&definition, mode).map_err(at)?;
     let state = session.state()?;
-    let plan = continuous(&services, &state, &sink.query, &[], Purpose::AppendSink).await?;
+    let plan = continuous(&services, &state, Wanted::sink(&sink)).await?;
     check_columns(&sink, &plan.schema)?;
     refuse_loop(&sink, &plan)?;
     if make_topic(&sink).await? {
@@ -54,7 +53,7 @@ pub(in crate::session) async fn start(
     sink: &Arc<SinkDefinition>,
 ) -> Result<()> {
     let state = services.base_state()?;
-    let plan = continuous(services, state, &sink.query, &[], Purpose::AppendSink).await?;
+    let plan = continuous(services, state, Wanted::sink(sink)).await?;
     let open = open(sink, &plan.schema);
     services.engine.create_sink(&sink.name, plan, open)
 }

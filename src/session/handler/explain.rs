@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::continuous::{Wanted, options};
 use super::{explain_stream, query};
+use crate::catalog::{MaterializedViewDefinition, SinkDefinition};
 use crate::error::{Error, Result, SqlState};
-use crate::planner::Purpose;
 use crate::session::{Outcome, RowsTag, Session};
 use crate::sql::{Explain, ExplainTarget, Statement, StreamQuery};
 
@@ -24,12 +25,7 @@ pub(in crate::session) async fn run(session: &mut Session, explain: Explain) -> 
     let (analyze, verbose) = (explain.analyze, explain.verbose);
     let text = match explain.target {
         ExplainTarget::Statement(statement) => {
-            let purpose = continuous_purpose(&statement);
-            let query = query_of(*statement)?;
-            match purpose {
-                Some(purpose) => explain_stream::plan(session, &query, purpose).await?,
-                None => query::explain(session, query, analyze, verbose).await?,
-            }
+            plan_of(session, *statement, (analyze, verbose)).await?
         }
         ExplainTarget::Progress(name) => explain_stream::progress(session, &name)?,
     };
@@ -38,15 +34,30 @@ pub(in crate::session) async fn run(session: &mut Session, explain: Explain) -> 
     Ok(Outcome::table(RowsTag::Explain, batch))
 }
 
-/// Who would take the rows, if the statement's query runs for ever.
-fn continuous_purpose(statement: &Statement) -> Option<Purpose> {
+/// The plan of the query in a statement.
+async fn plan_of(
+    session: &mut Session,
+    statement: Statement,
+    (analyze, verbose): (bool, bool),
+) -> Result<String> {
     match statement {
-        Statement::CreateMaterializedView(_) => Some(Purpose::View),
-        Statement::CreateSink(_) => Some(Purpose::AppendSink),
-        Statement::Query(query) if query.emit.is_some() => Some(Purpose::Client),
-        Statement::CopyOut(copy) if copy.query.emit.is_some() => Some(Purpose::Client),
-        Statement::Declare(declare) if declare.query.emit.is_some() => Some(Purpose::Client),
-        _ => None,
+        Statement::CreateMaterializedView(clause) => {
+            let view = MaterializedViewDefinition::try_new(&clause)?;
+            explain_stream::plan(session, Wanted::view(&view)).await
+        }
+        Statement::CreateSink(clause) => {
+            let defaults = session.services().config.kafka.connection();
+            let sink = SinkDefinition::try_new(&clause, defaults.as_ref())?;
+            explain_stream::plan(session, Wanted::sink(&sink)).await
+        }
+        other => {
+            let query = query_of(other)?;
+            if query.emit.is_none() {
+                return query::explain(session, query, analyze, verbose).await;
+            }
+            let options = options(session)?;
+            explain_stream::plan(session, Wanted::live(&query, options)).await
+        }
     }
 }
 
@@ -54,8 +65,6 @@ fn continuous_purpose(statement: &Statement) -> Option<Purpose> {
 fn query_of(statement: Statement) -> Result<StreamQuery> {
     match statement {
         Statement::Query(query) => Ok(query),
-        Statement::CreateMaterializedView(create) => Ok(create.query),
-        Statement::CreateSink(create) => Ok(create.query),
         Statement::CreateView(create) => Ok(create.query),
         Statement::CopyOut(copy) => Ok(copy.query),
         Statement::Declare(declare) => Ok(declare.query),

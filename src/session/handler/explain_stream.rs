@@ -3,23 +3,18 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::continuous::continuous;
+use super::continuous::{Wanted, continuous};
 use crate::engine::{QueryShared, QueryStatus};
 use crate::error::{Error, Result, SqlState};
-use crate::planner::Purpose;
 use crate::session::Session;
-use crate::sql::{Name, StreamQuery};
+use crate::sql::Name;
 use crate::types::EventTime;
 
 /// The streaming plan of a query.
-pub(in crate::session) async fn plan(
-    session: &mut Session,
-    query: &StreamQuery,
-    purpose: Purpose,
-) -> Result<String> {
+pub(in crate::session) async fn plan(session: &mut Session, wanted: Wanted<'_>) -> Result<String> {
     let services = Arc::clone(session.services());
     let state = session.state()?;
-    let plan = continuous(&services, &state, query, &[], purpose).await?;
+    let plan = continuous(&services, &state, wanted).await?;
     Ok(plan.describe())
 }
 

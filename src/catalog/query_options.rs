@@ -1,0 +1,131 @@
+//! `state_ttl`, `allowed_lateness` and `trigger`: in `WITH (..)` of a view or sink, and as session
+//! variables for live queries, with the same spellings.
+
+use std::time::Duration;
+
+use super::options::{Options, invalid, value_text};
+use crate::error::{Error, Result, SqlState};
+use crate::plan::{QueryOptions, Trigger};
+use crate::sql;
+
+const TRIGGERS: &str = "'continuous', 'interval 200 ms' or 'available now'";
+const TTL: &str = "an interval above zero, or 'off'";
+
+/// The values of the session variables of these names.
+///
+/// # Errors
+/// 22023 for a value that one of them does not take.
+pub fn query_options(
+    state_ttl: &str,
+    allowed_lateness: &str,
+    trigger: &str,
+) -> Result<QueryOptions> {
+    Ok(QueryOptions {
+        state_ttl: ttl(state_ttl)?,
+        allowed_lateness: length(allowed_lateness)?,
+        trigger: trigger_of(trigger)?,
+    })
+}
+
+/// Takes the options of these names.
+pub(super) fn take(options: &mut Options<'_>) -> Result<QueryOptions> {
+    let state_ttl = options.duration("state_ttl", None)?;
+    if state_ttl == Some(Duration::ZERO)
+        && let Some(clause) = options.given("state_ttl")
+    {
+        return Err(invalid(clause, TTL));
+    }
+    let allowed_lateness = options.duration("allowed_lateness", None)?;
+    let trigger = match options.take("trigger")? {
+        None => Trigger::default(),
+        Some(clause) => trigger_of(&value_text(clause)).map_err(|_| invalid(clause, TRIGGERS))?,
+    };
+    Ok(QueryOptions {
+        state_ttl,
+        allowed_lateness,
+        trigger,
+    })
+}
+
+fn ttl(text: &str) -> Result<Option<Duration>> {
+    match length(text)? {
+        Some(Duration::ZERO) => Err(refused(text, TTL)),
+        length => Ok(length),
+    }
+}
+
+fn length(text: &str) -> Result<Option<Duration>> {
+    if text.trim().eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    match u64::try_from(sql::interval::parse(text)?) {
+        Ok(micros) => Ok(Some(Duration::from_micros(micros))),
+        Err(_) => Err(refused(text, "an interval that is not negative, or 'off'")),
+    }
+}
+
+/// `continuous`, `interval 200 ms`, `available now`.
+fn trigger_of(text: &str) -> Result<Trigger> {
+    let words = text.trim().to_lowercase().replace(['-', '_'], " ");
+    match words.as_str() {
+        "continuous" => return Ok(Trigger::Continuous),
+        "available now" => return Ok(Trigger::AvailableNow),
+        _ => {}
+    }
+    let pace = words
+        .strip_prefix("interval ")
+        .and_then(|pace| sql::interval::parse(pace.trim().trim_matches('\'')).ok())
+        .and_then(|micros| u64::try_from(micros).ok())
+        .filter(|micros| *micros > 0);
+    match pace {
+        Some(micros) => Ok(Trigger::Interval(Duration::from_micros(micros))),
+        None => Err(refused(text, TRIGGERS)),
+    }
+}
+
+fn refused(text: &str, expected: &str) -> Error {
+    Error::user(
+        SqlState::InvalidParameterValue,
+        format!("invalid value \"{text}\""),
+    )
+    .hint(format!("It takes {expected}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triggers_and_lengths_are_read_as_they_are_written() {
+        let options = |ttl, lateness, trigger| query_options(ttl, lateness, trigger);
+        assert_eq!(
+            options("off", "off", "continuous").unwrap(),
+            QueryOptions::default()
+        );
+        assert_eq!(
+            options("1 hour", "10 seconds", "interval 200 ms").unwrap(),
+            QueryOptions {
+                state_ttl: Some(Duration::from_secs(3_600)),
+                allowed_lateness: Some(Duration::from_secs(10)),
+                trigger: Trigger::Interval(Duration::from_millis(200)),
+            }
+        );
+        let now = options("off", "0 s", "available-now").unwrap();
+        assert_eq!(now.trigger, Trigger::AvailableNow);
+        assert_eq!(now.allowed_lateness, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (ttl, lateness, trigger) in [
+            ("0 s", "off", "continuous"),
+            ("off", "-1 s", "continuous"),
+            ("off", "off", "sometimes"),
+            ("off", "off", "interval 0 ms"),
+            ("off", "off", "interval 5"),
+        ] {
+            let error = query_options(ttl, lateness, trigger).unwrap_err();
+            assert_eq!(error.state(), SqlState::InvalidParameterValue);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What a statement, or a session, sets for a continuous query beside its SQL.
+
+use std::time::Duration;
+
+use super::Trigger;
+
+/// How a query runs, as far as its SQL does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueryOptions {
+    /// A group of an aggregate without a window is dropped when no row touched it for so long.
+    /// `None`: it is kept.
+    pub state_ttl: Option<Duration>,
+    /// How long a window still takes rows after the watermark has reached its end. `None`: what
+    /// its own clause says, or not at all.
+    pub allowed_lateness: Option<Duration>,
+    /// When micro-batches run.
+    pub trigger: Trigger,
+}
