@@ -6,6 +6,7 @@ use datafusion::execution::SessionStateBuilder;
 
 use super::integers::CheckedIntegers;
 use super::types::PostgresTypes;
+use super::window_exec::WindowPlanner;
 use super::window_relation::WindowRelations;
 use crate::functions::{JsonOperators, json_functions};
 
@@ -22,5 +23,6 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder
         .with_analyzer_rule(Arc::new(CheckedIntegers))
         .with_type_planner(Arc::new(PostgresTypes))
+        .with_query_planner(Arc::new(WindowPlanner))
         .with_relation_planners(vec![Arc::new(WindowRelations)])
 }

@@ -15,6 +15,7 @@ use super::aggregate::aggregate;
 use super::changelog::{self, Purpose};
 use super::continuous::optimised;
 use super::source::source;
+use super::window_node::WindowNode;
 use crate::catalog::Definitions;
 use crate::error::{Error, Result, SqlState, from_datafusion};
 use crate::plan::{
@@ -270,6 +271,9 @@ fn refused(node: &LogicalPlan) -> Error {
         LogicalPlan::Distinct(_) => unsupported("DISTINCT"),
         LogicalPlan::RecursiveQuery(_) => unsupported("a recursive query"),
         LogicalPlan::Unnest(_) => unsupported("unnest"),
+        window if WindowNode::of(window).is_some() => {
+            unsupported("a hopping, cumulating or session window")
+        }
         other => unsupported(&format!("this ({})", other.display())),
     }
 }

@@ -13,8 +13,12 @@ mod integers;
 mod lower;
 mod now;
 mod origin;
+mod session_rows;
 mod source;
 mod types;
+mod window_exec;
+mod window_limits;
+mod window_node;
 mod window_relation;
 
 pub use changelog::Purpose;

@@ -1,7 +1,8 @@
-//! Window functions in FROM, in the canonical form that the parser gives, become a projection that
-//! adds the window's bounds.
+//! Window functions in FROM, in the canonical form that the parser gives, become a node that adds
+//! the window's bounds.
 
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, TimeUnit};
+use datafusion::common::internal_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -9,16 +10,18 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Spanned, TableFactor, TableFunctionArgs,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Query, Spanned, TableFactor, TableFunctionArgs,
 };
 
+use super::window_limits::check_kind;
+use super::window_node::WindowNode;
 use crate::catalog::{EVENT_TIME_MARK, sql_type_name};
 use crate::error::{Error, Position, SqlState};
 use crate::functions::window_bound;
-use crate::sql::EVENT_TIME_COLUMN;
+use crate::sql::{EVENT_TIME_COLUMN, GRACE, PARTITION_BY};
 use crate::types::{WindowBound, WindowKind};
 
-/// Plans `tumble(..)`; other windows are told to be unknown.
+/// Plans `tumble(..)`, `hop(..)`, `cumulate(..)` and `session(..)`.
 #[derive(Debug)]
 pub(super) struct WindowRelations;
 
@@ -38,83 +41,135 @@ impl RelationPlanner for WindowRelations {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let function = name.to_string().to_lowercase();
-        match function.as_str() {
-            "tumble" => {
-                let plan = tumble(arguments, context)?;
-                let planned = PlannedRelation::new(plan, alias.clone());
-                Ok(RelationPlanning::Planned(Box::new(planned)))
-            }
-            "hop" | "cumulate" | "session" => Err(external(
-                Error::user(
-                    SqlState::FeatureNotSupported,
-                    format!("{function} windows are not supported yet"),
-                )
-                .hint("TUMBLE is.")
-                .at(position(name)),
-            )),
-            _ => Ok(RelationPlanning::Original(Box::new(relation))),
+        if !["tumble", "hop", "cumulate", "session"].contains(&function.as_str()) {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
         }
+        let call = Call::read(&function, position(name), arguments)?;
+        let plan = call.plan(context)?;
+        let planned = PlannedRelation::new(plan, alias.clone());
+        Ok(RelationPlanning::Planned(Box::new(planned)))
     }
 }
 
-fn tumble(
-    arguments: &TableFunctionArgs,
-    context: &mut dyn RelationPlannerContext,
-) -> Result<LogicalPlan> {
-    if let Some(named) = arguments
-        .args
-        .iter()
-        .find(|argument| expression(argument).is_none())
-    {
-        let error = Error::user(
-            SqlState::FeatureNotSupported,
-            format!("{named} of a window is not supported yet"),
-        );
-        return Err(external(
-            error.hint("Late rows are bounded by the table's WATERMARK clause."),
-        ));
-    }
-    let expressions: Vec<&SqlExpr> = arguments.args.iter().filter_map(expression).collect();
-    let (input, time, size, offset) = match expressions.as_slice() {
-        [SqlExpr::Subquery(input), time, size] => (input, *time, *size, None),
-        [SqlExpr::Subquery(input), time, size, offset] => (input, *time, *size, Some(*offset)),
-        _ => {
-            let error = Error::user(
-                SqlState::InvalidParameterValue,
-                "tumble takes a table, a time column, a size and perhaps an offset",
-            );
-            return Err(external(error.hint(
-                "For example: TUMBLE(trades, \"timestamp\", INTERVAL '1 minute').",
-            )));
+/// A window function's arguments, in the parser's canonical form.
+struct Call<'a> {
+    function: &'a str,
+    position: Option<Position>,
+    input: &'a Query,
+    time: &'a SqlExpr,
+    lengths: Vec<&'a SqlExpr>,
+    keys: Vec<&'a SqlExpr>,
+    grace: Option<&'a SqlExpr>,
+}
+
+impl<'a> Call<'a> {
+    fn read(
+        function: &'a str,
+        position: Option<Position>,
+        arguments: &'a TableFunctionArgs,
+    ) -> Result<Self> {
+        let mut unnamed = Vec::new();
+        let mut keys = Vec::new();
+        let mut grace = None;
+        for argument in &arguments.args {
+            match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => unnamed.push(expr),
+                FunctionArg::Named {
+                    name,
+                    arg: FunctionArgExpr::Expr(expr),
+                    ..
+                } if name.value == PARTITION_BY => keys.push(expr),
+                FunctionArg::Named {
+                    name,
+                    arg: FunctionArgExpr::Expr(expr),
+                    ..
+                } if name.value == GRACE => grace = Some(expr),
+                other => return internal_err!("{other} as a window's argument"),
+            }
         }
-    };
-    let input = context.plan(TableFactor::Derived {
-        lateral: false,
-        subquery: input.clone(),
-        alias: None,
-        sample: None,
-    })?;
-    let time_expr = time_column(time, &input, context)?;
-    check_time(&time_expr, &input, position(time))?;
-    let size_micros = interval(size, "size", &input, context)?;
-    if size_micros <= 0 {
-        return Err(external(
-            Error::user(
-                SqlState::InvalidParameterValue,
-                "a window's size must be positive",
-            )
-            .at(position(size)),
-        ));
+        let [SqlExpr::Subquery(input), time, lengths @ ..] = unnamed.as_slice() else {
+            return internal_err!("a window function in no canonical form");
+        };
+        Ok(Self {
+            function,
+            position,
+            input,
+            time,
+            lengths: lengths.to_vec(),
+            keys,
+            grace,
+        })
     }
-    let offset = match offset {
-        Some(offset) => interval(offset, "offset", &input, context)?,
-        None => 0,
-    };
-    let kind = WindowKind::Tumble {
-        size: size_micros,
-        offset,
-    };
-    with_bounds(input, kind, &time_expr)
+
+    fn plan(&self, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+        let input = context.plan(TableFactor::Derived {
+            lateral: false,
+            subquery: Box::new(self.input.clone()),
+            alias: None,
+            sample: None,
+        })?;
+        let time = time_column(self.time, &input, context)?;
+        check_time(&time, &input, position(self.time))?;
+        let kind = self.kind(&input, context)?;
+        let grace = match self.grace {
+            Some(grace) => interval(grace, "grace", &input, context)?,
+            None => 0,
+        };
+        if let WindowKind::Tumble { .. } = kind {
+            if let Some(grace) = self.grace {
+                let error = Error::user(
+                    SqlState::FeatureNotSupported,
+                    "the grace of a tumbling window is not supported yet",
+                );
+                return Err(external(
+                    error
+                        .hint("Late rows are bounded by the table's WATERMARK clause.")
+                        .at(position(grace)),
+                ));
+            }
+            return with_bounds(input, kind, &time);
+        }
+        let keys = self
+            .keys
+            .iter()
+            .map(|key| context.sql_to_expr((*key).clone(), input.schema()))
+            .collect::<Result<_>>()?;
+        Ok(WindowNode::try_new(input, kind, time, keys, grace)?.into_plan())
+    }
+
+    fn kind(
+        &self,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<WindowKind> {
+        let names: &[&str] = match self.function {
+            "tumble" => &["size", "offset"],
+            "hop" => &["slide", "size", "offset"],
+            "cumulate" => &["step", "size", "offset"],
+            _ => &["gap"],
+        };
+        let mut lengths = [0; 3];
+        for ((sql, name), length) in self.lengths.iter().zip(names).zip(&mut lengths) {
+            *length = interval(sql, name, input, context)?;
+            if *name != "offset" && *length <= 0 {
+                let message = format!("a window's {name} must be greater than zero");
+                let error = Error::user(SqlState::InvalidParameterValue, message);
+                return Err(external(error.at(position(*sql))));
+            }
+        }
+        let kind = match (self.function, lengths) {
+            ("tumble", [size, offset, _]) => WindowKind::Tumble { size, offset },
+            ("hop", [slide, size, offset]) => WindowKind::Hop {
+                slide,
+                size,
+                offset,
+            },
+            ("cumulate", [step, size, offset]) => WindowKind::Cumulate { step, size, offset },
+            (_, [gap, ..]) => WindowKind::Session { gap },
+        };
+        check_kind(kind).map_err(|error| external(error.at(self.position)))?;
+        Ok(kind)
+    }
 }
 
 /// The time column; the event time where the clause names none.
@@ -164,13 +219,6 @@ fn with_bounds(input: LogicalPlan, kind: WindowKind, time: &Expr) -> Result<Logi
         columns.push(window_bound(kind, bound, time.clone()).alias(bound.column()));
     }
     LogicalPlanBuilder::from(input).project(columns)?.build()
-}
-
-fn expression(argument: &FunctionArg) -> Option<&SqlExpr> {
-    match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-        _ => None,
-    }
 }
 
 fn check_time(time: &Expr, input: &LogicalPlan, position: Option<Position>) -> Result<()> {

@@ -43,7 +43,7 @@ impl PhysicalOptimizerRule for Interruptible {
 }
 
 fn multiplies_rows(node: &dyn ExecutionPlan) -> bool {
-    node.name().ends_with("JoinExec") || node.name() == "UnnestExec"
+    node.name().ends_with("JoinExec") || ["UnnestExec", "WindowExec"].contains(&node.name())
 }
 
 #[cfg(test)]
