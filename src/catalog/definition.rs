@@ -145,6 +145,14 @@ impl Definitions {
         }
     }
 
+    /// True if that is a materialized view.
+    pub fn is_materialized_view(&self, name: &str) -> bool {
+        matches!(
+            self.by_name.get(name),
+            Some(Definition::MaterializedView(_))
+        )
+    }
+
     /// All of them, by name.
     pub fn all(&self) -> impl Iterator<Item = &Definition> {
         self.by_name.values()

@@ -49,8 +49,12 @@ pub struct SinkOptions {
 /// How a row is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SinkFormat {
-    /// One JSON object a row.
+    /// One JSON object a row, and no row ever changes.
     Json,
+    /// The newest row of each key as a JSON object, and a key without a value when it is gone.
+    Upsert,
+    /// Each change in Debezium's envelope.
+    Debezium,
 }
 
 /// What a sink promises.
@@ -59,6 +63,12 @@ pub enum Delivery {
     /// No row is lost; after a crash some may come twice.
     AtLeastOnce,
 }
+
+const FORMATS: [(&str, SinkFormat); 3] = [
+    ("json", SinkFormat::Json),
+    ("upsert", SinkFormat::Upsert),
+    ("debezium", SinkFormat::Debezium),
+];
 
 impl SinkDefinition {
     /// A sink as declared.
@@ -78,14 +88,22 @@ impl SinkDefinition {
         let parsed = SinkOptions {
             topic: options.required("topic", "big-volume")?,
             connection: options.connection(defaults)?,
-            format: options.word("format", &[("json", SinkFormat::Json)], SinkFormat::Json)?,
-            key_columns: list(options.text("key_columns")?),
+            format: options.word("format", &FORMATS, SinkFormat::Json)?,
+            key_columns: key_columns(clause, list(options.text("key_columns")?))?,
             headers: list(options.text("headers")?),
             delivery: delivery(&mut options)?,
             partitions: options.count("partitions")?,
         };
         let query_options = query_options::take(&mut options)?;
         options.finish("a kafka sink")?;
+        if parsed.format == SinkFormat::Upsert && parsed.key_columns.is_empty() {
+            return Err(Error::user(
+                SqlState::InvalidTableDefinition,
+                "a sink of format 'upsert' needs a key",
+            )
+            .hint("Say which columns tell its rows apart: WITH (.., key_columns = 'a, b').")
+            .at(Some(clause.name.position)));
+        }
         Ok(Self {
             name: clause.name.name.clone(),
             query: clause.query.clone(),
@@ -95,6 +113,25 @@ impl SinkDefinition {
             sql: masked(&clause.text)?,
             statement: clause.text.clone(),
         })
+    }
+}
+
+/// The key's columns, by the clause or by the option.
+fn key_columns(clause: &CreateSink, option: Vec<String>) -> Result<Vec<String>> {
+    let by_clause: Vec<String> = clause
+        .primary_key
+        .iter()
+        .map(|column| column.name.clone())
+        .collect();
+    match clause.primary_key.first() {
+        None => Ok(option),
+        Some(_) if option.is_empty() || option == by_clause => Ok(by_clause),
+        Some(first) => Err(Error::user(
+            SqlState::InvalidTableDefinition,
+            "PRIMARY KEY and key_columns name different columns",
+        )
+        .hint("Leave one of them out.")
+        .at(Some(first.position))),
     }
 }
 

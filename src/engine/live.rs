@@ -8,15 +8,15 @@ use arrow::datatypes::SchemaRef;
 use futures::Stream;
 use tokio::sync::mpsc;
 
+use super::output::Emitted;
 use super::status::QueryShared;
 use super::supervisor::Control;
 use crate::error::Result;
-use crate::types::ChangeBatch;
 
 /// The rows of a live query as they are emitted; dropping it ends the query.
 pub struct LiveRows {
     schema: SchemaRef,
-    rows: mpsc::Receiver<Result<ChangeBatch>>,
+    rows: mpsc::Receiver<Result<Emitted>>,
     shared: Arc<QueryShared>,
     control: Arc<Control>,
 }
@@ -24,7 +24,7 @@ pub struct LiveRows {
 impl LiveRows {
     pub(super) fn new(
         schema: SchemaRef,
-        rows: mpsc::Receiver<Result<ChangeBatch>>,
+        rows: mpsc::Receiver<Result<Emitted>>,
         shared: Arc<QueryShared>,
         control: Arc<Control>,
     ) -> Self {
@@ -48,7 +48,7 @@ impl LiveRows {
 }
 
 impl Stream for LiveRows {
-    type Item = Result<ChangeBatch>;
+    type Item = Result<Emitted>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.rows.poll_recv(context)

@@ -16,6 +16,7 @@ mod rate;
 mod rejected;
 mod resume;
 mod status;
+mod subscription;
 mod supervisor;
 
 use std::collections::BTreeMap;
@@ -30,8 +31,10 @@ pub use begin::LiveStart;
 pub use lane::{LateMessage, Rejection};
 pub use live::LiveRows;
 pub use materialized::Materialized;
+pub use output::Emitted;
 pub use rejected::{DeadLetter, LateRecord, SetAside, SnapshotRejects};
 pub use status::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus};
+pub use subscription::Subscription;
 pub use supervisor::OpenSink;
 
 use crate::checkpoint::PositionStore;
@@ -41,6 +44,7 @@ use crate::plan::{Changelog, StreamPlan};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::task;
 use crate::types::{InputPartition, KafkaConnection, Offset};
+use materialized::Form;
 use status::Identity;
 use supervisor::{Control, Destination, Supervisor};
 
@@ -118,13 +122,18 @@ impl Engine {
     }
 
     /// Starts a live query; its rows come as they are emitted, and dropping them ends it.
+    /// `progress`: it is also told how the watermark moves.
     ///
     /// # Errors
     /// When there is no thread for it. What goes wrong later comes with the rows.
-    pub fn live(&self, plan: StreamPlan, start: LiveStart) -> Result<LiveRows> {
+    pub fn live(&self, plan: StreamPlan, start: LiveStart, progress: bool) -> Result<LiveRows> {
         let (rows, receiver) = mpsc::channel(LIVE_BATCHES_QUEUED_MAX);
         let schema = Arc::clone(&plan.schema);
-        let destination = Destination::Client { rows, start };
+        let destination = Destination::Client {
+            rows,
+            start,
+            progress,
+        };
         let (shared, control) = self.start(QueryKind::Live, None, plan, destination)?;
         Ok(LiveRows::new(schema, receiver, shared, control))
     }
@@ -135,11 +144,12 @@ impl Engine {
     /// When there is no thread for it.
     pub fn create_view(&self, name: &str, plan: StreamPlan) -> Result<()> {
         let bytes_max = self.inner.options.query_bytes_max;
-        let key = match plan.changelog() {
-            Changelog::Update => plan.key.clone(),
-            Changelog::Append => None,
+        let form = match (plan.changelog(), &plan.key) {
+            (Changelog::Append, _) => Form::Added,
+            (Changelog::Update, Some(key)) => Form::ByKey(key.clone()),
+            (Changelog::Update, None) => Form::Counted,
         };
-        let view = Arc::new(Materialized::new(Arc::clone(&plan.schema), key, bytes_max));
+        let view = Arc::new(Materialized::new(Arc::clone(&plan.schema), form, bytes_max));
         self.start(
             QueryKind::MaterializedView,
             Some(name),

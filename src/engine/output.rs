@@ -9,12 +9,43 @@ use super::materialized::Materialized;
 use crate::checkpoint::{Position, PositionStore};
 use crate::error::Result;
 use crate::sink::Sink;
-use crate::types::ChangeBatch;
+use crate::types::{ChangeBatch, EventTime, ProcessingTime};
+
+/// What a client or a subscriber is told.
+#[derive(Debug, Clone)]
+pub enum Emitted {
+    /// Rows, with the time of their micro-batch.
+    Changes {
+        /// The rows, and what each does.
+        changes: ChangeBatch,
+        /// When they were emitted.
+        at: ProcessingTime,
+    },
+    /// The watermark has moved; what it made final went out before.
+    Watermark {
+        /// How far.
+        watermark: EventTime,
+        /// When that was noticed.
+        at: ProcessingTime,
+    },
+}
+
+/// The moment at which a micro-batch emits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// Its processing time.
+    pub at: ProcessingTime,
+    /// The query's watermark then, if it has one yet.
+    pub watermark: Option<EventTime>,
+}
 
 /// Takes the rows of a query.
 pub(super) enum Output {
     /// A client that reads as they come.
-    Client(mpsc::Sender<Result<ChangeBatch>>),
+    Client {
+        rows: mpsc::Sender<Result<Emitted>>,
+        progress: Progress,
+    },
     /// Rows that are kept.
     View(Arc<Materialized>),
     /// The outside world, and where the query notes how far it came.
@@ -24,17 +55,51 @@ pub(super) enum Output {
     },
 }
 
+/// Whether a receiver is told of the watermark, and how far it knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Progress {
+    wanted: bool,
+    told: Option<EventTime>,
+}
+
+impl Progress {
+    pub(super) fn new(wanted: bool) -> Self {
+        let told = None;
+        Self { wanted, told }
+    }
+
+    /// What is to be told now, if the watermark has moved since the last call.
+    pub(super) fn moved(&mut self, moment: Moment) -> Option<Emitted> {
+        let watermark = moment.watermark?;
+        if !self.wanted || self.told.is_some_and(|told| told >= watermark) {
+            return None;
+        }
+        self.told = Some(watermark);
+        let at = moment.at;
+        Some(Emitted::Watermark { watermark, at })
+    }
+}
+
 impl Output {
     /// Hands over the rows of a micro-batch; false when nobody takes them any more.
-    pub(super) fn stage(&mut self, rows: Vec<ChangeBatch>) -> Result<bool> {
+    pub(super) fn stage(&mut self, rows: Vec<ChangeBatch>, moment: Moment) -> Result<bool> {
+        let at = moment.at;
         match self {
-            Self::Client(client) => Ok(rows
-                .into_iter()
-                .all(|batch| client.blocking_send(Ok(batch)).is_ok())),
-            Self::View(view) => view.apply(&rows).map(|()| true),
+            Self::Client {
+                rows: client,
+                progress,
+            } => {
+                let rows = rows
+                    .into_iter()
+                    .map(|changes| Emitted::Changes { changes, at });
+                Ok(rows
+                    .chain(progress.moved(moment))
+                    .all(|emitted| client.blocking_send(Ok(emitted)).is_ok()))
+            }
+            Self::View(view) => view.apply(&rows, moment).map(|()| true),
             Self::Sink { sink, .. } => {
                 for batch in &rows {
-                    sink.stage(batch.rows())?;
+                    sink.stage(batch, at)?;
                 }
                 Ok(true)
             }
@@ -44,7 +109,7 @@ impl Output {
     /// Makes what was staged in the position's epoch last, then notes the position.
     pub(super) fn commit(&mut self, position: &Position) -> Result<()> {
         match self {
-            Self::Client(_) | Self::View(_) => Ok(()),
+            Self::Client { .. } | Self::View(_) => Ok(()),
             Self::Sink { sink, positions } => {
                 sink.commit(position.epoch)?;
                 positions
@@ -57,8 +122,16 @@ impl Output {
     /// True when nobody takes the rows any more.
     pub(super) fn is_gone(&self) -> bool {
         match self {
-            Self::Client(client) => client.is_closed(),
+            Self::Client { rows, .. } => rows.is_closed(),
             Self::View(_) | Self::Sink { .. } => false,
+        }
+    }
+
+    /// Rows handed over that the outside has not confirmed yet.
+    pub(super) fn backlog(&self) -> u64 {
+        match self {
+            Self::Client { .. } | Self::View(_) => 0,
+            Self::Sink { sink, .. } => sink.backlog(),
         }
     }
 }

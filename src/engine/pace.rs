@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::plan::{Emission, Trigger};
+
 /// When the next time is. Times are on the caller's monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
@@ -18,8 +20,24 @@ impl Pace {
         }
     }
 
+    /// When a query emits.
+    pub(super) fn of_emission(emission: Emission, now: Duration) -> Self {
+        match emission {
+            Emission::Every(pace) => Self::new(pace, now),
+            Emission::Final | Emission::Changes => Self::always(),
+        }
+    }
+
+    /// When a query's micro-batches begin.
+    pub(super) fn of_trigger(trigger: Trigger, now: Duration) -> Self {
+        match trigger {
+            Trigger::Interval(interval) => Self::new(interval, now),
+            Trigger::Continuous | Trigger::AvailableNow => Self::always(),
+        }
+    }
+
     /// Always due.
-    pub(super) fn always() -> Self {
+    fn always() -> Self {
         Self {
             interval: Duration::ZERO,
             last: Duration::ZERO,

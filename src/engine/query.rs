@@ -16,7 +16,7 @@ use super::begin::Begin;
 use super::event_time::Standing;
 use super::input::{Collected, Inputs};
 use super::lane::{Counted, Lane, LaneOutput};
-use super::output::Output;
+use super::output::{Moment, Output};
 use super::pace::Pace;
 use super::rate::Rate;
 use super::rejected::{DeadLetter, LateRecord, SetAside, bad_message};
@@ -37,6 +37,8 @@ use crate::watermark::Watermarks;
 const TICK: Duration = Duration::from_secs(1);
 /// `EMIT EVERY` looks not more often than this.
 const EVERY_MIN: Duration = Duration::from_millis(1);
+/// How often a query that waits for its trigger looks whether it is to end.
+const HOLD_LOOK: Duration = Duration::from_millis(20);
 /// How often the memory of the groups is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(200);
 
@@ -79,6 +81,8 @@ pub(super) struct Query {
     left: Option<u64>,
     /// When rows may be emitted again (`EMIT EVERY`).
     pace: Pace,
+    /// When a micro-batch may begin.
+    trigger: Pace,
     epoch: Pace,
     epochs: u64,
     /// True when something was staged or read since the last epoch.
@@ -143,10 +147,6 @@ impl Query {
             };
             partitions.insert(place, status);
         }
-        let pace = match plan.emission {
-            Emission::Every(pace) => Pace::new(pace, now),
-            Emission::Final | Emission::Changes => Pace::always(),
-        };
         Ok(Self {
             output_stages: RowPipeline::new(&plan.output),
             left: plan.limit,
@@ -160,7 +160,8 @@ impl Query {
             shared,
             surroundings,
             partitions,
-            pace,
+            pace: Pace::of_emission(plan.emission, now),
+            trigger: Pace::of_trigger(plan.trigger, now),
             epochs: 0,
             dirty: false,
             rate: Rate::default(),
@@ -183,6 +184,7 @@ impl Query {
             return Ok(Ended::Complete);
         }
         loop {
+            self.hold();
             let input = self.inputs.collect(self.wait())?;
             if self.shared.stopping() || self.output.is_gone() {
                 self.end_epoch()?;
@@ -195,6 +197,17 @@ impl Query {
         }
     }
 
+    /// Waits for the trigger's time; what comes meanwhile waits in its bounded queue.
+    fn hold(&mut self) {
+        let now = || self.surroundings.clock.monotonic();
+        let done = || self.shared.stopping() || self.shared.flush_wanted() || self.output.is_gone();
+        while !self.trigger.is_due(now()) && !done() {
+            let left = self.trigger.next(now()).saturating_sub(now());
+            std::thread::sleep(left.min(HOLD_LOOK));
+        }
+        self.trigger.done(now());
+    }
+
     fn micro_batch(&mut self, mut input: Collected) -> Result<Option<Ended>> {
         self.plan.batch_time.set(self.surroundings.clock.now());
         let outputs = self.process(std::mem::take(&mut input.lanes))?;
@@ -202,7 +215,12 @@ impl Query {
         let rows = self.emit(outputs, &input)?;
         let (rows, emitted) = self.within_limit(rows)?;
         let rows = rows.into_iter().map(ChangeBatch::inserts).collect();
-        let taken = self.output.stage(rows)?;
+        let watermark = self.watermarks.current();
+        let moment = Moment {
+            at: self.plan.batch_time.get(),
+            watermark: (watermark > Watermark::MIN).then_some(watermark.0),
+        };
+        let taken = self.output.stage(rows, moment)?;
         self.measure()?;
         self.dirty |= counted.messages > 0 || emitted > 0;
         self.publish(counted, emitted, &input.problems);
@@ -500,6 +518,7 @@ impl Query {
         let watermark = self.watermarks.current();
         let rate = self.rate.per_second(self.surroundings.clock.monotonic());
         let (groups, bytes) = self.held;
+        let backlog = self.output.backlog();
         self.shared.update(|status| {
             status.state = QueryState::Running;
             status.rows_in += counted.messages;
@@ -513,6 +532,7 @@ impl Query {
             status.state_rows = groups;
             status.state_bytes = bytes;
             status.rows_in_per_second = rate;
+            status.sink_backlog = backlog;
             if counted.messages > 0 {
                 status.last_rows_at = Some(now);
             }

@@ -98,6 +98,8 @@ pub struct QueryStatus {
     pub last_rows_at: Option<ProcessingTime>,
     /// Rows a second, over about the last ten seconds.
     pub rows_in_per_second: f64,
+    /// Messages handed to the sink that the outside has not confirmed yet.
+    pub sink_backlog: u64,
     /// By input and partition.
     pub partitions: BTreeMap<InputPartition, PartitionStatus>,
 }
@@ -214,6 +216,7 @@ impl QueryShared {
             started_at,
             last_rows_at: None,
             rows_in_per_second: 0.0,
+            sink_backlog: 0,
             partitions: BTreeMap::new(),
         };
         Self {

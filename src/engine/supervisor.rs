@@ -11,14 +11,13 @@ use tokio::sync::mpsc;
 use super::begin::{self, Begin, LiveStart};
 use super::input::{Assignment, Inputs, WakeQuery};
 use super::materialized::Materialized;
-use super::output::Output;
+use super::output::{Emitted, Output, Progress};
 use super::query::{Query, Surroundings, Wiring};
 use super::status::{QueryShared, QueryState};
 use crate::checkpoint::PositionStore;
 use crate::error::{Error, Fault, Result};
 use crate::plan::{Changelog, StreamPlan};
 use crate::sink::Sink;
-use crate::types::ChangeBatch;
 
 /// The first pause before a query tries again; it doubles each time.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -31,8 +30,9 @@ pub type OpenSink = Box<dyn Fn() -> Result<Box<dyn Sink>> + Send>;
 /// Where a query's rows go, as its supervisor keeps it.
 pub(super) enum Destination {
     Client {
-        rows: mpsc::Sender<Result<ChangeBatch>>,
+        rows: mpsc::Sender<Result<Emitted>>,
         start: LiveStart,
+        progress: bool,
     },
     View(Arc<Materialized>),
     Sink {
@@ -154,7 +154,10 @@ impl Supervisor {
         )?;
         self.control.set_wake(Some(wake));
         let output = match &self.destination {
-            Destination::Client { rows, .. } => Output::Client(rows.clone()),
+            Destination::Client { rows, progress, .. } => Output::Client {
+                rows: rows.clone(),
+                progress: Progress::new(*progress),
+            },
             Destination::View(view) => {
                 view.clear();
                 Output::View(Arc::clone(view))
@@ -212,6 +215,12 @@ impl Supervisor {
     }
 
     fn tell_end(&self, ended: Result<()>) {
+        // Who drops a view ends its subscriptions by that.
+        if let Destination::View(view) = &self.destination
+            && !self.shared.stopping()
+        {
+            view.end(ended.as_ref().err());
+        }
         match ended {
             Ok(()) => self
                 .shared

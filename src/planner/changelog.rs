@@ -17,6 +17,10 @@ pub enum Purpose {
     View,
     /// A sink that only adds.
     AppendSink,
+    /// A sink that keeps the newest row of each key.
+    UpsertSink,
+    /// A sink that takes every change.
+    ChangelogSink,
 }
 
 /// Decides when rows are emitted; refuses what never would be.
@@ -64,16 +68,26 @@ pub(super) fn check_updates(
             "the query changes rows that it has emitted, and this sink only adds rows",
         )
         .hint(
-            "Add a window and EMIT FINAL, so that each row comes once; or keep the rows in a \
-             MATERIALIZED VIEW.",
+            "Use format = 'upsert' with key_columns, which keeps the newest row of each key; or a \
+             window and EMIT FINAL, so that each row comes once.",
         )),
+        Purpose::UpsertSink if updates && key.is_none() => Err(Error::user(
+            SqlState::FeatureNotSupported,
+            "the query changes rows that it has emitted, and not all of its GROUP BY columns are \
+             in its output to be the key",
+        )
+        .hint("Select every GROUP BY column, and name them in key_columns.")),
         Purpose::View if updates && key.is_none() => Err(Error::user(
             SqlState::FeatureNotSupported,
             "the query changes rows that it has emitted, and not all of its GROUP BY columns are \
              in its output, or HAVING may take rows away",
         )
         .hint("Select every GROUP BY column, and put the condition into queries on the view.")),
-        Purpose::Client | Purpose::View | Purpose::AppendSink => Ok(()),
+        Purpose::Client
+        | Purpose::View
+        | Purpose::AppendSink
+        | Purpose::UpsertSink
+        | Purpose::ChangelogSink => Ok(()),
     }
 }
 

@@ -6,9 +6,8 @@
 
 pub mod kafka;
 
-use arrow::array::RecordBatch;
-
 use crate::error::Result;
+use crate::types::{ChangeBatch, ProcessingTime};
 
 /// Takes the rows of one query. Its calls block and come from one thread.
 ///
@@ -17,11 +16,12 @@ use crate::error::Result;
 ///                            → abort()            the epoch will be run again: its rows must not count
 /// ```
 pub trait Sink: Send {
-    /// Takes rows over. A sink that promises "at least once" may publish them at once.
+    /// Takes rows over, with the time of their micro-batch. A sink that promises "at least once" may
+    /// publish them at once.
     ///
     /// # Errors
     /// When the rows cannot be written as this sink writes them, or the outside refuses them.
-    fn stage(&mut self, rows: &RecordBatch) -> Result<()>;
+    fn stage(&mut self, rows: &ChangeBatch, at: ProcessingTime) -> Result<()>;
 
     /// Ends an epoch: all rows staged since the last one are durable outside when it returns.
     ///
@@ -35,4 +35,7 @@ pub trait Sink: Send {
     /// # Errors
     /// When the outside cannot be told.
     fn abort(&mut self) -> Result<()>;
+
+    /// Rows, or messages made of them, that the outside has not confirmed yet.
+    fn backlog(&self) -> u64;
 }

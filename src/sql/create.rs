@@ -7,7 +7,7 @@ use super::statement::{
     CreateMaterializedView, CreateSink, CreateView, Identifier, OptionClause, Statement,
     StreamQuery,
 };
-use super::{options, query, syntax, table, tokens};
+use super::{options, query, subscribe, syntax, table, tokens};
 use crate::error::{Error, Result, SqlState};
 
 /// What stands before the kind.
@@ -60,6 +60,7 @@ fn view(mut grammar: Grammar<'_>, head: Head) -> Result<Statement> {
     }
     grammar.expect(&["AS"])?;
     let query = grammar.query()?;
+    subscribe::refuse(&query, "a view")?;
     if query.emit.is_some() {
         return Err(Error::user(SqlState::SyntaxError, "EMIT in a view")
             .hint("A view is put into the query that reads it; write EMIT there.")
@@ -98,6 +99,10 @@ fn sink(mut grammar: Grammar<'_>, head: Head) -> Result<Statement> {
     let text = grammar.source.text.to_owned();
     let if_not_exists = grammar.if_not_exists();
     let name = grammar.own_name()?;
+    let primary_key = match grammar.eat(&["PRIMARY", "KEY"]) {
+        true => grammar.identifiers()?,
+        false => Vec::new(),
+    };
     let options = options::options(&mut grammar)?;
     let (query, options) = if grammar.eat(&["FROM"]) {
         let start = grammar.position();
@@ -115,6 +120,7 @@ fn sink(mut grammar: Grammar<'_>, head: Head) -> Result<Statement> {
         name,
         if_not_exists,
         or_replace: head.or_replace,
+        primary_key,
         options,
         query,
         text,
@@ -141,7 +147,9 @@ fn query_and_options(
     let mut all = grammar.rest();
     cut_with_data(&mut all)?;
     let after = cut_options(&mut all, source)?;
-    Ok((query::parse(all, source)?, one_of(before, after)?))
+    let query = query::parse(all, source)?;
+    subscribe::refuse(&query, "a view or sink")?;
+    Ok((query, one_of(before, after)?))
 }
 
 fn one_of(before: Vec<OptionClause>, after: Vec<OptionClause>) -> Result<Vec<OptionClause>> {

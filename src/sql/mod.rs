@@ -32,6 +32,7 @@ mod query;
 mod scan;
 mod settings;
 mod statement;
+mod subscribe;
 mod syntax;
 mod table;
 mod tokens;
@@ -49,7 +50,7 @@ pub use statement::{
     CreateMaterializedView, CreateSink, CreateTable, CreateView, Declare, Discard, Drop, Emit,
     EndTransaction, Execute, Explain, ExplainTarget, Fetch, FetchCount, ForceQuote, Identifier,
     Name, Notify, ObjectKind, OptionClause, OptionValue, Parsed, Prepare, Reset, Set,
-    SetTransaction, Show, Statement, StreamQuery, TransactionModes, WatermarkClause,
+    SetTransaction, Show, Statement, StreamQuery, Subscription, TransactionModes, WatermarkClause,
 };
 pub use window_function::{EVENT_TIME_COLUMN, GRACE, PARTITION_BY};
 

@@ -66,7 +66,9 @@ pub(super) fn statement(all: Vec<TokenWithSpan>, source: Source<'_>) -> Result<S
     }
     let head = tokens::word(&first.token).unwrap_or_default();
     match head.as_str() {
-        "SELECT" | "WITH" | "VALUES" | "TABLE" => query::parse(all, source).map(Statement::Query),
+        "SELECT" | "WITH" | "VALUES" | "TABLE" | "SUBSCRIBE" => {
+            query::parse(all, source).map(Statement::Query)
+        }
         "INSERT" => insert(all, source),
         "EXPLAIN" => prepared::explain(all, source),
         "COPY" => copy::copy(all, source),
@@ -175,7 +177,6 @@ fn unknown(first: &TokenWithSpan, head: &str) -> Error {
             "A table is a Kafka topic: its messages cannot be changed, only new ones added with \
              INSERT.",
         ),
-        "SUBSCRIBE" => unsupported("Use SELECT .. EMIT CHANGES."),
         "ALTER" => unsupported("Drop the object and create it again."),
         "GRANT" | "REVOKE" | "COMMENT" | "LOCK" | "VACUUM" | "ANALYZE" | "CALL" | "DO"
         | "REINDEX" | "CLUSTER" | "REFRESH" | "REASSIGN" | "SECURITY" | "IMPORT" | "LOAD"

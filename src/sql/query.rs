@@ -6,7 +6,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::dialect::StatementDialect;
 use super::statement::StreamQuery;
-use super::{depth, emit, syntax, tokens, window_clause, window_function};
+use super::{depth, emit, subscribe, syntax, tokens, window_clause, window_function};
 use crate::error::{Error, Position, Result, SqlState};
 
 /// A statement's text with its place, for the texts of its parts.
@@ -28,6 +28,9 @@ const RECURSION_MAX: usize = 8 * depth::HEIGHT_MAX;
 /// # Errors
 /// Syntax errors, with their places.
 pub(super) fn parse(mut query: Vec<TokenWithSpan>, source: Source<'_>) -> Result<StreamQuery> {
+    if subscribe::begins(&query) {
+        return subscribe::parse(query, source);
+    }
     let end = end_token(source.end);
     let (Some(first), Some(last)) = (query.first(), query.last()) else {
         return syntax::expected("a query", &end);
@@ -51,6 +54,7 @@ pub(super) fn parse(mut query: Vec<TokenWithSpan>, source: Source<'_>) -> Result
         emit: clause.map(|clause| clause.emit),
         emit_position: clause.map(|clause| clause.position),
         text,
+        subscription: None,
     })
 }
 
@@ -133,5 +137,6 @@ pub(super) fn of_text(text: &str, position: Position) -> Result<StreamQuery> {
         emit: None,
         emit_position: None,
         text: text.to_owned(),
+        subscription: None,
     })
 }

@@ -86,6 +86,19 @@ pub struct StreamQuery {
     pub emit_position: Option<Position>,
     /// The query's text as written, with its `EMIT` clause.
     pub text: String,
+    /// `SUBSCRIBE TO`: its rows show what each does to the rows before it.
+    pub subscription: Option<Subscription>,
+}
+
+/// `SUBSCRIBE TO name | (query) WITH (..)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The view or table, if it was named; the query then reads all of it.
+    pub relation: Option<Name>,
+    /// `snapshot`: the rows that a materialized view holds come first.
+    pub snapshot: bool,
+    /// `progress`: rows tell how the watermark moves.
+    pub progress: bool,
 }
 
 /// When rows of a live query go out.
@@ -230,7 +243,7 @@ pub struct CreateMaterializedView {
     pub text: String,
 }
 
-/// `CREATE SINK name WITH (..) AS query`.
+/// `CREATE SINK name [PRIMARY KEY (..)] WITH (..) AS query`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateSink {
     /// Its name.
@@ -239,6 +252,8 @@ pub struct CreateSink {
     pub if_not_exists: bool,
     /// `OR REPLACE`.
     pub or_replace: bool,
+    /// `PRIMARY KEY (..)`: the columns that make the message's key.
+    pub primary_key: Vec<Identifier>,
     /// `WITH (..)`.
     pub options: Vec<OptionClause>,
     /// What goes out.

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use headwater::error::SqlState;
 use headwater::sink::Sink;
-use headwater::sink::kafka::{KafkaSink, KafkaSinkOptions, Produced, produce};
+use headwater::sink::kafka::{KafkaForm, KafkaSink, KafkaSinkOptions, Produced, produce};
 use headwater::source::Cluster;
-use headwater::types::KafkaConnection;
+use headwater::types::{ChangeBatch, KafkaConnection, ProcessingTime};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -33,7 +33,14 @@ fn topic(test: &str, partitions: u32) -> Option<KafkaSinkOptions> {
         topic,
         key_columns: Vec::new(),
         headers: Vec::new(),
+        form: KafkaForm::Append,
     })
+}
+
+const AT: ProcessingTime = ProcessingTime(0);
+
+fn changes(numbers: std::ops::Range<i64>) -> ChangeBatch {
+    ChangeBatch::inserts(rows(numbers))
 }
 
 fn rows(numbers: std::ops::Range<i64>) -> RecordBatch {
@@ -113,8 +120,8 @@ fn what_a_commit_confirmed_is_in_the_topic_in_order() {
     let mut sink = open(&options);
     for epoch in 0..3 {
         let first = i64::try_from(epoch).unwrap() * 1000;
-        sink.stage(&rows(first..first + 500)).unwrap();
-        sink.stage(&rows(first + 500..first + 1000)).unwrap();
+        sink.stage(&changes(first..first + 500), AT).unwrap();
+        sink.stage(&changes(first + 500..first + 1000), AT).unwrap();
         sink.commit(epoch).unwrap();
         assert_eq!(
             read_back(&options).len(),
@@ -139,7 +146,7 @@ fn a_commit_costs_milliseconds() {
     let mut sink = open(&options);
     let mut times = Vec::new();
     for epoch in 0..30 {
-        sink.stage(&rows(0..10)).unwrap();
+        sink.stage(&changes(0..10), AT).unwrap();
         let start = Instant::now();
         sink.commit(epoch).unwrap();
         times.push(start.elapsed());
@@ -157,7 +164,7 @@ fn keys_choose_partitions_as_java_does_and_headers_leave_the_value() {
     options.key_columns = vec!["name".to_owned()];
     options.headers = vec!["n".to_owned()];
     let mut sink = open(&options);
-    sink.stage(&rows(0..20)).unwrap();
+    sink.stage(&changes(0..20), AT).unwrap();
     sink.commit(0).unwrap();
     for found in read_back(&options) {
         let key = found.key.clone().unwrap();
@@ -205,12 +212,12 @@ fn a_message_that_is_too_large_fails_the_commit_and_an_abort_clears_it() {
     let number: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     let batch = RecordBatch::try_from_iter([("n", number), ("name", large)]).unwrap();
     let failed = sink
-        .stage(&batch)
+        .stage(&ChangeBatch::inserts(batch), AT)
         .and_then(|()| sink.commit(0))
         .unwrap_err();
     assert_eq!(failed.state(), SqlState::ProgramLimitExceeded, "{failed:?}");
     sink.abort().unwrap();
-    sink.stage(&rows(0..1)).unwrap();
+    sink.stage(&changes(0..1), AT).unwrap();
     sink.commit(0).unwrap();
     assert_eq!(read_back(&options).len(), 1);
 }

@@ -9,8 +9,11 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use futures::StreamExt;
 use sqlparser::ast;
 
-use crate::catalog::{Definition, MaterializedViewDefinition, SinkDefinition, query_options};
-use crate::engine::LiveStart;
+use super::subscribe;
+use crate::catalog::{
+    Definition, MaterializedViewDefinition, SinkDefinition, SinkFormat, query_options,
+};
+use crate::engine::{Emitted, LiveRows, LiveStart};
 use crate::error::{Error, Result, SqlState, from_arrow, from_datafusion};
 use crate::plan::{QueryOptions, StreamPlan};
 use crate::planner::{Purpose, Request, plan_stream};
@@ -57,7 +60,11 @@ impl<'a> Wanted<'a> {
         Self {
             query: &sink.query,
             columns: &[],
-            purpose: Purpose::AppendSink,
+            purpose: match sink.options.format {
+                SinkFormat::Json => Purpose::AppendSink,
+                SinkFormat::Upsert => Purpose::UpsertSink,
+                SinkFormat::Debezium => Purpose::ChangelogSink,
+            },
             options: sink.query_options,
         }
     }
@@ -126,6 +133,25 @@ fn check_unique(names: &[String]) -> Result<()> {
 
 /// The rows of a live query, as they are emitted.
 pub(in crate::session) async fn live(session: &mut Session, query: StreamQuery) -> Result<Rows> {
+    if let Some(subscription) = query.subscription.clone() {
+        return subscribe::rows(session, query, &subscription).await;
+    }
+    let rows = start(session, query, false).await?;
+    let schema = rows.schema();
+    let added = rows.filter_map(async |emitted| match emitted {
+        Ok(Emitted::Changes { changes, .. }) => Some(changes.added().map_err(from_arrow)),
+        Ok(Emitted::Watermark { .. }) => None,
+        Err(error) => Some(Err(error)),
+    });
+    Ok(Rows::live(schema, added.boxed()))
+}
+
+/// Starts a live query. `progress`: it also tells how the watermark moves.
+pub(in crate::session) async fn start(
+    session: &mut Session,
+    query: StreamQuery,
+    progress: bool,
+) -> Result<LiveRows> {
     let services = Arc::clone(session.services());
     let start = live_start(&session.variable("live_start")?)?;
     let options = options(session)?;
@@ -134,10 +160,8 @@ pub(in crate::session) async fn live(session: &mut Session, query: StreamQuery) 
     let mut planning = services.compute.spawn_scoped("plan", async move {
         continuous(&planning, &state, Wanted::live(&query, options)).await
     });
-    let rows = services.engine.live(planning.join().await??, start)?;
-    let schema = rows.schema();
-    let added = rows.map(|changes| changes.and_then(|changes| changes.added().map_err(from_arrow)));
-    Ok(Rows::live(schema, added.boxed()))
+    let plan = planning.join().await??;
+    services.engine.live(plan, start, progress)
 }
 
 /// What the session's variables set for live queries.

@@ -6,13 +6,13 @@ use arrow::datatypes::SchemaRef;
 
 use super::continuous::{Wanted, continuous};
 use super::{define, is_there, mode, notice};
-use crate::catalog::{Definition, SinkDefinition};
+use crate::catalog::{Definition, SinkDefinition, SinkFormat};
 use crate::engine::OpenSink;
 use crate::error::{Error, Result, SqlState, nearest};
-use crate::plan::StreamPlan;
+use crate::plan::{Changelog, StreamPlan};
 use crate::session::{Outcome, Services, Session};
 use crate::sink::Sink;
-use crate::sink::kafka::{KafkaSink, KafkaSinkOptions};
+use crate::sink::kafka::{KafkaForm, KafkaSink, KafkaSinkOptions};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::sql::CreateSink;
 use crate::task;
@@ -32,7 +32,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     services.catalog.check(&definition, mode).map_err(at)?;
     let state = session.state()?;
     let plan = continuous(&services, &state, Wanted::sink(&sink)).await?;
-    check_columns(&sink, &plan.schema)?;
+    check(&sink, &plan).map_err(at)?;
     refuse_loop(&sink, &plan)?;
     if make_topic(&sink).await? {
         let topic = &sink.options.topic;
@@ -67,13 +67,52 @@ fn open(sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> OpenSink {
             topic: sink.options.topic.clone(),
             key_columns: sink.options.key_columns.clone(),
             headers: sink.options.headers.clone(),
+            form: match sink.options.format {
+                SinkFormat::Json => KafkaForm::Append,
+                SinkFormat::Upsert => KafkaForm::Upsert,
+                SinkFormat::Debezium => KafkaForm::Debezium(sink.name.clone()),
+            },
         };
         let opened = KafkaSink::open(&options, &schema)?;
         Ok(Box::new(opened) as Box<dyn Sink>)
     })
 }
 
-pub(super) fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
+/// Checks that the sink can write what the query gives.
+pub(super) fn check(sink: &SinkDefinition, plan: &StreamPlan) -> Result<()> {
+    check_columns(sink, &plan.schema)?;
+    match (sink.options.format, plan.changelog(), &plan.key) {
+        (SinkFormat::Upsert, Changelog::Update, Some(key)) => check_key(sink, plan, key),
+        _ => Ok(()),
+    }
+}
+
+/// A row that changes must keep its key, and no two rows may share one.
+fn check_key(sink: &SinkDefinition, plan: &StreamPlan, key: &[usize]) -> Result<()> {
+    let given = &sink.options.key_columns;
+    let fields = plan.schema.fields();
+    let right: Vec<&str> = key.iter().map(|c| fields[*c].name().as_str()).collect();
+    let same = right.len() == given.len() && right.iter().all(|c| given.iter().any(|g| g == c));
+    if same {
+        return Ok(());
+    }
+    let message = match right.is_empty() {
+        true => "the query has one row only, and no key".to_owned(),
+        false => format!(
+            "the key columns {} do not tell the query's rows apart",
+            given.join(", ")
+        ),
+    };
+    let error = Error::user(SqlState::InvalidTableDefinition, message);
+    Err(match right.is_empty() {
+        true => error.hint("Use format = 'debezium', or group the query by something."),
+        false => error
+            .detail("A row that the query changes is found again by its GROUP BY columns.")
+            .hint(format!("Use key_columns = '{}'.", right.join(", "))),
+    })
+}
+
+fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
     let options = &sink.options;
     for (option, columns) in [
         ("key_columns", &options.key_columns),

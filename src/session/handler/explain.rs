@@ -6,7 +6,7 @@ use arrow::array::{RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::continuous::{Wanted, options};
-use super::{explain_stream, query};
+use super::{explain_stream, query, subscribe};
 use crate::catalog::{MaterializedViewDefinition, SinkDefinition};
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, RowsTag, Session};
@@ -52,6 +52,12 @@ async fn plan_of(
         }
         other => {
             let query = query_of(other)?;
+            if let Some(subscription) = &query.subscription
+                && subscribe::followed(session, subscription)?.is_some()
+            {
+                let name = subscription.relation.as_ref().map_or("", |name| &name.name);
+                return explain_stream::followed(session, name);
+            }
             if query.emit.is_none() {
                 return query::explain(session, query, analyze, verbose).await;
             }

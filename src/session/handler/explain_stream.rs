@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous};
-use crate::engine::{QueryShared, QueryStatus};
+use crate::engine::{QueryKind, QueryShared, QueryStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Session;
 use crate::sql::Name;
@@ -16,6 +16,21 @@ pub(in crate::session) async fn plan(session: &mut Session, wanted: Wanted<'_>) 
     let state = session.state()?;
     let plan = continuous(&services, &state, wanted).await?;
     Ok(plan.describe())
+}
+
+/// What a subscription to a materialized view does.
+pub(in crate::session) fn followed(session: &Session, view: &str) -> Result<String> {
+    let queries = session.services().engine.queries();
+    let query = queries
+        .iter()
+        .find(|query| query.kind == QueryKind::MaterializedView && query.name == view)
+        .ok_or_else(|| Error::internal("the view's query is gone"))?;
+    let inner: String = query
+        .plan
+        .lines()
+        .map(|line| format!("    {line}\n"))
+        .collect();
+    Ok(format!("subscribe\n  materialized view: {view}\n{inner}"))
 }
 
 /// Why a query has, or has not, emitted.

@@ -17,6 +17,7 @@ pub(super) mod insert;
 pub(super) mod prepare;
 pub(super) mod query;
 pub(super) mod show_objects;
+pub(super) mod subscribe;
 pub(super) mod transaction;
 pub(super) mod variable;
 

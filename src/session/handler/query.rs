@@ -15,6 +15,7 @@ use futures::StreamExt;
 use sqlparser::ast;
 use tokio::sync::mpsc;
 
+use super::subscribe;
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Columns, Notice, Outcome, Rows, Session, Severity, parameters, pg_catalog};
 use crate::sql::{Renamed, StreamQuery};
@@ -24,22 +25,30 @@ use crate::task::Scoped;
 const BATCHES_QUEUED_MAX: usize = 2;
 
 pub(in crate::session) async fn run(session: &mut Session, query: StreamQuery) -> Result<Outcome> {
+    let is_subscription = query.subscription.is_some();
     let rows = rows(session, query).await?;
     if rows.live && session.variable("application_name")? == "psql" {
-        session.notice(plain_psql());
+        session.notice(plain_psql(is_subscription));
     }
     Ok(Outcome::Rows(rows))
 }
 
 /// psql collects the rows of a statement before it shows the first.
-fn plain_psql() -> Notice {
+fn plain_psql(is_subscription: bool) -> Notice {
     let content = Error::user(
         SqlState::SuccessfulCompletion,
         "psql shows no rows of a live query until it ends",
-    )
-    .hint(
-        "Press Ctrl-C, run \\set FETCH_COUNT 1 and try again, or use COPY (SELECT ..) TO STDOUT.",
     );
+    // Before version 17 psql uses a cursor only for what begins with SELECT or VALUES.
+    let content = match is_subscription {
+        true => content.hint(
+            "Press Ctrl-C and use COPY (SUBSCRIBE ..) TO STDOUT; psql from version 17 on also \
+             shows rows as they come after \\set FETCH_COUNT 1.",
+        ),
+        false => content.hint(
+            "Press Ctrl-C, run \\set FETCH_COUNT 1 and try again, or use COPY (SELECT ..) TO STDOUT.",
+        ),
+    };
     Notice {
         severity: Severity::Notice,
         content,
@@ -175,6 +184,23 @@ fn shown(plan: &LogicalPlan, renamed: &Renamed) -> SchemaRef {
 
 /// The types of a query's parameters and its columns, without running it.
 pub(in crate::session) async fn describe(
+    session: &mut Session,
+    query: &StreamQuery,
+    types: &[Option<FieldRef>],
+) -> Result<(Vec<Option<FieldRef>>, Columns)> {
+    let Some(subscription) = &query.subscription else {
+        return describe_rows(session, query, types).await;
+    };
+    let (known, rows) = match subscribe::followed(session, subscription)? {
+        Some(view) => (types.to_vec(), Some(view.schema())),
+        None => describe_rows(session, query, types).await?,
+    };
+    let columns = rows.map(|rows| subscribe::columns(&rows, subscription.progress));
+    Ok((known, columns))
+}
+
+/// The same without what SUBSCRIBE adds.
+async fn describe_rows(
     session: &mut Session,
     query: &StreamQuery,
     types: &[Option<FieldRef>],

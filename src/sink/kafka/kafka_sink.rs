@@ -5,15 +5,15 @@
 
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::envelope::Envelopes;
 use super::producer::{Outgoing, Producer};
-use super::record::Records;
-use crate::error::Result;
+use super::record::{Encoded, Records};
+use crate::error::{Error, Result};
 use crate::sink::Sink;
 use crate::source::ANSWER_TIMEOUT;
-use crate::types::KafkaConnection;
+use crate::types::{ChangeBatch, KafkaConnection, Op, ProcessingTime};
 
 /// How long a message may take before its epoch has failed.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -29,12 +29,36 @@ pub struct KafkaSinkOptions {
     pub key_columns: Vec<String>,
     /// The columns that are headers.
     pub headers: Vec<String>,
+    /// Which rows become which messages.
+    pub form: KafkaForm,
+}
+
+/// Which rows become which messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KafkaForm {
+    /// Each row one; no row may ever change.
+    Append,
+    /// The newest row of a key; a key without a value when there is none.
+    Upsert,
+    /// Each change with the row before and after it, under the sink's name.
+    Debezium(String),
 }
 
 /// Writes rows to a topic.
 pub struct KafkaSink {
     records: Records,
+    form: Form,
     producer: Producer,
+}
+
+/// Either may be absent.
+type KeyAndValue = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+enum Form {
+    Append,
+    Upsert,
+    /// True if its messages have keys.
+    Debezium(Envelopes, bool),
 }
 
 impl KafkaSink {
@@ -47,19 +71,60 @@ impl KafkaSink {
         let records = Records::try_new(schema, &options.key_columns, &options.headers)?;
         let producer = Producer::connect(&options.connection, &options.topic, DELIVERY_TIMEOUT)?;
         producer.check_topic(ANSWER_TIMEOUT)?;
-        Ok(Self { records, producer })
+        let form = match &options.form {
+            KafkaForm::Append => Form::Append,
+            KafkaForm::Upsert => Form::Upsert,
+            KafkaForm::Debezium(name) => {
+                Form::Debezium(Envelopes::new(name), !options.key_columns.is_empty())
+            }
+        };
+        Ok(Self {
+            records,
+            form,
+            producer,
+        })
+    }
+}
+
+impl Form {
+    /// The key and the value of the message that a row becomes, if it becomes one.
+    fn message(
+        &mut self,
+        op: Op,
+        rows: &Encoded,
+        row: usize,
+        at: ProcessingTime,
+    ) -> Result<Option<KeyAndValue>> {
+        let value = rows.values.row(row);
+        let key = rows.key_or_null(row).to_vec();
+        Ok(match (self, op) {
+            (Self::Append, Op::Insert) => {
+                Some((rows.key(row).map(<[u8]>::to_vec), Some(value.to_vec())))
+            }
+            (Self::Append, _) => {
+                return Err(Error::internal("a row changes, and the sink only adds"));
+            }
+            (Self::Upsert, Op::UpdateBefore) => None,
+            (Self::Upsert, Op::Delete) => Some((Some(key), None)),
+            (Self::Upsert, Op::Insert | Op::UpdateAfter) => Some((Some(key), Some(value.to_vec()))),
+            (Self::Debezium(envelopes, keyed), op) => envelopes
+                .of(op, value, at)
+                .map(|value| (keyed.then_some(key), Some(value))),
+        })
     }
 }
 
 impl Sink for KafkaSink {
-    fn stage(&mut self, rows: &RecordBatch) -> Result<()> {
-        let encoded = self.records.encode(rows)?;
-        for row in 0..rows.num_rows() {
+    fn stage(&mut self, rows: &ChangeBatch, at: ProcessingTime) -> Result<()> {
+        let encoded = self.records.encode(rows.rows())?;
+        for row in 0..rows.rows().num_rows() {
+            let Some((key, value)) = self.form.message(rows.op(row), &encoded, row, at)? else {
+                continue;
+            };
             let headers = encoded.headers(row);
-            let value = Some(encoded.values.row(row));
             self.producer.send(Outgoing {
-                key: encoded.key(row),
-                value,
+                key: key.as_deref(),
+                value: value.as_deref(),
                 headers: &headers,
                 timestamp_ms: None,
             })?;
@@ -74,5 +139,9 @@ impl Sink for KafkaSink {
     fn abort(&mut self) -> Result<()> {
         self.producer.abort();
         Ok(())
+    }
+
+    fn backlog(&self) -> u64 {
+        self.producer.in_flight()
     }
 }

@@ -12,14 +12,23 @@
 //! - The partition follows from the key as in Java's client (murmur2), so that the same key of other
 //!   programs lies in the same partition.
 //!
+//! Which rows become messages:
+//!
+//! | form | new row | old form of a changed row | its new form | row that went away |
+//! |---|---|---|---|---|
+//! | append | a message | – | – | – |
+//! | upsert | a message | none | a message | its key without a value (tombstone) |
+//! | debezium | `"op":"c"` | with its new form | `"op":"u"`, with both | `"op":"d"` |
+//!
 //! Delivery is at least once: messages go out as they are staged, and a commit waits until the broker
 //! has confirmed each of them on all in-sync replicas.
 
+mod envelope;
 mod insert;
 mod kafka_sink;
 mod producer;
 mod record;
 
 pub use insert::{Produced, produce};
-pub use kafka_sink::{KafkaSink, KafkaSinkOptions};
+pub use kafka_sink::{KafkaForm, KafkaSink, KafkaSinkOptions};
 pub use producer::{HeaderText, Outgoing, Producer};

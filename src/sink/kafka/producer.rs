@@ -188,6 +188,11 @@ impl Producer {
         self.check()
     }
 
+    /// Messages that the broker has not confirmed yet.
+    pub(super) fn in_flight(&self) -> u64 {
+        u64::try_from(self.client().in_flight_count()).unwrap_or(0)
+    }
+
     /// Gives up what is not sent yet and forgets what failed.
     pub(super) fn abort(&self) {
         let client = self.client();

@@ -14,6 +14,8 @@ use crate::format::{EncodedRows, JsonEncoder};
 #[derive(Debug)]
 pub(super) struct Records {
     key: Key,
+    /// What stands for the NULL of a single key column where there must be a key.
+    null_key: Vec<u8>,
     /// The columns of the value.
     value_columns: Vec<usize>,
     value: JsonEncoder,
@@ -37,6 +39,7 @@ enum Key {
 #[derive(Debug)]
 pub(super) struct Encoded {
     keys: Keys,
+    null_key: Vec<u8>,
     pub(super) values: EncodedRows,
     /// A column for each header: its name, and each row's value.
     headers: Vec<(String, ArrayRef)>,
@@ -87,8 +90,13 @@ impl Records {
             }
         };
         let value = JsonEncoder::try_new(project(schema, &value_columns)?)?;
+        let null_key = key_columns.first().map_or_else(Vec::new, |name| {
+            let name = serde_json::Value::from(name.as_str());
+            format!("{{{name}:null}}").into_bytes()
+        });
         Ok(Self {
             key,
+            null_key,
             value_columns,
             value,
             headers,
@@ -124,6 +132,7 @@ impl Records {
             .collect::<Result<_>>()?;
         Ok(Encoded {
             keys,
+            null_key: self.null_key.clone(),
             values: self.value.encode(&values)?,
             headers,
         })
@@ -144,6 +153,12 @@ impl Encoded {
             }
             Keys::Json(keys) => Some(keys.row(row)),
         }
+    }
+
+    /// A row's key where there must be one: a NULL of a single column is written as a JSON object,
+    /// as keys of several columns are.
+    pub(super) fn key_or_null(&self, row: usize) -> &[u8] {
+        self.key(row).unwrap_or(&self.null_key)
     }
 
     /// A row's headers.
@@ -263,6 +278,15 @@ mod tests {
         };
         assert_eq!(key(0, &["n", "t"]), "{\"n\":1,\"t\":\"a\"}");
         assert_eq!(key(1, &["n", "t"]), "{\"n\":null,\"t\":null}");
+    }
+
+    #[test]
+    fn where_there_must_be_a_key_null_is_written_as_an_object() {
+        let rows = rows();
+        let records = Records::try_new(&rows.schema(), &["t".to_owned()], &[]).unwrap();
+        let encoded = records.encode(&rows).unwrap();
+        assert_eq!(encoded.key_or_null(0), b"a");
+        assert_eq!(encoded.key_or_null(1), b"{\"t\":null}");
     }
 
     #[test]

@@ -161,7 +161,18 @@ const MISSING: &[(&str, &str, &str)] = &[
     ("COPY t FROM PROGRAM 'x'", "0A000 1:13", "a program"),
     ("FETCH PRIOR FROM c", "55000 1:7", "forward"),
     ("FETCH -1 FROM c", "55000 1:7", "forward"),
-    ("SUBSCRIBE TO t", "0A000 1:1", "EMIT CHANGES"),
+    ("SUBSCRIBE TO", "42601 1:13", ""),
+    (
+        "SUBSCRIBE TO v WITH (snapshot = maybe)",
+        "22023 1:33",
+        "true or false",
+    ),
+    (
+        "SUBSCRIBE TO v WITH (progres = true)",
+        "42704 1:22",
+        "progress",
+    ),
+    ("CREATE VIEW w AS SUBSCRIBE TO v", "42601", "SELECT"),
     (
         "WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x",
         "0A000 1:1",
