@@ -1,291 +1,348 @@
-//! Cases by chance: rows, their order, their partitions, the query, the cuts and the crashes, all from one seed.
+//! Cases by chance: rows, their order, their partitions, the question and the cuts, all from one seed.
 //!
-//! Few keys and clustered times, so that groups meet; NULL keys and values; broken messages between the rows.
-//! Invariant: with `Lateness::Within` no row can be late, whatever the cuts.
-
-use std::collections::BTreeSet;
+//! Few keys and clustered times, so that groups meet; NULL keys and values; broken messages between the rows; times
+//! before 1970, on leap days and far away. Invariant: unless a case is `beyond`, none of its rows can be late.
 
 use fastrand::Rng;
 
-use crate::support::messages::Record;
+use super::case::{Aggregate, Case, Emit, Event, Grouping, Shape, Spelling, Step};
+use super::features::{AGGREGATES, Feature, on};
+use super::windows::Window;
 
-const START_MICROS: i64 = 1_767_225_600_000_000;
 const SECOND: i64 = 1_000_000;
-
-/// Whether rows keep to the table's declared lateness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lateness {
-    /// Every row is within it.
-    Within,
-    /// Some rows are beyond it; one partition then, so that what is late does not depend on cuts.
-    Beyond,
-}
-
-/// A row as it was produced.
-#[derive(Debug, Clone)]
-pub(super) struct Event {
-    pub(super) id: usize,
-    pub(super) partition: i32,
-    /// Event time, microseconds since the Unix epoch.
-    pub(super) at: i64,
-    pub(super) key: Option<String>,
-    pub(super) flag: Option<bool>,
-    pub(super) value: Option<i64>,
-}
-
-/// Everything that one run needs.
-#[derive(Debug, Clone)]
-pub(super) struct Case {
-    pub(super) partitions: i32,
-    lateness_seconds: i64,
-    pub(super) size_seconds: i64,
-    pub(super) keys: Vec<&'static str>,
-    pub(super) aggregates: Vec<&'static str>,
-    pub(super) filter: &'static str,
-    pub(super) having: &'static str,
-    /// In the order in which they are produced, partition by partition interleaved.
-    events: Vec<Event>,
-    /// After so many events stands a broken message.
-    broken_after: BTreeSet<usize>,
-    /// Events are produced in chunks that end before these.
-    cuts: BTreeSet<usize>,
-    /// Chunks after which the test waits.
-    pub(super) flushes: BTreeSet<usize>,
-    /// Chunks after which the server is killed.
-    pub(super) crashes: BTreeSet<usize>,
-}
-
-const AGGREGATES: &[&str] = &[
-    "count(*)",
-    "count(v)",
-    "sum(v)",
-    "min(v)",
-    "max(v)",
-    "CAST(avg(v) AS numeric(20, 6))",
-    "count(DISTINCT v)",
-    "min(k)",
-    "bool_or(b)",
-    "sum(v) FILTER (WHERE b)",
-    "sum(CASE WHEN v > 10 THEN 1 ELSE 0 END)",
+const START: i64 = 1_767_225_600 * SECOND;
+/// 0001-01-03, 1900-02-28 23:59:30, 1969-12-31 23:59:40, 2024-02-28 23:59:30, 2300-01-01, 9998-12-31.
+const FAR_STARTS: &[i64] = &[
+    -62_135_424_000 * SECOND,
+    -2_203_891_230 * SECOND,
+    -20 * SECOND,
+    1_709_164_770 * SECOND,
+    10_413_792_000 * SECOND,
+    253_370_678_400 * SECOND,
 ];
 const FILTERS: &[&str] = &[
+    "true",
     "true",
     "v > 5",
     "v IS NOT NULL AND k <> 'b'",
     "b IS NOT TRUE",
     "v % 3 = 0 OR k IS NULL",
+    "coalesce(k, 'none') IN ('a', 'none')",
+];
+const HAVINGS: &[&str] = &["true", "true", "count(*) > 1", "sum(v) > 0 OR count(*) = 2"];
+const KEYS: &[&str] = &["k", "b", "day", "d"];
+const EXPRESSIONS: &[&str] = &[
+    "v % 3",
+    "upper(k)",
+    "v IS NULL",
+    "CASE WHEN v > 0 THEN 'up' ELSE k END",
 ];
 
-impl Case {
-    pub(super) fn generate(seed: u64, lateness: Lateness) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let partitions = if lateness == Lateness::Beyond {
-            1
-        } else {
-            rng.i32(1..=4)
-        };
-        let lateness_seconds = rng.i64(0..=5);
-        let size_seconds = [1, 2, 7, 10, 60][rng.usize(..5)];
-        let count = rng.usize(1..=300);
-        let events = events(&mut rng, partitions, count, (lateness, lateness_seconds));
-        let some = |rng: &mut Rng, percent: u32| {
-            (0..count)
-                .filter(|_| rng.u32(..100) < percent)
-                .collect::<BTreeSet<_>>()
-        };
-        let cuts = some(&mut rng, 8);
-        let chunks = cuts.len() + 1;
-        let flushes = (0..chunks).filter(|_| rng.bool()).collect();
-        let crashes = (0..chunks).filter(|_| rng.u32(..100) < 5).collect();
-        Self {
-            partitions,
-            lateness_seconds,
-            size_seconds,
-            keys: ["k", "b"][..rng.usize(..=2)].to_vec(),
-            aggregates: rng.choose_multiple(AGGREGATES.iter().copied(), 4),
-            filter: FILTERS[rng.usize(..FILTERS.len())],
-            having: ["true", "count(*) > 1"][rng.usize(..2)],
-            events,
-            broken_after: some(&mut rng, 3),
-            cuts,
-            flushes,
-            crashes,
-        }
-    }
+/// A case; always the same for the same seed and the same features.
+pub(super) fn case(seed: u64, beyond: bool) -> Case {
+    let mut rng = Rng::with_seed(seed);
+    let window = window(&mut rng);
+    let shape = shape(&mut rng, window, beyond);
+    let emit = emit(&mut rng, window, shape, beyond);
+    let idle = !beyond && emit == Emit::Final && on(Feature::Idle) && rng.u32(..100) < 10;
+    let partitions = if beyond { 1 } else { rng.i32(1..=4) };
+    let bound = rng.i64(0..=5) * SECOND;
+    let spelling = spelling(&mut rng, window, shape);
+    let grouping = grouping(&mut rng, window, spelling, shape);
+    let keys = keys(&mut rng, window, spelling, (grouping, shape));
+    let calendar = matches!(spelling, Spelling::Bin | Spelling::Trunc) || shape == Shape::Cascade;
+    let start = if on(Feature::FarTimes) && !calendar && rng.u32(..100) < 25 {
+        FAR_STARTS[rng.usize(..FAR_STARTS.len())]
+    } else {
+        START
+    };
+    let mut made = Case {
+        partitions,
+        bound,
+        beyond,
+        idle,
+        zoned: rng.u32(..100) < 30,
+        window,
+        spelling,
+        emit,
+        shape,
+        keys,
+        grouping,
+        aggregates: aggregates(&mut rng, shape),
+        filter: one(&mut rng, FILTERS).to_owned(),
+        having: having(&mut rng, shape, emit).to_owned(),
+        steps: Vec::new(),
+    };
+    made.steps = steps(&mut rng, &made, start);
+    made
+}
 
-    pub(super) fn create_table(&self) -> String {
-        format!(
-            "CREATE TABLE events (id bigint, at timestamp, k text, b boolean, v bigint, \
-             WATERMARK FOR at AS at - INTERVAL '{} seconds') \
-             WITH (connector = 'kafka', topic = 'events', format = 'json', idle_timeout = 'off')",
-            self.lateness_seconds
-        )
-    }
+fn one<T: Copy>(rng: &mut Rng, values: &[T]) -> T {
+    values[rng.usize(..values.len())]
+}
 
-    /// The continuous query, windows by our table function.
-    pub(super) fn query(&self) -> String {
-        let from = format!(
-            "TUMBLE(events, at, INTERVAL '{} seconds')",
-            self.size_seconds
-        );
-        self.select("window_start", &from, "window_start")
-    }
-
-    /// The same question over a table, with the window computed as any database would.
-    pub(super) fn batch_query(&self) -> String {
-        let bin = format!("date_bin(INTERVAL '{} seconds', at)", self.size_seconds);
-        self.select(&format!("{bin} AS window_start"), "events", &bin)
-    }
-
-    fn select(&self, window: &str, from: &str, group: &str) -> String {
-        let named = self
-            .aggregates
-            .iter()
-            .enumerate()
-            .map(|(n, aggregate)| format!("{aggregate} AS a{n}"));
-        let keys = || self.keys.iter().map(|key| (*key).to_owned());
-        let columns: Vec<String> = [window.to_owned()]
-            .into_iter()
-            .chain(keys())
-            .chain(named)
-            .collect();
-        let group: Vec<String> = [group.to_owned()].into_iter().chain(keys()).collect();
-        format!(
-            "SELECT {} FROM {from} WHERE {} GROUP BY {} HAVING {}",
-            columns.join(", "),
-            self.filter,
-            group.join(", "),
-            self.having
-        )
-    }
-
-    /// All messages, in chunks. The last one has a row in each partition, late enough to close all windows before it.
-    pub(super) fn cuts(&self) -> Vec<Vec<Record>> {
-        let mut chunks = vec![Vec::new()];
-        for (n, event) in self.events.iter().enumerate() {
-            if self.cuts.contains(&n) {
-                chunks.push(Vec::new());
-            }
-            let chunk = chunks.last_mut().expect("there is always one");
-            chunk.push(event.record());
-            if self.broken_after.contains(&n) {
-                let broken = [
-                    "",
-                    "{",
-                    "[]",
-                    r#"{"id":1,"v":"many"}"#,
-                    r#"{"id":1,"at":null}"#,
-                ][n % 5];
-                chunk.push(Record::of(broken).in_partition(event.partition));
+fn window(rng: &mut Rng) -> Window {
+    let kinds = [
+        Feature::Tumble,
+        Feature::Hop,
+        Feature::Cumulate,
+        Feature::Session,
+        Feature::Windowless,
+    ];
+    let possible = |kind: &Feature| match kind {
+        Feature::Tumble | Feature::Windowless => on(*kind),
+        _ => on(*kind) || on(Feature::Snapshots),
+    };
+    let kinds: Vec<Feature> = kinds.into_iter().filter(possible).collect();
+    let offset = if rng.u32(..100) < 25 {
+        one(rng, &[500_000, 3 * SECOND, -2 * SECOND])
+    } else {
+        0
+    };
+    match one(rng, &kinds) {
+        Feature::Hop => {
+            let lengths = [(1, 2), (2, 5), (3, 10), (5, 60), (10, 60), (7, 7), (1, 60)];
+            let (slide, size) = one(rng, &lengths);
+            Window::Hop {
+                slide: slide * SECOND,
+                size: size * SECOND,
+                offset,
             }
         }
-        chunks.push(self.closing_rows().iter().map(Event::record).collect());
-        chunks
-    }
-
-    fn closing_rows(&self) -> Vec<Event> {
-        let last = self
-            .events
-            .iter()
-            .map(|event| event.at)
-            .max()
-            .unwrap_or(START_MICROS);
-        let at = last + (self.lateness_seconds + self.size_seconds + 1) * SECOND;
-        let row = |partition| Event {
-            id: self.events.len(),
-            partition,
-            at,
-            key: None,
-            flag: None,
-            value: None,
-        };
-        (0..self.partitions).map(row).collect()
-    }
-
-    /// The rows whose windows are closed at the end: all but the closing ones.
-    pub(super) fn closed_rows(&self) -> Vec<Event> {
-        self.events.clone()
-    }
-
-    /// Which rows are late by the rule: in offset order, the window has closed before the row came.
-    pub(super) fn late_rows(&self) -> BTreeSet<usize> {
-        assert_eq!(
-            self.partitions, 1,
-            "with more, what is late depends on cuts"
-        );
-        let mut watermark = i64::MIN;
-        let mut late = BTreeSet::new();
-        for event in &self.events {
-            let size = self.size_seconds * SECOND;
-            let window_end = event.at - event.at.rem_euclid(size) + size;
-            if window_end <= watermark {
-                late.insert(event.id);
+        Feature::Cumulate => {
+            let (step, size) = one(rng, &[(1, 5), (2, 10), (10, 60), (60, 3_600)]);
+            Window::Cumulate {
+                step: step * SECOND,
+                size: size * SECOND,
+                offset,
             }
-            watermark = watermark.max(event.at - self.lateness_seconds * SECOND);
         }
-        late
-    }
-
-    /// Rows in, used, rejected and late, as the server must count them.
-    pub(super) fn numbers(&self, late: usize) -> [u64; 4] {
-        let rows = self.events.len() + self.closing_rows().len();
-        let rejected = self.broken_after.len();
-        [rows + rejected, rows - late, rejected, late].map(|count| count as u64)
+        Feature::Session => Window::Session {
+            gap: one(rng, &[500_000, SECOND, 2 * SECOND, 30 * SECOND]),
+        },
+        Feature::Windowless => Window::None,
+        _ => {
+            let sizes = [
+                500_000,
+                SECOND,
+                2 * SECOND,
+                7 * SECOND,
+                10 * SECOND,
+                60 * SECOND,
+                86_400 * SECOND,
+            ];
+            Window::Tumble {
+                size: one(rng, &sizes),
+                offset,
+            }
+        }
     }
 }
 
-impl Event {
-    fn record(&self) -> Record {
-        let text = |value: Option<String>| value.unwrap_or_else(|| "null".to_owned());
-        let key = text(self.key.as_ref().map(|key| format!("\"{key}\"")));
-        let flag = text(self.flag.map(|flag| flag.to_string()));
-        let value = text(self.value.map(|value| value.to_string()));
-        let payload = format!(
-            r#"{{"id":{},"at":{},"k":{key},"b":{flag},"v":{value}}}"#,
-            self.id, self.at
-        );
-        Record::of(payload).in_partition(self.partition)
+fn shape(rng: &mut Rng, window: Window, beyond: bool) -> Shape {
+    if rng.bool() {
+        return Shape::Plain;
+    }
+    let possible = |shape: Shape| match shape {
+        Shape::Plain => true,
+        Shape::View => on(Feature::Views),
+        Shape::Union => on(Feature::Union) && !beyond,
+        Shape::Cascade => on(Feature::Cascade) && !beyond && window != Window::None,
+        Shape::Top => on(Feature::Top) && !beyond && window != Window::None,
+    };
+    let shapes: Vec<Shape> = Shape::ALL
+        .iter()
+        .copied()
+        .filter(|shape| possible(*shape))
+        .collect();
+    one(rng, &shapes)
+}
+
+fn emit(rng: &mut Rng, window: Window, shape: Shape, beyond: bool) -> Emit {
+    let live = match window {
+        Window::None => return Emit::Changes,
+        Window::Tumble { .. } => on(Feature::Tumble),
+        Window::Hop { .. } => on(Feature::Hop),
+        Window::Cumulate { .. } => on(Feature::Cumulate),
+        Window::Session { .. } => on(Feature::Session),
+    };
+    if !live || (on(Feature::Snapshots) && rng.u32(..100) < 5) {
+        return Emit::Snapshot;
+    }
+    let changes = match shape {
+        Shape::Cascade => false,
+        Shape::Top => on(Feature::TopChanges),
+        Shape::Plain | Shape::View | Shape::Union => true,
+    };
+    match rng.u32(..100) {
+        0..35 if changes && on(Feature::WindowChanges) => Emit::Changes,
+        35..45 if changes && on(Feature::Every) && !beyond => Emit::Every,
+        _ => Emit::Final,
     }
 }
 
-fn events(
+fn spelling(rng: &mut Rng, window: Window, shape: Shape) -> Spelling {
+    let offset = match window {
+        Window::Tumble { offset, .. }
+        | Window::Hop { offset, .. }
+        | Window::Cumulate { offset, .. } => offset,
+        Window::Session { .. } | Window::None => 0,
+    };
+    let own_function = matches!(shape, Shape::Plain | Shape::Top) && offset == 0;
+    let possible = |spelling: Spelling| match spelling {
+        Spelling::Positional => true,
+        Spelling::Table | Spelling::Named | Spelling::Query => on(Feature::Functions),
+        Spelling::Clause => {
+            let known = match window {
+                Window::Cumulate { .. } => false,
+                // Its keys are the other keys of GROUP BY, as those of a function there.
+                Window::Session { .. } => on(Feature::GroupFunctions),
+                Window::Tumble { .. } | Window::Hop { .. } | Window::None => true,
+            };
+            own_function && on(Feature::Clause) && known
+        }
+        Spelling::Group => own_function && on(Feature::GroupFunctions),
+        Spelling::Spark => {
+            let known = !matches!(window, Window::Cumulate { .. });
+            own_function && on(Feature::GroupFunctions) && known
+        }
+        Spelling::Bin => {
+            own_function && on(Feature::Bin) && matches!(window, Window::Tumble { .. })
+        }
+        Spelling::Trunc => {
+            let unit = [SECOND, 60 * SECOND, 86_400 * SECOND].contains(&window.size());
+            own_function && on(Feature::Bin) && unit && matches!(window, Window::Tumble { .. })
+        }
+    };
+    let spellings: Vec<Spelling> = Spelling::ALL
+        .iter()
+        .copied()
+        .filter(|one| possible(*one))
+        .collect();
+    one(rng, &spellings)
+}
+
+fn grouping(rng: &mut Rng, window: Window, spelling: Spelling, shape: Shape) -> Grouping {
+    let function = matches!(
+        spelling,
+        Spelling::Positional | Spelling::Table | Spelling::Named | Spelling::Query
+    );
+    let known = !matches!(window, Window::Session { .. } | Window::None);
+    let simple = !matches!(shape, Shape::Top | Shape::Cascade);
+    if on(Feature::GroupingSets) && function && known && simple && rng.u32(..100) < 15 {
+        return one(rng, &[Grouping::Rollup, Grouping::Cube, Grouping::Sets]);
+    }
+    Grouping::Keys
+}
+
+fn having(rng: &mut Rng, shape: Shape, emit: Emit) -> &'static str {
+    if shape == Shape::Cascade || (emit != Emit::Final && !on(Feature::HavingChanges)) {
+        return "true";
+    }
+    one(rng, HAVINGS)
+}
+
+fn keys(
     rng: &mut Rng,
-    partitions: i32,
-    count: usize,
-    (lateness, bound_seconds): (Lateness, i64),
-) -> Vec<Event> {
-    let mut now = START_MICROS;
-    let mut greatest = vec![i64::MIN; usize::try_from(partitions).expect("it is small")];
-    let mut events = Vec::new();
-    for id in 0..count {
+    window: Window,
+    spelling: Spelling,
+    (grouping, shape): (Grouping, Shape),
+) -> Vec<String> {
+    let session_function = matches!(window, Window::Session { .. })
+        && !matches!(
+            spelling,
+            Spelling::Clause | Spelling::Group | Spelling::Spark
+        );
+    let least = usize::from(window == Window::None || grouping != Grouping::Keys);
+    let most = if session_function || shape == Shape::Top {
+        1
+    } else {
+        2
+    };
+    let count = rng.usize(least..=most);
+    let mut names = rng.choose_multiple(KEYS.iter().copied(), count);
+    if !session_function && !names.is_empty() && rng.u32(..100) < 30 {
+        names[0] = one(rng, EXPRESSIONS);
+    }
+    names.into_iter().map(str::to_owned).collect()
+}
+
+fn aggregates(rng: &mut Rng, shape: Shape) -> Vec<Aggregate> {
+    let known = AGGREGATES.iter().filter(|(feature, ..)| on(*feature));
+    let mut chosen: Vec<Aggregate> = rng
+        .choose_multiple(known, 4)
+        .into_iter()
+        .map(|(feature, ours, plain)| Aggregate {
+            ours: (*ours).to_owned(),
+            plain: if plain.is_empty() { ours } else { plain }.to_string(),
+            float: *feature == Feature::Floats,
+        })
+        .collect();
+    // The inexact ones come last, so that they do not decide how rows are ordered.
+    chosen.sort_by_key(|aggregate| aggregate.float);
+    if shape == Shape::Top {
+        let count = "count(*)".to_owned();
+        chosen.insert(
+            0,
+            Aggregate {
+                ours: count.clone(),
+                plain: count,
+                float: false,
+            },
+        );
+    }
+    chosen
+}
+
+fn steps(rng: &mut Rng, case: &Case, start: i64) -> Vec<Step> {
+    let most = if rng.u32(..100) < 15 { 300 } else { 80 };
+    let count = rng.usize(1..=most);
+    let mut now = start;
+    let mut greatest = std::collections::BTreeMap::new();
+    let mut steps = Vec::new();
+    let mut flushes = 0;
+    for _ in 0..count {
         // Clusters of close times, then a leap.
         now += if rng.u32(..100) < 5 {
             rng.i64(0..120 * SECOND)
         } else {
             rng.i64(0..SECOND)
         };
-        let partition = rng.i32(0..partitions);
-        let back = match lateness {
-            Lateness::Within => rng.i64(0..=bound_seconds * SECOND),
-            Lateness::Beyond => rng.i64(0..=(bound_seconds + 20) * SECOND),
-        };
-        let place = usize::try_from(partition).expect("it is small");
-        let mut at = now - back;
-        if lateness == Lateness::Within {
-            at = at.max(greatest[place].saturating_sub(bound_seconds * SECOND));
+        let topic = rng.usize(0..case.topics());
+        let partition = rng.i32(0..case.partitions);
+        let back = case.bound + if case.beyond { 20 * SECOND } else { 0 };
+        let mut at = now - rng.i64(0..=back);
+        let most = greatest.entry((topic, partition)).or_insert(i64::MIN);
+        if !case.beyond {
+            at = at.max(most.saturating_sub(case.bound));
         }
-        greatest[place] = greatest[place].max(at);
-        let key = (rng.u32(..10) > 0).then(|| ["a", "b", "c", "d"][rng.usize(..4)].to_owned());
-        let flag = (rng.u32(..10) > 1).then(|| rng.bool());
-        let value = (rng.u32(..10) > 1).then(|| rng.i64(-20..20));
-        events.push(Event {
-            id,
+        *most = at.max(*most);
+        // Now and then on a whole second, where windows begin and end.
+        if rng.u32(..100) < 10 && !case.beyond {
+            let whole = at + (SECOND - at.rem_euclid(SECOND)) % SECOND;
+            *most = whole.max(*most);
+            now = now.max(whole);
+            at = whole;
+        }
+        let some = |rng: &mut Rng| rng.u32(..10) > 0;
+        steps.push(Step::Row(Event {
+            topic,
             partition,
             at,
-            key,
-            flag,
-            value,
-        });
+            key: some(rng).then(|| one(rng, &["a", "b", "c", "d"]).to_owned()),
+            flag: some(rng).then(|| rng.bool()),
+            value: some(rng).then(|| rng.i64(-20..20)),
+            other: some(rng).then(|| rng.i64(-9..9)),
+        }));
+        match rng.u32(..100) {
+            0..3 => steps.push(Step::Broken(partition)),
+            3..8 if !case.idle => steps.push(Step::Cut),
+            8..12 if !case.idle && flushes < 3 => {
+                steps.push(Step::Flush);
+                flushes += 1;
+            }
+            _ => {}
+        }
     }
-    events
+    steps
 }

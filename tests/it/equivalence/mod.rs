@@ -1,160 +1,246 @@
-//! Streaming equals batch: the closed windows of a continuous query equal the batch answer over the same rows.
+//! Streaming equals batch: what a continuous query answers equals the batch answer over the same rows.
 //!
-//! Whatever the partitions, the order within the declared lateness, the cuts between micro-batches, and crashes. The
-//! batch answer is DataFusion's over the rows in memory, with `date_bin` for the window: none of our code.
-//! `SEED=n` runs the cases of another seed; a failure prints the seed of its case.
+//! Whatever the window and its spelling, the partitions, the order within the declared lateness, the cuts between
+//! micro-batches, and crashes. The batch answer is DataFusion's over rows in memory that have their windows by the plain
+//! arithmetic of `windows.rs`: none of our code. The cases in `kept/` failed once and are run first.
+//! `SEED=n` runs the cases of another seed, `CASES=n` so many, `FEATURES=` see `features.rs`. A failing case is made
+//! smaller and printed as text, with the seed that it came from; kept under `kept/` it is a test.
 
+mod case;
+mod features;
 mod generate;
 mod oracle;
+mod play;
+mod question;
+mod shrink;
+mod text;
+mod windows;
 
-use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 
-use generate::{Case, Event, Lateness};
+use case::{Case, Emit, Grouping, Step};
+use play::{Fault, Player};
 
 use crate::support::broker::Broker;
-use crate::support::client::Client;
 use crate::support::messages::Cluster;
 use crate::support::server::Server;
 
-const CASES: u64 = 8;
+const CASES: u64 = 500;
+const CASES_WITH_CRASHES: u64 = 8;
 const SEED_DEFAULT: u64 = 1;
+/// Every so many cases one has rows beyond the bound.
+const BEYOND_EVERY: u64 = 5;
+/// Cases side by side, each on a server of its own: FLUSH waits for everything that a server runs.
+const PLAYERS: usize = 4;
+const SHRUNK_MAX: usize = 3;
 
-/// The seeds of the cases of this run.
-fn seeds() -> impl Iterator<Item = u64> {
-    let seed = std::env::var("SEED").ok();
-    let seed = seed.map_or(SEED_DEFAULT, |seed| seed.parse().expect("SEED is a number"));
-    (0..CASES).map(move |case| seed.wrapping_mul(1_000).wrapping_add(case))
+/// A case with the name that it is told by.
+type Named = (String, Case);
+
+fn number_of(variable: &str, default: u64) -> u64 {
+    let text = std::env::var(variable).ok();
+    text.map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is a number"))
+    })
 }
 
-#[tokio::test]
-async fn closed_windows_equal_the_batch_answer() {
-    for seed in seeds() {
-        let case = Case::generate(seed, Lateness::Within);
-        let mut run = Run::start(&case).await;
-        let (view, numbers) = run.play(&case).await;
-        let expected = oracle::batch(&case, &case.closed_rows()).await;
-        assert_eq!(view, expected, "seed {seed}: {case:#?}");
-        assert_eq!(numbers, case.numbers(0), "seed {seed}: {case:#?}");
-    }
+/// The seeds of this run's cases.
+fn seeds(cases: u64) -> impl Iterator<Item = u64> {
+    let seed = number_of("SEED", SEED_DEFAULT);
+    (0..cases).map(move |case| seed.wrapping_mul(1_000).wrapping_add(case))
 }
 
-#[tokio::test]
-async fn with_disorder_beyond_the_bound_the_answer_is_that_of_the_rows_that_were_not_late() {
-    for seed in seeds() {
-        let case = Case::generate(seed, Lateness::Beyond);
-        let mut run = Run::start(&case).await;
-        let (view, numbers) = run.play(&case).await;
-        let late = case.late_rows();
-        let rows: Vec<Event> = case
-            .closed_rows()
-            .into_iter()
-            .filter(|row| !late.contains(&row.id))
-            .collect();
-        let expected = oracle::batch(&case, &rows).await;
-        assert_eq!(view, expected, "seed {seed}: {case:#?}");
-        // A row that WHERE leaves out has no window that it could be late for.
-        let mut late_rows = case.closed_rows();
-        late_rows.retain(|row| late.contains(&row.id));
-        let late = oracle::count(&case, &late_rows).await;
-        assert_eq!(numbers, case.numbers(late), "seed {seed}: {case:#?}");
-    }
+fn generated(seed: u64) -> Named {
+    let beyond = seed.is_multiple_of(BEYOND_EVERY);
+    (format!("seed {seed}"), generate::case(seed, beyond))
 }
 
-#[tokio::test]
-async fn a_sink_gets_every_closed_window_once() {
-    for seed in seeds() {
-        let mut case = Case::generate(seed, Lateness::Within);
-        case.crashes.clear();
-        let mut run = Run::start(&case).await;
-        let sink = format!(
-            "CREATE SINK out WITH (connector = 'kafka', topic = 'out') AS {}",
-            case.query()
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn streaming_equals_batch() {
+    let mut cases = kept_cases();
+    cases.extend(seeds(number_of("CASES", CASES)).map(generated));
+    let failed = Box::pin(run_all(cases)).await;
+    let told: String = failed
+        .iter()
+        .map(|(name, case, fault)| {
+            let mut statements = question::statements(case, 0);
+            if case.emit == Emit::Snapshot {
+                statements.push(question::query(case, 0));
+            }
+            let statements = statements.join(";\n");
+            format!(
+                "== {name}: {}\n{statements};\n\n{}\n",
+                fault.text(),
+                text::write(case)
+            )
+        })
+        .collect();
+    assert!(failed.is_empty(), "{} cases failed\n{told}", failed.len());
+}
+
+/// Runs cases side by side; gives those that failed, the first of them made smaller.
+async fn run_all(cases: Vec<Named>) -> Vec<(String, Case, Fault)> {
+    let broker = Broker::start();
+    let (waiting, failed) = (
+        Arc::new(Mutex::new(cases)),
+        Arc::new(Mutex::new(Vec::new())),
+    );
+    waiting.lock().expect("nobody panics with it").reverse();
+    let numbers = Arc::new(AtomicUsize::new(0));
+    let mut servers: Vec<Server> = (0..PLAYERS)
+        .map(|_| Server::start(&broker.bootstrap()))
+        .collect();
+    let mut players = Vec::new();
+    for server in &mut servers {
+        let player = Player::new(
+            server.connect().await,
+            Cluster::at(broker.bootstrap()),
+            &numbers,
         );
-        run.client.run(&sink).await;
-        let (view, _) = run.play(&case).await;
-        let mut written = BTreeMap::new();
-        for record in run.cluster.read("out") {
-            *written.entry(record.text()).or_insert(0) += 1;
+        let (waiting, failed) = (Arc::clone(&waiting), Arc::clone(&failed));
+        players.push(tokio::spawn(async move {
+            loop {
+                let next = waiting.lock().expect("nobody panics with it").pop();
+                let Some((name, case)) = next else { return };
+                if let Err(fault) = Box::pin(player.play(&case)).await {
+                    failed
+                        .lock()
+                        .expect("nobody panics with it")
+                        .push((name, case, fault));
+                }
+            }
+        }));
+    }
+    for player in players {
+        player.await.expect("a player ends");
+    }
+    let mut failed: Vec<_> = std::mem::take(&mut *failed.lock().expect("nobody panics with it"));
+    let player = Player::new(
+        servers[0].connect().await,
+        Cluster::at(broker.bootstrap()),
+        &numbers,
+    );
+    for (_, case, fault) in failed.iter_mut().take(SHRUNK_MAX) {
+        (*case, *fault) = Box::pin(shrink::smallest(&player, case.clone(), fault.clone())).await;
+    }
+    failed
+}
+
+/// The cases of `kept/`, in the order of their names.
+fn kept_cases() -> Vec<Named> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/equivalence/kept");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "txt"));
+    paths.sort();
+    paths.iter().map(|path| kept_case(path)).collect()
+}
+
+fn kept_case(path: &Path) -> Named {
+    let name = path.display().to_string();
+    let case = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let case = case.and_then(|text| text::read(&text));
+    let case = case.unwrap_or_else(|error| panic!("{name}: {error}"));
+    (name, case)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_cut_changes_no_answer() {
+    let broker = Broker::start();
+    let mut server = Server::start(&broker.bootstrap());
+    let numbers = Arc::new(AtomicUsize::new(0));
+    let cluster = Cluster::at(broker.bootstrap());
+    let mut player = Player::new(server.connect().await, cluster, &numbers);
+    for seed in seeds(CASES_WITH_CRASHES) {
+        let (name, mut case) = generated(seed);
+        case.idle = false;
+        if case.emit == Emit::Snapshot {
+            continue;
         }
-        assert!(
-            written.values().all(|times| *times == 1),
-            "seed {seed}: twice: {written:?}"
-        );
-        assert_eq!(
-            written.len(),
-            view.len(),
-            "seed {seed}: {written:?} {view:?}"
-        );
-    }
-}
-
-/// A case under way: its broker, its server and the view that is compared.
-struct Run {
-    cluster: Cluster,
-    server: Server,
-    client: Client,
-    _broker: Broker,
-}
-
-impl Run {
-    async fn start(case: &Case) -> Self {
-        let broker = Broker::start();
-        let cluster = Cluster::at(broker.bootstrap());
-        cluster.create_topic("events", case.partitions).await;
-        let mut server = Server::start(&broker.bootstrap());
-        let client = server.connect().await;
-        client.run(&case.create_table()).await;
-        client
-            .run(&format!(
-                "CREATE MATERIALIZED VIEW answer AS {}",
-                case.query()
-            ))
-            .await;
-        Self {
-            cluster,
-            server,
-            client,
-            _broker: broker,
-        }
-    }
-
-    /// Produces the case's messages in its cuts, with its crashes, and reads the view and the counts.
-    async fn play(&mut self, case: &Case) -> (Vec<String>, [u64; 4]) {
-        for (cut, records) in case.cuts().into_iter().enumerate() {
-            self.cluster.produce("events", &records);
-            if case.crashes.contains(&cut) {
-                self.server.crash_and_start_again();
-                self.client = self.server.connect().await;
-            } else if case.flushes.contains(&cut) {
-                self.client.run("FLUSH").await;
+        let number = player.number();
+        let fail = |fault: Fault| panic!("{name}: {}\n{}", fault.text(), text::write(&case));
+        player.make(&case, number).await.unwrap_or_else(fail);
+        let crashes = seed % 3;
+        let mut done = 0;
+        let mut cuts = 0;
+        for (place, step) in case.steps.iter().enumerate() {
+            if !matches!(step, Step::Cut | Step::Flush) {
+                continue;
+            }
+            player.produce(&case, number, done, place);
+            done = place;
+            cuts += 1;
+            if cuts % 3 == crashes {
+                server.crash_and_start_again();
+                player.reconnected(server.connect().await);
             }
         }
-        self.client.run("FLUSH").await;
-        let rows = self.client.rows("SELECT * FROM answer").await;
-        let cell = |value: Option<String>| value.unwrap_or_else(|| "NULL".to_owned());
-        let line =
-            |row: Vec<Option<String>>| row.into_iter().map(cell).collect::<Vec<_>>().join("|");
-        let mut lines: Vec<String> = rows.into_iter().map(line).collect();
-        lines.sort();
-        (lines, self.numbers().await)
+        player.produce(&case, number, done, case.steps.len());
+        player.produce_all(number, &case.closing_rows(), case.rows().len());
+        player.run("FLUSH").await.unwrap_or_else(fail);
+        Box::pin(player.check_end(&case, number))
+            .await
+            .unwrap_or_else(fail);
+        for drop in question::drops(&case, number) {
+            player.run(&drop).await.unwrap_or_else(fail);
+        }
     }
+}
 
-    /// Rows in, used, rejected, late.
-    async fn numbers(&self) -> [u64; 4] {
-        let sql = "SELECT rows_in, rows_used, rows_rejected, rows_late FROM headwater.queries WHERE name = 'answer'";
-        let rows = self.client.rows(sql).await;
-        let numbers = rows[0]
-            .iter()
-            .map(|value| value.as_deref().and_then(|text| text.parse().ok()));
-        let numbers: Vec<u64> = numbers
-            .collect::<Option<_>>()
-            .expect("the counts are numbers");
-        let numbers: [u64; 4] = numbers.try_into().expect("four of them");
-        assert_eq!(
-            numbers[0],
-            numbers[1] + numbers[2] + numbers[3],
-            "rows in = used + rejected + late"
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_gets_every_closed_window_once() {
+    let broker = Broker::start();
+    let mut server = Server::start(&broker.bootstrap());
+    let cluster = Cluster::at(broker.bootstrap());
+    let numbers = Arc::new(AtomicUsize::new(0));
+    let player = Player::new(server.connect().await, cluster.clone(), &numbers);
+    let fits = |case: &Case| {
+        let plain = !case.beyond && !case.idle && case.grouping == Grouping::Keys;
+        plain && case.emit == Emit::Final
+    };
+    let cases = seeds(100)
+        .map(generated)
+        .filter(|(_, case)| fits(case))
+        .take(8);
+    for (name, case) in cases {
+        let number = player.number();
+        let fail = |fault: Fault| panic!("{name}: {}\n{}", fault.text(), text::write(&case));
+        player.make(&case, number).await.unwrap_or_else(fail);
+        let view = question::statements(&case, number)
+            .pop()
+            .expect("the view is the last");
+        let (_, query) = view.split_once(" AS ").expect("it has a query");
+        let sink = format!(
+            "CREATE SINK out_{number} WITH (connector = 'kafka', topic = 'out_{number}') AS {query}"
         );
-        numbers
+        player.run(&sink).await.unwrap_or_else(fail);
+        player.produce(&case, number, 0, case.steps.len());
+        player.produce_all(number, &case.closing_rows(), case.rows().len());
+        player.run("FLUSH").await.unwrap_or_else(fail);
+        Box::pin(player.check_end(&case, number))
+            .await
+            .unwrap_or_else(fail);
+        let answer = player
+            .client()
+            .rows(&format!("SELECT * FROM answer_{number}"))
+            .await;
+        let mut written: Vec<String> = cluster
+            .read(&format!("out_{number}"))
+            .iter()
+            .map(|record| record.text())
+            .collect();
+        let count = written.len();
+        written.sort();
+        written.dedup();
+        assert_eq!(
+            (written.len(), count),
+            (answer.len(), answer.len()),
+            "{name}: {written:?}"
+        );
     }
 }

@@ -84,9 +84,25 @@ impl Cluster {
         }
     }
 
+    /// Deletes a topic.
+    pub(crate) async fn delete_topic(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> =
+            self.config().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let deleted = admin.delete_topics(&[topic], &options).await;
+        for result in deleted.expect("the broker answers") {
+            result.unwrap_or_else(|(name, code)| panic!("topic {name}: {code}"));
+        }
+    }
+
     /// Writes messages in their order; returns when the broker has them all.
     pub(crate) fn produce(&self, topic: &str, records: &[Record]) {
-        let producer: BaseProducer = self
+        self.writer().produce(topic, records);
+    }
+
+    /// A client that stays connected, for many small writes.
+    pub(crate) fn writer(&self) -> Writer {
+        let producer = self
             .config()
             .set("acks", "all")
             .set("linger.ms", "0")
@@ -94,37 +110,7 @@ impl Cluster {
             .set("enable.idempotence", "true")
             .create()
             .expect("a producer");
-        for record in records {
-            self.send(&producer, topic, record);
-        }
-        producer
-            .flush(PATIENCE)
-            .expect("the broker takes every message");
-    }
-
-    fn send(&self, producer: &BaseProducer, topic: &str, record: &Record) {
-        loop {
-            let mut headers = OwnedHeaders::new();
-            for (key, value) in &record.headers {
-                headers = headers.insert(Header {
-                    key,
-                    value: Some(value),
-                });
-            }
-            let mut message: BaseRecord<'_, str, [u8]> = BaseRecord::to(topic)
-                .partition(record.partition)
-                .headers(headers);
-            message.key = record.key.as_deref();
-            message.payload = record.payload.as_deref();
-            message.timestamp = record.time_ms;
-            match producer.send(message) {
-                Ok(()) => return,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                    producer.poll(Duration::from_millis(10));
-                }
-                Err((error, _)) => panic!("{topic}: {error}"),
-            }
-        }
+        Writer { producer }
     }
 
     /// All messages that a topic holds now, partition by partition in offset order.
@@ -190,6 +176,48 @@ impl Cluster {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
         config
+    }
+}
+
+/// Writes messages over one connection.
+pub(crate) struct Writer {
+    producer: BaseProducer,
+}
+
+impl Writer {
+    /// Writes messages in their order; returns when the broker has them all.
+    pub(crate) fn produce(&self, topic: &str, records: &[Record]) {
+        for record in records {
+            self.send(topic, record);
+        }
+        self.producer
+            .flush(PATIENCE)
+            .expect("the broker takes every message");
+    }
+
+    fn send(&self, topic: &str, record: &Record) {
+        loop {
+            let mut headers = OwnedHeaders::new();
+            for (key, value) in &record.headers {
+                headers = headers.insert(Header {
+                    key,
+                    value: Some(value),
+                });
+            }
+            let mut message: BaseRecord<'_, str, [u8]> = BaseRecord::to(topic)
+                .partition(record.partition)
+                .headers(headers);
+            message.key = record.key.as_deref();
+            message.payload = record.payload.as_deref();
+            message.timestamp = record.time_ms;
+            match self.producer.send(message) {
+                Ok(()) => return,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    self.producer.poll(Duration::from_millis(10));
+                }
+                Err((error, _)) => panic!("{topic}: {error}"),
+            }
+        }
     }
 }
 

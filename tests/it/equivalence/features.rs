@@ -1,0 +1,145 @@
+//! What the generator may use: a switch for each feature of the product, and the aggregates.
+//!
+//! A feature that is not there yet is off, with the rest of the generator ready for it. `FEATURES=hop,union` turns
+//! others on for one run, `FEATURES=all` all of them.
+
+/// Something that a case can make use of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Feature {
+    Tumble,
+    Hop,
+    Cumulate,
+    Session,
+    Windowless,
+    Snapshots,
+    Functions,
+    Clause,
+    GroupFunctions,
+    Bin,
+    WindowChanges,
+    HavingChanges,
+    Every,
+    Views,
+    Union,
+    GroupingSets,
+    Cascade,
+    Top,
+    TopChanges,
+    Idle,
+    FarTimes,
+    Exact,
+    Floats,
+    Ordered,
+    OwnAggregates,
+}
+
+const SWITCHES: &[(Feature, &str, bool)] = &[
+    (Feature::Tumble, "tumble", true),
+    (Feature::Hop, "hop", false),
+    (Feature::Cumulate, "cumulate", false),
+    (Feature::Session, "session", false),
+    (Feature::Windowless, "windowless", true),
+    (Feature::Snapshots, "snapshots", true),
+    (Feature::Functions, "functions", true),
+    (Feature::Clause, "clause", true),
+    (Feature::GroupFunctions, "group_functions", false),
+    (Feature::Bin, "bin", false),
+    (Feature::WindowChanges, "window_changes", false),
+    (Feature::HavingChanges, "having_changes", false),
+    (Feature::Every, "every", false),
+    (Feature::Views, "views", true),
+    (Feature::Union, "union", false),
+    (Feature::GroupingSets, "grouping_sets", false),
+    (Feature::Cascade, "cascade", false),
+    (Feature::Top, "top", false),
+    (Feature::TopChanges, "top_changes", false),
+    (Feature::Idle, "idle", true),
+    (Feature::FarTimes, "far_times", true),
+    (Feature::Exact, "exact", true),
+    (Feature::Floats, "floats", true),
+    (Feature::Ordered, "ordered", true),
+    (Feature::OwnAggregates, "own_aggregates", false),
+];
+
+/// Whether cases may use it.
+pub(super) fn on(feature: Feature) -> bool {
+    let wanted = std::env::var("FEATURES").unwrap_or_default();
+    SWITCHES.iter().any(|(one, name, landed)| {
+        let asked = wanted.split(',').any(|word| word == *name || word == "all");
+        *one == feature && (*landed || asked)
+    })
+}
+
+/// Each aggregate with the feature that it is part of, as we write it, and, where DataFusion does not have it, as
+/// another aggregate that says the same.
+pub(super) const AGGREGATES: &[(Feature, &str, &str)] = &[
+    (Feature::Exact, "count(*)", ""),
+    (Feature::Exact, "count(v)", ""),
+    (Feature::Exact, "sum(v)", ""),
+    (Feature::Exact, "sum(d)", ""),
+    (Feature::Exact, "min(v)", ""),
+    (Feature::Exact, "max(v)", ""),
+    (Feature::Exact, "min(k)", ""),
+    (Feature::Exact, "max(day)", ""),
+    (Feature::Exact, "min(f)", ""),
+    (Feature::Exact, "max(d)", ""),
+    (Feature::Exact, "sum(f)", ""),
+    (Feature::Exact, "count(DISTINCT v)", ""),
+    (Feature::Exact, "count(DISTINCT k)", ""),
+    (Feature::Exact, "sum(DISTINCT v)", ""),
+    (Feature::Exact, "bool_or(b)", ""),
+    (Feature::Exact, "bool_and(b)", ""),
+    (Feature::Exact, "bit_xor(v)", ""),
+    (Feature::Exact, "sum(v) FILTER (WHERE b)", ""),
+    (Feature::Exact, "count(*) FILTER (WHERE k = 'a')", ""),
+    (
+        Feature::Exact,
+        "sum(CASE WHEN v > 10 THEN 1 ELSE 0 END)",
+        "",
+    ),
+    (Feature::Exact, "max(v) - min(v)", ""),
+    (Feature::Exact, "median(v)", ""),
+    (Feature::Exact, "approx_distinct(k)", ""),
+    (
+        Feature::Exact,
+        "approx_percentile_cont(f, 0.5) BETWEEN min(f) AND max(f)",
+        "CASE WHEN count(f) > 0 THEN true END",
+    ),
+    (Feature::Floats, "avg(v)", ""),
+    (Feature::Floats, "avg(f)", ""),
+    (Feature::Floats, "avg(d)", ""),
+    (Feature::Floats, "stddev(f)", ""),
+    (Feature::Floats, "stddev_pop(v)", ""),
+    (Feature::Floats, "var_samp(f)", ""),
+    (Feature::Floats, "var_pop(v)", ""),
+    (Feature::Floats, "covar_pop(f, v)", ""),
+    (Feature::Floats, "covar_samp(f, v)", ""),
+    (
+        Feature::Floats,
+        "percentile_cont(0.25) WITHIN GROUP (ORDER BY f)",
+        "",
+    ),
+    (Feature::Ordered, "first_value(v ORDER BY id)", ""),
+    (Feature::Ordered, "last_value(v ORDER BY at, id)", ""),
+    (
+        Feature::Ordered,
+        "first_value(k ORDER BY v DESC NULLS LAST, id)",
+        "",
+    ),
+    (
+        Feature::Ordered,
+        "array_to_string(array_agg(v ORDER BY id), ',')",
+        "",
+    ),
+    (Feature::Ordered, "string_agg(k, '-' ORDER BY id)", ""),
+    (
+        Feature::OwnAggregates,
+        "arg_max(v, id)",
+        "last_value(v ORDER BY id)",
+    ),
+    (
+        Feature::OwnAggregates,
+        "min_by(k, id)",
+        "first_value(k ORDER BY id)",
+    ),
+];
