@@ -1,0 +1,288 @@
+//! What windows cost, as ratios within one run: hops against tumbling, many keys against few, closing, changes.
+//!
+//! `cargo bench --bench windows -- [ROWS]`: fills topics of the embedded broker, in its own process,
+//! with ROWS rows (2,000,000 unless said otherwise; with 10,000,000 "the last tenth" says whether a
+//! row costs the same after ten million), 20,000 to a second of event time, then runs each query from
+//! its topic's beginning to its end, the best of three rounds. A stall is the longest time from the
+//! end of one micro-batch to the end of the next.
+
+#![expect(clippy::print_stdout, reason = "the figures are its output")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a benchmark ends when something is wrong"
+)]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use headwater::config::Config;
+use headwater::session::{Outcome, Services, Session};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use support::Headwater;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const PARTITIONS: i32 = 2;
+const ROUNDS: usize = 3;
+const ROWS_A_SECOND: u64 = 20_000;
+const START_MICROS: u64 = 1_767_225_600_000_000;
+const MILLION: u64 = 1_000_000;
+
+/// A topic: its name, and the key of a row.
+type Topic = (&'static str, fn(u64) -> u64);
+
+const TOPICS: [Topic; 4] = [
+    ("ten", |row| row % 10),
+    ("thousands", |row| scattered(row) % 10_000),
+    ("million", |row| scattered(row) % MILLION),
+    // A million keys once, then ten of them again and again.
+    (
+        "few_of_million",
+        |row| {
+            if row < MILLION { row } else { row % 10 }
+        },
+    ),
+];
+
+const COLUMNS: &str = "k, count(*) AS n, sum(v) AS total, max(v) AS most";
+const MINUTE: &str = "INTERVAL '1 minute'";
+const WINDOWS: &str = "GROUP BY window_start, window_end, k EMIT FINAL";
+
+fn main() {
+    let rows = std::env::args().find_map(|argument| argument.parse().ok());
+    let rows: u64 = rows.unwrap_or(2 * MILLION);
+    assert!(
+        rows > MILLION,
+        "a million keys need more than a million rows"
+    );
+    let broker = Headwater::broker();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for topic in &TOPICS {
+        runtime.block_on(create_topic(&broker.address, topic.0));
+        fill(&broker.address, topic, rows);
+    }
+    let best = |topic: &str, query: &str| -> Run {
+        let runs = (0..ROUNDS).map(|_| runtime.block_on(run(&broker.address, topic, query, rows)));
+        let run = runs.min_by_key(Run::whole).unwrap();
+        println!(
+            "{:>12.0} rows/s, longest stall {:>6.1} ms: {query}",
+            rows as f64 / run.whole().as_secs_f64(),
+            run.stall().as_secs_f64() * 1_000.0
+        );
+        run
+    };
+    let windowed = |topic: &str, window: &str| {
+        best(
+            topic,
+            &format!("SELECT window_start, {COLUMNS} FROM {window} {WINDOWS}"),
+        )
+    };
+    let changes = |topic: &str| {
+        best(
+            topic,
+            &format!("SELECT {COLUMNS} FROM {topic} GROUP BY k EMIT CHANGES"),
+        )
+    };
+    println!("{rows} rows, best of {ROUNDS} rounds");
+    let best = |topic: &str, query: &str| -> Run {
+        let runs = (0..ROUNDS).map(|_| runtime.block_on(run(&broker.address, topic, query, rows)));
+        let run = runs.min_by_key(Run::whole).unwrap();
+        println!(
+            "{:>12.0} rows/s, longest stall {:>6.1} ms: {query}",
+            rows as f64 / run.whole().as_secs_f64(),
+            run.stall().as_secs_f64() * 1_000.0
+        );
+        run
+    };
+    let windowed = |topic: &str, window: &str, lengths: &str| {
+        let from = format!("{window}({topic}, at, {lengths})");
+        best(
+            topic,
+            &format!("SELECT window_start, {COLUMNS} FROM {from} {WINDOWS}"),
+        )
+    };
+    let changes = |topic: &str| {
+        best(
+            topic,
+            &format!("SELECT {COLUMNS} FROM {topic} GROUP BY k EMIT CHANGES"),
+        )
+    };
+    tell(&Runs {
+        rows,
+        tumble: windowed("ten", "TUMBLE", MINUTE),
+        hop: windowed("ten", "HOP", &format!("INTERVAL '10 seconds', {MINUTE}")),
+        tumble_thousands: windowed("thousands", "TUMBLE", MINUTE),
+        hop_thousands: windowed(
+            "thousands",
+            "HOP",
+            &format!("INTERVAL '1 second', {MINUTE}"),
+        ),
+        tumble_million: windowed("million", "TUMBLE", MINUTE),
+        changes_ten: changes("ten"),
+        changes_few: changes("few_of_million"),
+    });
+}
+
+/// The runs that are compared.
+struct Runs {
+    rows: u64,
+    tumble: Run,
+    hop: Run,
+    tumble_thousands: Run,
+    hop_thousands: Run,
+    tumble_million: Run,
+    changes_ten: Run,
+    changes_few: Run,
+}
+
+fn tell(runs: &Runs) {
+    let ratio = |name: &str, wanted: &str, value: f64| println!("{name:<50}{value:>8.2}  {wanted}");
+    let (tumble, rows) = (&runs.tumble, runs.rows);
+    println!();
+    ratio(
+        "hop 60 s/10 s to tumble, rows a second",
+        "at least 0.6",
+        tumble.over(&runs.hop),
+    );
+    let thousands = runs.hop_thousands.over(&runs.tumble_thousands);
+    ratio(
+        "hop 60 s/1 s to tumble, 10,000 keys, time",
+        "at most 1.5",
+        thousands,
+    );
+    let million = tumble.over(&runs.tumble_million);
+    ratio(
+        "1,000,000 keys to ten, rows a second",
+        "at least 0.3",
+        million,
+    );
+    let stall = runs.tumble_million.stall().as_secs_f64() * 1_000.0;
+    ratio("a window of 1,000,000 keys closes, ms", "at most 50", stall);
+    let few = runs.changes_few.between(MILLION, rows).as_secs_f64();
+    let ten = runs.changes_ten.between(MILLION, rows).as_secs_f64();
+    ratio(
+        "changes of ten keys of 1,000,000 to ten of ten",
+        "about 1",
+        few / ten,
+    );
+    let last = tumble.between(rows / 10 * 9, rows).as_secs_f64();
+    let second = tumble.between(rows / 10, rows / 10 * 2).as_secs_f64();
+    ratio(
+        "the last tenth of the rows to the second, time",
+        "about 1",
+        last / second,
+    );
+}
+
+/// The same number for the same row, with no order in it.
+fn scattered(row: u64) -> u64 {
+    row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
+}
+
+/// How many rows had been read at which time, after each micro-batch.
+struct Run(Vec<(u64, Duration)>);
+
+impl Run {
+    fn whole(&self) -> Duration {
+        self.0.last().unwrap().1
+    }
+
+    /// How many times as long it took.
+    fn over(&self, other: &Self) -> f64 {
+        self.whole().as_secs_f64() / other.whole().as_secs_f64()
+    }
+
+    /// The time between two numbers of rows.
+    fn between(&self, from: u64, to: u64) -> Duration {
+        let at = |rows| self.0.iter().find(|(read, _)| *read >= rows).unwrap().1;
+        at(to) - at(from)
+    }
+
+    /// The longest time between two micro-batches once rows have come.
+    fn stall(&self) -> Duration {
+        let ends = self.0.iter().filter(|(read, _)| *read > 0);
+        let ends: Vec<Duration> = ends.map(|(_, at)| *at).collect();
+        let gaps = ends.windows(2).map(|pair| pair[1] - pair[0]);
+        gaps.max().unwrap_or_default()
+    }
+}
+
+async fn create_topic(servers: &str, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .create()
+        .unwrap();
+    let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+    let made = admin.create_topics([&new], &AdminOptions::new()).await;
+    made.unwrap().remove(0).unwrap();
+}
+
+fn fill(servers: &str, (topic, key): &Topic, rows: u64) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .set("linger.ms", "20")
+        .set("queue.buffering.max.messages", "1000000")
+        .create()
+        .unwrap();
+    for row in 0..rows {
+        let at = START_MICROS + row * MILLION / ROWS_A_SECOND;
+        let payload = format!(r#"{{"k":{},"v":{},"at":{at}}}"#, key(row), row % 1_000);
+        let partition = i32::try_from(row % 2).unwrap();
+        let mut record: BaseRecord<'_, (), String> =
+            BaseRecord::to(topic).payload(&payload).partition(partition);
+        while let Err((_, back)) = producer.send(record) {
+            record = back;
+            producer.poll(Duration::from_millis(5));
+        }
+        if row % 1_000 == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(Duration::from_secs(120)).unwrap();
+}
+
+/// Runs a live query from the topic's beginning until it has read every message.
+async fn run(servers: &str, topic: &str, query: &str, rows: u64) -> Run {
+    let services = Services::in_memory(Arc::new(Config::default())).unwrap();
+    let mut session = Session::new(Arc::clone(&services));
+    let table = format!(
+        "CREATE TABLE {topic} (k bigint, v bigint, at timestamp, WATERMARK FOR at AS at) \
+         WITH (connector = 'kafka', topic = '{topic}', bootstrap_servers = '{servers}', idle_timeout = 'off')"
+    );
+    execute(&mut session, &table).await;
+    execute(&mut session, "SET live_start = 'earliest'").await;
+    let began = Instant::now();
+    let Outcome::Rows(mut live) = execute(&mut session, query).await else {
+        panic!("a query has rows");
+    };
+    let running = services.engine.queries().pop().unwrap();
+    let mut changes = running.watch();
+    let mut read = vec![(0, Duration::ZERO)];
+    loop {
+        tokio::select! {
+            batch = live.stream.next() => drop(batch.unwrap().unwrap()),
+            changed = changes.changed() => changed.unwrap(),
+        }
+        let rows_in = running.status().rows_in;
+        if rows_in > read.last().unwrap().0 {
+            read.push((rows_in, began.elapsed()));
+        }
+        if rows_in >= rows {
+            return Run(read);
+        }
+    }
+}
+
+async fn execute(session: &mut Session, text: &str) -> Outcome {
+    let parsed = session.parse(text).unwrap().remove(0);
+    session.execute(parsed, &[]).await.unwrap()
+}
