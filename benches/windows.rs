@@ -70,28 +70,6 @@ fn main() {
         runtime.block_on(create_topic(&broker.address, topic.0));
         fill(&broker.address, topic, rows);
     }
-    let best = |topic: &str, query: &str| -> Run {
-        let runs = (0..ROUNDS).map(|_| runtime.block_on(run(&broker.address, topic, query, rows)));
-        let run = runs.min_by_key(Run::whole).unwrap();
-        println!(
-            "{:>12.0} rows/s, longest stall {:>6.1} ms: {query}",
-            rows as f64 / run.whole().as_secs_f64(),
-            run.stall().as_secs_f64() * 1_000.0
-        );
-        run
-    };
-    let windowed = |topic: &str, window: &str| {
-        best(
-            topic,
-            &format!("SELECT window_start, {COLUMNS} FROM {window} {WINDOWS}"),
-        )
-    };
-    let changes = |topic: &str| {
-        best(
-            topic,
-            &format!("SELECT {COLUMNS} FROM {topic} GROUP BY k EMIT CHANGES"),
-        )
-    };
     println!("{rows} rows, best of {ROUNDS} rounds");
     let best = |topic: &str, query: &str| -> Run {
         let runs = (0..ROUNDS).map(|_| runtime.block_on(run(&broker.address, topic, query, rows)));
