@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! topic clicks 2                           makes a topic with two partitions
+//! partitions clicks 3                      gives it more partitions: three in all
 //! produce clicks 1 key=ann time=0 {"n":1}  writes a message; key and time (ms) may be left out
 //! produce clicks 0 (tombstone)             .. without a value; also (empty), (bytes ff 00), (5 MB)
 //! consume clicks                           prints each message: partition, key, value
@@ -35,6 +36,13 @@ pub(crate) async fn run(bench: &Bench, lines: &str) -> Result<String, String> {
                     .parse()
                     .map_err(|_| format!("no number of partitions: {line}"))?;
                 bench.cluster().create_topic(topic, partitions).await;
+            }
+            ("partitions", _) => {
+                let grown = rest.split_once(' ');
+                let grown = grown.and_then(|(topic, count)| Some((topic, count.parse().ok()?)));
+                let (topic, partitions) =
+                    grown.ok_or_else(|| format!("no number of partitions: {line}"))?;
+                bench.cluster().grow_topic(topic, partitions).await;
             }
             ("consume", topic) => {
                 for record in bench.cluster().read(topic) {

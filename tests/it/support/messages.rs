@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -81,6 +81,18 @@ impl Cluster {
                 assert_eq!(code, RDKafkaErrorCode::TopicAlreadyExists, "topic {name}");
                 assert_eq!(self.partitions(topic), partitions, "partitions of {name}");
             }
+        }
+    }
+
+    /// Gives a topic more partitions: so many in all.
+    pub(crate) async fn grow_topic(&self, topic: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> =
+            self.config().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let grown = [NewPartitions::new(topic, partitions)];
+        let grown = admin.create_partitions(&grown, &options);
+        for result in grown.await.expect("the broker answers") {
+            result.unwrap_or_else(|(name, code)| panic!("topic {name}: {code}"));
         }
     }
 
