@@ -45,6 +45,8 @@ pub(super) struct Begin {
     pub inputs: Vec<Vec<PartitionRange>>,
     /// Rows of windows that end at or before this are passed over.
     pub ignore_until: EventTime,
+    /// Sessions that start before this are passed over.
+    pub ignore_before: EventTime,
 }
 
 impl Begin {
@@ -52,6 +54,7 @@ impl Begin {
         Self {
             inputs,
             ignore_until: EventTime::MIN,
+            ignore_before: EventTime::MIN,
         }
     }
 
@@ -105,6 +108,7 @@ pub(super) fn resumed(plan: &StreamPlan, position: &Position) -> Result<Begin> {
     Ok(Begin {
         inputs,
         ignore_until: EventTime(position.emitted_until),
+        ignore_before: EventTime::MIN,
     })
 }
 
@@ -115,16 +119,17 @@ pub(super) fn live(plan: &StreamPlan, start: &LiveStart) -> Result<Begin> {
         .iter()
         .map(|input| look(&input.source))
         .collect::<Result<_>>()?;
-    let window = plan.aggregate.as_ref().and_then(|a| a.window.as_ref());
+    let windows = plan.aggregates().filter_map(|a| a.window.as_ref());
+    let windows: Vec<WindowKind> = windows.map(|window| window.kind).collect();
     let ends = |(_, ranges): (Cluster, Vec<PartitionRange>)| ranges.into_iter().map(at_end);
-    Ok(Begin::everything(match (start, window) {
+    Ok(Begin::everything(match (start, windows.is_empty()) {
         (LiveStart::Earliest, _) => looks.into_iter().map(|(_, ranges)| ranges).collect(),
         (LiveStart::Timestamp(time), _) => at_times(plan, looks, time.0 / 1_000)?,
-        (LiveStart::Latest, _) | (LiveStart::Now, None) => looks
+        (LiveStart::Latest, _) | (LiveStart::Now, true) => looks
             .into_iter()
             .map(|looked| ends(looked).collect())
             .collect(),
-        (LiveStart::Now, Some(window)) => return at_open_windows(plan, looks, window.kind),
+        (LiveStart::Now, false) => return at_open_windows(plan, looks, &windows),
     }))
 }
 
@@ -196,12 +201,13 @@ struct Latest {
 fn at_open_windows(
     plan: &StreamPlan,
     looks: Vec<(Cluster, Vec<PartitionRange>)>,
-    window: WindowKind,
+    windows: &[WindowKind],
 ) -> Result<Begin> {
+    let outermost = windows[windows.len() - 1];
     let mut earliest: Option<(i64, i64)> = None;
     for (input, (_, ranges)) in plan.inputs.iter().zip(&looks) {
         if let Some(latest) = sample(&input.source, ranges)? {
-            let open = window.start_of(latest.watermark);
+            let open = outermost.start_of(latest.watermark);
             let Some(open) = open else {
                 return Ok(all_of(looks));
             };
@@ -216,15 +222,28 @@ fn at_open_windows(
     let Some((open, ahead)) = earliest else {
         return Ok(all_of(looks));
     };
-    let before = match window {
+    let before = match outermost {
         WindowKind::Tumble { size, .. } | WindowKind::Hop { size, .. } => {
             open.saturating_add(size - 1)
         }
         WindowKind::Cumulate { .. } | WindowKind::Session { .. } => open,
     };
+    let begin = windows[..windows.len() - 1]
+        .iter()
+        .rev()
+        .fold(open, |open, below| match below {
+            WindowKind::Session { gap } => open.saturating_sub(*gap),
+            below => below.start_of(open).unwrap_or(open),
+        });
+    // A session that begins less than a gap after the first row may be the rest of a longer one.
+    let (begin, ignore_before) = match outermost {
+        WindowKind::Session { gap } => (begin.saturating_sub(gap), EventTime(open)),
+        _ => (begin, EventTime::MIN),
+    };
     Ok(Begin {
-        inputs: at_times(plan, looks, open.saturating_sub(ahead) / 1_000 - 1)?,
+        inputs: at_times(plan, looks, begin.saturating_sub(ahead) / 1_000 - 1)?,
         ignore_until: EventTime(before),
+        ignore_before,
     })
 }
 

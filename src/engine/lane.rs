@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::event_time::{Standing, Times, times};
 use crate::error::{Result, from_arrow};
-use crate::operator::{Aggregate, ClosedWindow, Lateness, RowPipeline, Rows};
+use crate::operator::{Aggregate, Lateness, RowPipeline, Rows};
 use crate::plan::{Changelog, SourcePlan, StreamPlan};
 use crate::scan::Decode;
 use crate::types::{EventTime, InputPartition, MessageBatch, Offset, PartitionId, Watermark};
@@ -48,6 +48,20 @@ pub(super) struct LaneOutput {
     pub greatest_event: Option<EventTime>,
     /// The next offset of each partition.
     pub next: BTreeMap<InputPartition, Offset>,
+}
+
+impl LaneOutput {
+    /// Counts the messages of a batch and notes how far it reads.
+    fn count(&mut self, input: usize, messages: &MessageBatch) {
+        self.counted.messages += messages.messages.len() as u64;
+        for message in &messages.messages {
+            let partition = message.partition;
+            let next = Offset(message.offset.0 + 1);
+            self.next.insert(InputPartition { input, partition }, next);
+            let bytes = |span: Option<crate::types::Span>| span.map_or(0, |s| u64::from(s.len));
+            self.counted.bytes += bytes(message.payload) + bytes(message.key);
+        }
+    }
 }
 
 /// How many messages became what.
@@ -119,7 +133,8 @@ impl Lane {
         let aggregate = plan
             .aggregate
             .as_ref()
-            .map(|aggregate| Aggregate::new(Arc::new(aggregate.clone()), readable));
+            .map(|aggregate| Aggregate::try_new(Arc::new(aggregate.clone()), readable))
+            .transpose()?;
         let inputs = plan
             .inputs
             .iter()
@@ -162,16 +177,7 @@ impl Lane {
         standing: &Standing,
         output: &mut LaneOutput,
     ) -> Result<()> {
-        output.counted.messages += messages.messages.len() as u64;
-        for message in &messages.messages {
-            let partition = message.partition;
-            let next = Offset(message.offset.0 + 1);
-            output
-                .next
-                .insert(InputPartition { input, partition }, next);
-            let bytes = |span: Option<crate::types::Span>| span.map_or(0, |s| u64::from(s.len));
-            output.counted.bytes += bytes(message.payload) + bytes(message.key);
-        }
+        output.count(input, messages);
         let lane_input = &mut self.inputs[input];
         let decoded = lane_input.decode.decode(messages)?;
         let mut rejected: Vec<Rejection> = decoded
@@ -240,13 +246,6 @@ impl Lane {
         });
         output.late.extend(late.map(|late| (input, late)));
         Ok(())
-    }
-
-    /// The lane's share of the windows that the watermark has closed.
-    pub(super) fn close(&mut self, watermark: Watermark) -> Vec<ClosedWindow> {
-        self.aggregate
-            .as_mut()
-            .map_or_else(Vec::new, |aggregate| aggregate.close(watermark))
     }
 }
 

@@ -4,6 +4,7 @@
 //! as a `StreamPlan`.
 
 mod begin;
+mod emitter;
 mod event_time;
 mod input;
 mod lane;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::begin::Begin;
+use super::emitter::Emitter;
 use super::event_time::Standing;
 use super::input::{Collected, Inputs};
 use super::lane::{Counted, Lane, LaneOutput};
@@ -25,7 +26,6 @@ use super::status::{PartitionStatus, QueryShared, QueryState};
 use crate::checkpoint::Position;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result, SqlState, from_arrow};
-use crate::operator::RowPipeline;
 use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
 use crate::task;
 use crate::types::{
@@ -72,15 +72,13 @@ pub(super) struct Query {
     lanes: Vec<Lane>,
     inputs: Inputs,
     watermarks: Watermarks,
-    output_stages: RowPipeline,
+    emitter: Emitter,
     output: Output,
     pub shared: Arc<QueryShared>,
     surroundings: Surroundings,
     partitions: BTreeMap<InputPartition, PartitionStatus>,
     /// Rows that the limit still allows.
     left: Option<u64>,
-    /// When rows may be emitted again (`EMIT EVERY`).
-    pace: Pace,
     /// When a micro-batch may begin.
     trigger: Pace,
     epoch: Pace,
@@ -123,12 +121,9 @@ impl Query {
         let mut lanes: Vec<Lane> = (0..lanes)
             .map(|_| Lane::try_new(plan, &sources))
             .collect::<Result<_>>()?;
-        for lane in &mut lanes {
-            if let Some(aggregate) = &mut lane.aggregate {
-                aggregate.ignore_until(begin.ignore_until);
-            }
-        }
         let now = surroundings.clock.monotonic();
+        let mut emitter = Emitter::try_new(plan, now)?;
+        emitter.ignore(&mut lanes, begin.ignore_until, begin.ignore_before);
         let ids = begin.partitions();
         let ids = ids.map(|(place, _)| (place, sources[place.input].idle_timeout));
         let mut watermarks = Watermarks::new(ids, now);
@@ -148,7 +143,7 @@ impl Query {
             partitions.insert(place, status);
         }
         Ok(Self {
-            output_stages: RowPipeline::new(&plan.output),
+            emitter,
             left: plan.limit,
             epoch: Pace::new(surroundings.checkpoint_interval, now),
             plan: Arc::clone(plan),
@@ -160,7 +155,6 @@ impl Query {
             shared,
             surroundings,
             partitions,
-            pace: Pace::of_emission(plan.emission, now),
             trigger: Pace::of_trigger(plan.trigger, now),
             epochs: 0,
             dirty: false,
@@ -214,7 +208,6 @@ impl Query {
         let counted = self.account(&outputs)?;
         let rows = self.emit(outputs, &input)?;
         let (rows, emitted) = self.within_limit(rows)?;
-        let rows = rows.into_iter().map(ChangeBatch::inserts).collect();
         let watermark = self.watermarks.current();
         let moment = Moment {
             at: self.plan.batch_time.get(),
@@ -247,7 +240,7 @@ impl Query {
             until = until.min(self.epoch.next(now));
         }
         if let Emission::Every(_) = self.plan.emission {
-            until = until.min(self.pace.next(now).max(now + EVERY_MIN));
+            until = until.min(self.emitter.next(now).max(now + EVERY_MIN));
         }
         if self
             .plan
@@ -334,7 +327,7 @@ impl Query {
     }
 
     /// Moves the watermark on and gives what is to be emitted.
-    fn emit(&mut self, outputs: Vec<LaneOutput>, input: &Collected) -> Result<Vec<RecordBatch>> {
+    fn emit(&mut self, outputs: Vec<LaneOutput>, input: &Collected) -> Result<Vec<ChangeBatch>> {
         let now = self.surroundings.clock.monotonic();
         let mut rows = Vec::new();
         for output in outputs {
@@ -348,30 +341,7 @@ impl Query {
         }
         self.note_ends(input);
         let watermark = self.watermarks.advance(now);
-        let Some(plan) = &self.plan.aggregate else {
-            return Ok(rows);
-        };
-        match self.plan.emission {
-            Emission::Final => {
-                debug_assert!(
-                    plan.window.is_some(),
-                    "the planner refuses what never closes"
-                );
-                rows = self.close(watermark)?;
-            }
-            Emission::Changes | Emission::Every(_) => {
-                if self.pace.is_due(now) || self.window_closes(watermark) {
-                    self.pace.done(now);
-                    rows = self.changes()?;
-                }
-                for lane in &mut self.lanes {
-                    drop(lane.close(watermark));
-                }
-            }
-        }
-        rows.into_iter()
-            .map(|batch| Ok(self.output_stages.process(batch)?.batch))
-            .collect()
+        self.emitter.emit(&mut self.lanes, rows, watermark, now)
     }
 
     fn note_ends(&mut self, input: &Collected) {
@@ -403,76 +373,36 @@ impl Query {
         }
     }
 
-    /// The rows of the windows that have closed, earliest first; the lanes' shares put together.
-    fn close(&mut self, watermark: Watermark) -> Result<Vec<RecordBatch>> {
-        let mut windows = BTreeMap::new();
-        for lane in &mut self.lanes {
-            for closed in lane.close(watermark) {
-                match windows.entry(closed.start) {
-                    std::collections::btree_map::Entry::Vacant(place) => {
-                        place.insert(closed);
-                    }
-                    std::collections::btree_map::Entry::Occupied(mut first) => {
-                        let mut closed = closed;
-                        first.get_mut().table.merge(&mut closed.table)?;
-                    }
-                }
-            }
-        }
-        let aggregate = self.lanes[0]
-            .aggregate
-            .as_ref()
-            .expect("the plan has an aggregate");
-        windows
-            .into_values()
-            .map(|closed| aggregate.rows_of(closed))
-            .collect()
-    }
-
-    fn window_closes(&self, watermark: Watermark) -> bool {
-        let next = self.lanes[0]
-            .aggregate
-            .as_ref()
-            .and_then(|aggregate| aggregate.next_close());
-        next.is_some_and(|end| watermark.closes(end))
-    }
-
-    fn changes(&mut self) -> Result<Vec<RecordBatch>> {
-        assert!(
-            self.lanes.len() == 1,
-            "a query that emits changes has one lane"
-        );
-        let aggregate = self.lanes[0]
-            .aggregate
-            .as_mut()
-            .expect("the plan has an aggregate");
-        aggregate.emit_changes()
-    }
-
-    /// The rows that the limit still allows, under the output's names.
-    fn within_limit(&mut self, rows: Vec<RecordBatch>) -> Result<(Vec<RecordBatch>, u64)> {
+    /// The rows that the limit still allows, under the output's names. Rows that leave do not count.
+    fn within_limit(&mut self, rows: Vec<ChangeBatch>) -> Result<(Vec<ChangeBatch>, u64)> {
         let mut kept = Vec::with_capacity(rows.len());
         let mut emitted = 0;
         for batch in rows {
-            let count = batch.num_rows() as u64;
-            let allowed = self.left.map_or(count, |left| left.min(count));
+            let (batch, added) = match self.left {
+                Some(left) => batch.first(left),
+                None => {
+                    let added = batch.added_count();
+                    (batch, added)
+                }
+            };
             if let Some(left) = &mut self.left {
-                *left -= allowed;
+                *left -= added;
             }
-            if allowed > 0 {
-                emitted += allowed;
-                let named = self.named(batch)?;
-                kept.push(named.slice(0, usize::try_from(allowed).expect("of a batch's rows")));
+            emitted += added;
+            if batch.rows().num_rows() > 0 {
+                kept.push(self.named(batch)?);
             }
         }
         Ok((kept, emitted))
     }
 
-    fn named(&self, batch: RecordBatch) -> Result<RecordBatch> {
-        let (_, columns, rows) = batch.into_parts();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(Arc::clone(&self.plan.schema), columns, &options)
-            .map_err(from_arrow)
+    fn named(&self, batch: ChangeBatch) -> Result<ChangeBatch> {
+        batch.map(|rows| {
+            let (_, columns, rows) = rows.into_parts();
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            RecordBatch::try_new_with_options(Arc::clone(&self.plan.schema), columns, &options)
+                .map_err(from_arrow)
+        })
     }
 
     /// Ends an epoch: what was staged lasts from here on.
@@ -551,11 +481,7 @@ impl Query {
             .filter_map(|(id, s)| Some((*id, s.next?)))
             .collect();
         self.marks.add(self.greatest_event, next);
-        let open = self
-            .lanes
-            .iter()
-            .filter_map(|lane| lane.aggregate.as_ref()?.first_open())
-            .min();
+        let open = self.emitter.needed_from(&self.lanes);
         let mut next = vec![BTreeMap::new(); self.sources.len()];
         for (place, offset) in self.marks.position(open) {
             next[place.input].insert(place.partition, offset);
@@ -563,7 +489,7 @@ impl Query {
         Position::new(
             self.plan.text.clone(),
             self.epochs,
-            self.watermarks.current().0.0,
+            self.emitter.emitted_until(self.watermarks.current()),
             next,
         )
     }
@@ -575,7 +501,7 @@ impl Query {
             return Ok(());
         }
         self.measure.done(now);
-        let aggregates = || self.lanes.iter().filter_map(|lane| lane.aggregate.as_ref());
+        let aggregates = || self.emitter.aggregates(&self.lanes);
         let groups: usize = aggregates().map(|a| a.groups()).sum();
         let bytes: usize = aggregates().map(|a| a.size_bytes()).sum();
         self.held = (groups as u64, bytes as u64);

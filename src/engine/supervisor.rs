@@ -16,7 +16,7 @@ use super::query::{Query, Surroundings, Wiring};
 use super::status::{QueryShared, QueryState};
 use crate::checkpoint::PositionStore;
 use crate::error::{Error, Fault, Result};
-use crate::plan::{Changelog, StreamPlan};
+use crate::plan::StreamPlan;
 use crate::sink::Sink;
 
 /// The first pause before a query tries again; it doubles each time.
@@ -143,9 +143,8 @@ impl Supervisor {
 
     fn attempt(&self) -> Result<()> {
         let begin = self.begin()?;
-        let updates = self.plan.changelog() == Changelog::Update;
         let readers = begin.partitions().count().min(self.lanes_max).max(1);
-        let lanes = if updates { 1 } else { readers };
+        let lanes = if self.plan.has_one_lane() { 1 } else { readers };
         let (inputs, wake) = Inputs::open(
             &self.plan,
             &assignments(&begin, self.lanes_max, lanes),

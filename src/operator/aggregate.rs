@@ -1,116 +1,112 @@
-//! Grouped aggregation: one group table a window, dropped as a whole when the window closes.
+//! Grouped aggregation, with or without a window: which state the rows of a batch go to, and what
+//! of it comes out.
 //!
-//! ```text
-//! panes   12:00 → { BTC 5, ETH 2 }      closed when the watermark reaches 12:01
-//!         12:01 → { BTC 1 }
-//! ```
-//! Without a window there is one table, which never closes.
-//! Invariant: a row whose window has closed never reaches a table: it is late.
+//! | windows | state | file |
+//! |---|---|---|
+//! | none | one table that never closes | here |
+//! | tumbling; any, once each row stands for one window | a table a window | `fixed` |
+//! | hopping | panes, two stacks | `sliding` |
+//! | cumulating | panes, a running sum | `growing` |
+//! | sessions | values by session | `sessions` |
+//!
+//! Invariant: a row whose last window has closed never reaches a table: it is late.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray, UInt32Array,
-};
-use arrow::compute::{filter_record_batch, take};
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use arrow::record_batch::RecordBatch;
-use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use arrow::row::{RowConverter, SortField};
 
-use super::changes::Changes;
-use super::row_pipeline::{Rows, batch, condition, evaluate, timestamps};
-use crate::error::{Error, Result, SqlState, from_arrow};
-use crate::plan::{AggregatePlan, GroupColumn};
-use crate::state::{GroupTable, Rows as KeyedRows};
-use crate::types::{EventTime, Watermark, WindowBound};
+use super::changed::Changed;
+use super::fixed::{Fixed, Pane};
+use super::grouping::Grouping;
+use super::growing::Growing;
+use super::placement::{LateRow, Lateness, RowClock, out_of_range};
+use super::row_pipeline::{Rows, batch, evaluate, timestamps};
+use super::sessions::{ClosedSessions, Sessions};
+use super::sliding::Sliding;
+use crate::error::{Result, from_arrow};
+use crate::plan::{AggregatePlan, GroupColumn, WindowRows};
+use crate::state::{Frozen, GroupTable};
+use crate::types::{EventTime, Watermark, WindowKind, WindowSpan};
 
-/// The tables of one lane, or of a whole query.
+/// The state of one lane, or of a whole query.
 pub struct Aggregate {
-    plan: Arc<AggregatePlan>,
-    keys: Vec<FieldRef>,
-    functions: Vec<Arc<AggregateFunctionExpr>>,
-    /// Whether values must be readable while the table lives.
-    readable: bool,
-    /// By window start; without a window there is only [`NO_WINDOW`].
-    panes: BTreeMap<i64, Pane>,
+    grouping: Grouping,
+    windows: Windows,
     /// Rows of windows that end at or before this are none of this query's business.
-    ignore_until: EventTime,
+    ignore_until: i64,
 }
 
-struct Pane {
-    table: GroupTable,
-    changes: Changes,
+enum Windows {
+    None(Option<Box<Pane>>),
+    Fixed(Fixed),
+    Sliding(Sliding),
+    Growing(Growing),
+    Sessions(Box<Sessions>),
 }
 
-/// The place of the one table of an aggregation without a window.
-const NO_WINDOW: i64 = 0;
-
-/// What a row's time is compared with.
-#[derive(Debug, Clone, Copy)]
-pub struct Lateness<'a> {
-    /// The watermark at each row of the decoded batch.
-    pub row_watermarks: &'a [Watermark],
-    /// The greatest of them.
-    pub greatest: Watermark,
-}
-
-/// A row that came after its window had closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LateRow {
-    /// Its number in the decoded batch.
-    pub row: usize,
-    /// Its window.
-    pub window_start: EventTime,
-    /// The window's end.
-    pub window_end: EventTime,
-    /// The watermark when it came.
-    pub watermark: Watermark,
-}
-
-/// A window's table on its way out.
+/// A window on its way out.
 pub struct ClosedWindow {
-    /// Where the window begins.
-    pub start: EventTime,
+    /// The window.
+    pub span: WindowSpan,
     /// The groups of one lane.
-    pub table: GroupTable,
+    table: GroupTable,
 }
 
-/// A batch's columns, evaluated.
-struct Evaluated {
-    keys: Vec<ArrayRef>,
-    arguments: Vec<Vec<ArrayRef>>,
-    filters: Vec<Option<BooleanArray>>,
+/// Windows that have closed.
+pub enum Closed {
+    /// Each with its groups, earliest first.
+    Windows(Vec<ClosedWindow>),
+    /// Sessions, as rows.
+    Rows(RecordBatch),
+}
+
+impl ClosedWindow {
+    /// Adds another lane's groups of the same window.
+    ///
+    /// # Errors
+    /// When an aggregate refuses to merge.
+    pub fn merge(&mut self, other: Self) -> Result<()> {
+        let frozen: Frozen = other.table.freeze()?;
+        self.table.merge(&frozen)
+    }
 }
 
 impl Aggregate {
     /// No groups yet. `readable` is needed for [`Self::emit_changes`].
-    pub fn new(plan: Arc<AggregatePlan>, readable: bool) -> Self {
-        let keys = plan
-            .keys
-            .iter()
-            .map(|(_, field)| Arc::clone(field))
-            .collect();
-        let functions = plan
-            .calls
-            .iter()
-            .map(|call| Arc::clone(&call.function))
-            .collect();
-        let ignore_until = EventTime::MIN;
-        Self {
-            plan,
-            keys,
-            functions,
-            readable,
-            panes: BTreeMap::new(),
-            ignore_until,
-        }
+    ///
+    /// # Errors
+    /// When a key's type cannot be grouped or a function has no accumulator.
+    pub fn try_new(plan: Arc<AggregatePlan>, readable: bool) -> Result<Self> {
+        let window = plan.window.clone();
+        let grouping = Grouping::new(plan, readable);
+        let windows = match window.map(|window| (window.kind, window.rows)) {
+            None => Windows::None(None),
+            Some((_, WindowRows::Bound(..)) | (WindowKind::Tumble { .. }, _)) => {
+                Windows::Fixed(Fixed::default())
+            }
+            Some((kind @ WindowKind::Hop { .. }, _)) => Windows::Sliding(Sliding::new(kind)),
+            Some((kind @ WindowKind::Cumulate { .. }, _)) => Windows::Growing(Growing::new(kind)),
+            Some((WindowKind::Session { gap }, _)) => {
+                Windows::Sessions(Box::new(Sessions::try_new(gap, &grouping)?))
+            }
+        };
+        Ok(Self {
+            grouping,
+            windows,
+            ignore_until: i64::MIN,
+        })
     }
 
-    /// Passes over rows of windows that end at or before `end`: they were emitted by an earlier
-    /// run, or began before this one.
-    pub fn ignore_until(&mut self, end: EventTime) {
-        self.ignore_until = end;
+    /// Passes over rows of windows that end at or before `until`: they were emitted by an earlier
+    /// run, or began before this one; also of sessions that start before `from`.
+    pub fn ignore(&mut self, until: EventTime, from: EventTime) {
+        self.ignore_until = until.0;
+        if let Windows::Sessions(sessions) = &mut self.windows {
+            sessions.ignore(until.0, from.0);
+        }
     }
 
     /// Takes in a batch; returns the rows that were late.
@@ -118,139 +114,84 @@ impl Aggregate {
     /// # Errors
     /// When an expression or an aggregate refuses a value.
     pub fn process(&mut self, rows: &Rows, lateness: Lateness<'_>) -> Result<Vec<LateRow>> {
-        let count = rows.batch.num_rows();
-        if count == 0 {
+        if rows.batch.num_rows() == 0 {
             return Ok(Vec::new());
         }
-        let Some(window) = &self.plan.window else {
-            let columns = self.evaluate(&rows.batch)?;
-            self.update(NO_WINDOW, &columns, None, count)?;
-            return Ok(Vec::new());
-        };
-        let bounds_of = evaluate(&window.bound, &rows.batch)?;
-        let back = window.bound_kind.after_start(window.kind);
-        let starts = timestamps(&bounds_of)?;
-        let starts = if back == 0 {
-            starts.clone()
-        } else {
-            starts.unary(|bound| bound - back)
-        };
-        if starts.null_count() > 0 {
-            return Err(Error::user(
-                SqlState::DatetimeFieldOverflow,
-                "window out of range",
-            ));
-        }
-        let columns = self.evaluate(&rows.batch)?;
-        let (least, most) = bounds(&starts);
-        let size = window.kind.size();
-        let mut late = Vec::new();
-        let all_on_time = least.saturating_add(size) > lateness.greatest.0.0
-            && least.saturating_add(size) > self.ignore_until.0;
-        if all_on_time && least == most {
-            self.update(least, &columns, None, count)?;
-            return Ok(late);
-        }
-        for (start, picked) in by_window(&starts) {
-            let end = EventTime(start.saturating_add(size));
-            if end <= self.ignore_until {
-                continue;
-            }
-            let picked = if lateness.greatest.closes(end) {
-                let window = (EventTime(start), end);
-                split_late(picked, window, rows, lateness, &mut late)
-            } else {
-                picked
+        let columns = self.grouping.evaluate(&rows.batch)?;
+        let plan = Arc::clone(&self.grouping.plan);
+        let Some(window) = &plan.window else {
+            let Windows::None(pane) = &mut self.windows else {
+                unreachable!("without a window there is one table")
             };
-            if !picked.is_empty() {
-                let picked = UInt32Array::from(picked);
-                self.update(start, &columns, Some(&picked), picked.len())?;
-            }
-        }
-        Ok(late)
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> Result<Evaluated> {
-        let all = |exprs: &[_]| {
-            exprs
-                .iter()
-                .map(|e| evaluate(e, batch))
-                .collect::<Result<_>>()
+            let pane = match pane {
+                Some(pane) => pane,
+                None => pane.insert(Box::new(Pane::try_new(&self.grouping)?)),
+            };
+            pane.update(&self.grouping, &columns, None)?;
+            return Ok(Vec::new());
         };
-        Ok(Evaluated {
-            keys: self
-                .plan
-                .keys
-                .iter()
-                .map(|(e, _)| evaluate(e, batch))
-                .collect::<Result<_>>()?,
-            arguments: self
-                .plan
-                .calls
-                .iter()
-                .map(|c| all(&c.arguments))
-                .collect::<Result<_>>()?,
-            filters: self
-                .plan
-                .calls
-                .iter()
-                .map(|c| c.filter.as_ref().map(|f| condition(f, batch)).transpose())
-                .collect::<Result<_>>()?,
-        })
+        let clock = RowClock {
+            rows,
+            lateness,
+            grace: window.grace,
+            ignore_until: self.ignore_until,
+        };
+        let (WindowRows::Time(expr) | WindowRows::Bound(_, expr)) = &window.rows;
+        let values = evaluate(expr, &rows.batch)?;
+        let times = timestamps(&values)?;
+        if times.null_count() > 0 {
+            return Err(out_of_range());
+        }
+        let grouping = &self.grouping;
+        match (&mut self.windows, &window.rows) {
+            (Windows::Fixed(fixed), WindowRows::Time(_)) => {
+                fixed.process_times(grouping, &columns, (window.kind, times.values()), &clock)
+            }
+            (Windows::Fixed(fixed), WindowRows::Bound(bound, _)) => {
+                fixed.process_bounds(grouping, &columns, (window.kind, *bound, times), &clock)
+            }
+            (Windows::Sliding(sliding), _) => {
+                sliding.process(grouping, &columns, times.values(), &clock)
+            }
+            (Windows::Growing(growing), _) => {
+                growing.process(grouping, &columns, times.values(), &clock)
+            }
+            (Windows::Sessions(sessions), _) => {
+                sessions.process(grouping, &columns, times.values(), &clock)
+            }
+            (Windows::None(_), _) => unreachable!("the plan has a window"),
+        }
     }
 
-    /// Hands the picked rows (`None`: all) to a window's table.
-    fn update(
-        &mut self,
-        start: i64,
-        columns: &Evaluated,
-        picked: Option<&UInt32Array>,
-        len: usize,
-    ) -> Result<()> {
-        let part = picked.map(|picked| columns.take(picked)).transpose()?;
-        let columns = part.as_ref().unwrap_or(columns);
-        if !self.panes.contains_key(&start) {
-            let table = GroupTable::try_new(&self.keys, &self.functions, self.readable)?;
-            self.panes.insert(
-                start,
-                Pane {
-                    table,
-                    changes: Changes::default(),
-                },
-            );
-        }
-        let pane = self.panes.get_mut(&start).expect("it was inserted above");
-        let groups = pane.table.update(&KeyedRows {
-            keys: &columns.keys,
-            arguments: &columns.arguments,
-            filters: &columns.filters,
-            len,
-        })?;
-        if self.readable {
-            pane.changes.touch(groups);
-        }
-        Ok(())
+    /// Windows that end at or before this have closed.
+    fn closed_until(&self, watermark: Watermark) -> i64 {
+        let grace = self.grouping.plan.window.as_ref().map_or(0, |w| w.grace);
+        watermark.0.0.saturating_sub(grace)
     }
 
     /// Takes the windows that the watermark has closed, earliest first.
-    pub fn close(&mut self, watermark: Watermark) -> Vec<ClosedWindow> {
-        let Some(window) = &self.plan.window else {
-            return Vec::new();
-        };
-        let size = window.kind.size();
-        let mut closed = Vec::new();
-        while let Some(entry) = self.panes.first_entry() {
-            let end = EventTime(entry.key().saturating_add(size));
-            if !watermark.closes(end) {
-                break;
+    ///
+    /// # Errors
+    /// When an aggregate refuses to merge.
+    pub fn close(&mut self, watermark: Watermark) -> Result<Closed> {
+        let until = self.closed_until(watermark);
+        let windows = match &mut self.windows {
+            Windows::None(_) => Vec::new(),
+            Windows::Fixed(fixed) => fixed.close(until),
+            Windows::Sliding(sliding) => sliding.close(&self.grouping, until)?,
+            Windows::Growing(growing) => growing.close(&self.grouping, until)?,
+            Windows::Sessions(sessions) => {
+                let closed = sessions.close(until)?;
+                return self.session_rows(closed).map(Closed::Rows);
             }
-            let start = EventTime(*entry.key());
-            closed.push(ClosedWindow {
-                start,
-                table: entry.remove().table,
-            });
-        }
-        closed
+        };
+        let ignored = self.ignore_until;
+        let windows = windows.into_iter().filter(|(span, _)| span.end > ignored);
+        Ok(Closed::Windows(
+            windows
+                .map(|(span, table)| ClosedWindow { span, table })
+                .collect(),
+        ))
     }
 
     /// The rows of a closed window.
@@ -260,164 +201,223 @@ impl Aggregate {
     pub fn rows_of(&self, closed: ClosedWindow) -> Result<RecordBatch> {
         let groups = closed.table.len();
         let (keys, values) = closed.table.into_columns()?;
-        self.output(closed.start.0, &keys, values, groups)
+        self.output(&vec![closed.span; groups], &keys, values)
     }
 
-    /// The groups whose values changed since the last call, window by window.
+    fn session_rows(&self, closed: ClosedSessions) -> Result<RecordBatch> {
+        self.output(&closed.spans, &closed.keys, closed.values)
+    }
+
+    /// What changed since the last call, window by window.
     ///
     /// # Errors
     /// When an aggregate cannot give its value.
     ///
     /// # Panics
     /// If the tables were not made readable.
-    pub fn emit_changes(&mut self) -> Result<Vec<RecordBatch>> {
-        assert!(self.readable, "only readable tables can emit changes");
-        let mut batches = Vec::new();
-        let mut panes = std::mem::take(&mut self.panes);
-        for (start, pane) in &mut panes {
-            let groups = pane.changes.take();
-            if groups.is_empty() {
-                continue;
+    pub fn emit_changes(&mut self) -> Result<Vec<Changed>> {
+        assert!(
+            self.grouping.readable,
+            "only readable tables can emit changes"
+        );
+        let none = WindowSpan { start: 0, end: 0 };
+        let mut windows = std::mem::replace(&mut self.windows, Windows::None(None));
+        let changed = match &mut windows {
+            Windows::None(pane) => pane
+                .iter_mut()
+                .map(|pane| self.pane_changes(none, pane))
+                .collect::<Result<_>>(),
+            Windows::Fixed(fixed) => fixed
+                .open()
+                .map(|(span, pane)| self.pane_changes(span, pane))
+                .collect::<Result<_>>(),
+            Windows::Sessions(sessions) => self.session_changes(sessions).map(|one| vec![one]),
+            Windows::Sliding(_) | Windows::Growing(_) => {
+                unreachable!("the planner lets each row stand for one window")
             }
-            let (keys, values) = pane.table.read(&groups)?;
-            let differs = BooleanArray::from(pane.changes.differs(&groups, &values)?);
-            let rows = self.output(*start, &keys, values, groups.len())?;
-            let rows = filter_record_batch(&rows, &differs).map_err(from_arrow)?;
-            if rows.num_rows() > 0 {
-                batches.push(rows);
-            }
+        };
+        self.windows = windows;
+        let mut changed: Vec<Changed> = changed?;
+        changed.retain(|changed| !changed.is_empty());
+        Ok(changed)
+    }
+
+    fn pane_changes(&self, span: WindowSpan, pane: &mut Pane) -> Result<Changed> {
+        let groups = pane.changes.take();
+        let (keys, values) = pane.table.read(&groups)?;
+        // Groups without values differ once: when they come.
+        let (first, kept) = match values.is_empty() {
+            true => (vec![DataType::Boolean], vec![marks(groups.len())]),
+            false => (Vec::new(), values.clone()),
+        };
+        let converter = self.converter(&first)?;
+        let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
+        let found = pane.changes.differences(&groups, &rows);
+        let spans = |rows: usize| vec![span; rows];
+        let old = found.old.iter().flatten().count();
+        let before = self.output(
+            &spans(old),
+            &found.replaced_of(&keys)?,
+            found.old_values(&converter)?.split_off(first.len()),
+        )?;
+        let after = self.output(
+            &spans(found.changed.len()),
+            &found.changed_of(&keys)?,
+            found.changed_of(&values)?,
+        )?;
+        Ok(Changed::new(before, after, &found.old, 0))
+    }
+
+    /// Sessions change their bounds too, so these are kept with the values.
+    fn session_changes(&self, sessions: &mut Sessions) -> Result<Changed> {
+        let touched = sessions.changes.take();
+        let counted = touched.into_iter();
+        let groups: Vec<usize> = counted
+            .filter(|number| sessions.counts(sessions.span(*number)))
+            .collect();
+        let numbers: Vec<u32> = groups
+            .iter()
+            .map(|number| u32::try_from(*number).expect("sessions are numbered by 32 bits"))
+            .collect();
+        let now = sessions.read(&numbers)?;
+        let mut kept: Vec<ArrayRef> = bounds_of(&now.spans);
+        kept.extend(now.values);
+        let converter = self.converter(&[DataType::Int64, DataType::Int64])?;
+        let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
+        let found = sessions.changes.differences(&groups, &rows);
+        let joined = std::mem::take(&mut sessions.joined);
+        let mut before_keys = found.replaced_of(&now.keys)?;
+        let joined_keys = sessions.keys_of(joined.iter().map(|(key, _)| *key))?;
+        for (column, joined) in before_keys.iter_mut().zip(&joined_keys) {
+            *column = arrow::compute::concat(&[column, joined]).map_err(from_arrow)?;
         }
-        self.panes = panes;
-        Ok(batches)
+        let old = found.old.iter().flatten();
+        let old = old.chain(joined.iter().map(|(_, old)| old));
+        let old = super::changes::columns_of(old, &converter)?;
+        let before = self.output(&spans_of(&old), &before_keys, old[2..].to_vec())?;
+        let new = found.changed_of(&kept)?;
+        let after = self.output(
+            &spans_of(&new),
+            &found.changed_of(&now.keys)?,
+            new[2..].to_vec(),
+        )?;
+        Ok(Changed::new(before, after, &found.old, joined.len()))
+    }
+
+    /// For values in row format, behind columns of the given types.
+    fn converter(&self, first: &[DataType]) -> Result<RowConverter> {
+        let plan = &self.grouping.plan;
+        let values = plan.schema.fields().iter().skip(plan.groups.len());
+        let fields = first
+            .iter()
+            .cloned()
+            .chain(values.map(|field| field.data_type().clone()))
+            .map(SortField::new)
+            .collect();
+        RowConverter::new(fields).map_err(from_arrow)
     }
 
     fn output(
         &self,
-        start: i64,
+        spans: &[WindowSpan],
         keys: &[ArrayRef],
         values: Vec<ArrayRef>,
-        groups: usize,
     ) -> Result<RecordBatch> {
-        let after = |bound: WindowBound| {
-            self.plan
-                .window
-                .as_ref()
-                .map_or(0, |window| bound.after_start(window.kind))
-        };
-        let mut columns = Vec::with_capacity(self.plan.schema.fields().len());
-        for (column, field) in self.plan.groups.iter().zip(self.plan.schema.fields()) {
+        let plan = &self.grouping.plan;
+        let mut columns = Vec::with_capacity(plan.schema.fields().len());
+        for (column, field) in plan.groups.iter().zip(plan.schema.fields()) {
             columns.push(match column {
-                GroupColumn::Window(bound) => instant(start + after(*bound), field, groups),
+                GroupColumn::Window(bound) => {
+                    instants(spans.iter().map(|span| span.bound(*bound)), field)
+                }
                 GroupColumn::Key(key) => Arc::clone(&keys[*key]),
             });
         }
         columns.extend(values);
-        batch(&self.plan.schema, columns, groups)
+        batch(&plan.schema, columns, spans.len())
     }
 
-    /// The end of the next window to close.
-    pub fn next_close(&self) -> Option<EventTime> {
-        let size = self.plan.window.as_ref()?.kind.size();
-        self.panes
-            .keys()
-            .next()
-            .map(|start| EventTime(start.saturating_add(size)))
+    /// The next window to close.
+    pub fn next_close(&self) -> Option<WindowSpan> {
+        match &self.windows {
+            Windows::None(_) => None,
+            Windows::Fixed(fixed) => fixed.next(),
+            Windows::Sliding(sliding) => sliding.next(),
+            Windows::Growing(growing) => growing.next(),
+            Windows::Sessions(sessions) => sessions.next(),
+        }
+    }
+
+    /// True when the watermark may close a window.
+    pub fn may_close(&self, watermark: Watermark) -> bool {
+        let end = match &self.windows {
+            Windows::Sessions(sessions) => sessions.next_end(),
+            _ => self.next_close().map(|span| span.end),
+        };
+        end.is_some_and(|end| end <= self.closed_until(watermark))
     }
 
     /// The start of the earliest window that is still open.
     pub fn first_open(&self) -> Option<EventTime> {
-        self.plan.window.as_ref()?;
-        self.panes.keys().next().map(|start| EventTime(*start))
+        let start = match &self.windows {
+            Windows::None(_) => None,
+            Windows::Fixed(fixed) => fixed.first_start(),
+            Windows::Sliding(sliding) => sliding.first_pane(),
+            Windows::Growing(growing) => growing.first_start(),
+            Windows::Sessions(sessions) => sessions.first_start(),
+        };
+        start.map(EventTime)
     }
 
     /// The number of groups held.
     pub fn groups(&self) -> usize {
-        self.panes.values().map(|pane| pane.table.len()).sum()
+        match &self.windows {
+            Windows::None(pane) => pane.as_ref().map_or(0, |pane| pane.table.len()),
+            Windows::Fixed(fixed) => fixed.groups(),
+            Windows::Sliding(sliding) => sliding.groups(),
+            Windows::Growing(growing) => growing.groups(),
+            Windows::Sessions(sessions) => sessions.groups(),
+        }
     }
 
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.panes
-            .values()
-            .map(|pane| pane.table.size_bytes() + pane.changes.size_bytes())
-            .sum()
-    }
-}
-
-impl Evaluated {
-    fn take(&self, rows: &UInt32Array) -> Result<Self> {
-        let pick = |column: &ArrayRef| take(column, rows, None).map_err(from_arrow);
-        Ok(Self {
-            keys: self.keys.iter().map(pick).collect::<Result<_>>()?,
-            arguments: self
-                .arguments
-                .iter()
-                .map(|columns| columns.iter().map(pick).collect::<Result<_>>())
-                .collect::<Result<_>>()?,
-            filters: self
-                .filters
-                .iter()
-                .map(|filter| match filter {
-                    Some(mask) => {
-                        let mask = take(mask, rows, None).map_err(from_arrow)?;
-                        Ok(Some(mask.as_boolean().clone()))
-                    }
-                    None => Ok(None),
-                })
-                .collect::<Result<_>>()?,
-        })
-    }
-}
-
-fn bounds(starts: &TimestampMicrosecondArray) -> (i64, i64) {
-    let first = starts.values()[0];
-    starts
-        .values()
-        .iter()
-        .fold((first, first), |(least, most), &s| {
-            (least.min(s), most.max(s))
-        })
-}
-
-/// The rows of each window, windows in order of time, rows in their order.
-fn by_window(starts: &TimestampMicrosecondArray) -> BTreeMap<i64, Vec<u32>> {
-    let mut windows: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-    for (row, &start) in (0u32..).zip(starts.values()) {
-        windows.entry(start).or_default().push(row);
-    }
-    windows
-}
-
-/// Takes out the rows for which the window had closed before they came.
-fn split_late(
-    picked: Vec<u32>,
-    (window_start, window_end): (EventTime, EventTime),
-    rows: &Rows,
-    lateness: Lateness<'_>,
-    late: &mut Vec<LateRow>,
-) -> Vec<u32> {
-    let mut on_time = Vec::with_capacity(picked.len());
-    for row in picked {
-        let origin = rows.origin_of(row as usize);
-        let watermark = lateness.row_watermarks[origin];
-        if watermark.closes(window_end) {
-            late.push(LateRow {
-                row: origin,
-                window_start,
-                window_end,
-                watermark,
-            });
-        } else {
-            on_time.push(row);
+        match &self.windows {
+            Windows::None(pane) => pane.as_ref().map_or(0, |pane| pane.size_bytes()),
+            Windows::Fixed(fixed) => fixed.size_bytes(),
+            Windows::Sliding(sliding) => sliding.size_bytes(),
+            Windows::Growing(growing) => growing.size_bytes(),
+            Windows::Sessions(sessions) => sessions.size_bytes(),
         }
     }
-    on_time
 }
 
-fn instant(micros: i64, field: &FieldRef, rows: usize) -> ArrayRef {
+fn marks(rows: usize) -> ArrayRef {
+    Arc::new(BooleanArray::from(vec![true; rows]))
+}
+
+fn bounds_of(spans: &[WindowSpan]) -> Vec<ArrayRef> {
+    let starts = Int64Array::from_iter_values(spans.iter().map(|span| span.start));
+    let ends = Int64Array::from_iter_values(spans.iter().map(|span| span.end));
+    vec![Arc::new(starts), Arc::new(ends)]
+}
+
+fn spans_of(columns: &[ArrayRef]) -> Vec<WindowSpan> {
+    let starts = columns[0].as_primitive::<Int64Type>().values();
+    let ends = columns[1].as_primitive::<Int64Type>().values();
+    let bounds = starts.iter().zip(ends);
+    bounds
+        .map(|(start, end)| WindowSpan {
+            start: *start,
+            end: *end,
+        })
+        .collect()
+}
+
+fn instants(micros: impl Iterator<Item = i64>, field: &FieldRef) -> ArrayRef {
     let zone = match field.data_type() {
         DataType::Timestamp(_, zone) => zone.clone(),
         _ => None,
     };
-    Arc::new(TimestampMicrosecondArray::from_value(micros, rows).with_timezone_opt(zone))
+    Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone_opt(zone))
 }

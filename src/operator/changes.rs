@@ -1,20 +1,30 @@
-//! Which groups of a table have changed since they were last emitted.
+//! Which groups have changed since they were last emitted, and what was emitted of them.
 
-use ahash::RandomState;
-use arrow::array::ArrayRef;
-use arrow::row::{RowConverter, SortField};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use arrow::row::{RowConverter, Rows};
 
 use crate::error::{Result, from_arrow};
 
-/// The groups touched since the last emission, and a fingerprint of what was emitted of each.
+/// The groups touched since the last emission, and the values last emitted of each.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// In the order in which they were touched.
     touched: Vec<usize>,
     is_touched: Vec<bool>,
-    /// 128 bits of each group's last emitted values; a group whose values are what they were is
-    /// not emitted again.
-    emitted: Vec<Option<(u64, u64)>>,
+    /// Each group's values in Arrow's row format.
+    emitted: Vec<Option<Box<[u8]>>>,
+    emitted_bytes: usize,
+}
+
+/// What differs from what was emitted last.
+pub(super) struct Differences {
+    /// Which of the groups asked about differ, by their place in the question.
+    pub changed: Vec<u32>,
+    /// For each of `changed` its old values, if any were emitted.
+    pub old: Vec<Option<Box<[u8]>>>,
 }
 
 impl Changes {
@@ -39,64 +49,119 @@ impl Changes {
         std::mem::take(&mut self.touched)
     }
 
-    /// For each of `groups`, whose values are a row of `values`: does it differ from what was
-    /// emitted last? Remembers the values as emitted.
-    pub(super) fn differs(&mut self, groups: &[usize], values: &[ArrayRef]) -> Result<Vec<bool>> {
-        let fields = values
-            .iter()
-            .map(|v| SortField::new(v.data_type().clone()))
-            .collect();
-        let converter = RowConverter::new(fields).map_err(from_arrow)?;
-        let rows = converter.convert_columns(values).map_err(from_arrow)?;
-        let (left, right) = (
-            RandomState::with_seeds(1, 2, 3, 4),
-            RandomState::with_seeds(5, 6, 7, 8),
-        );
-        let mut differs = Vec::with_capacity(groups.len());
-        for (row, &group) in rows.iter().zip(groups) {
-            let print = Some((left.hash_one(row.data()), right.hash_one(row.data())));
+    /// Which of `groups`, whose values are the rows of `values`, differ from what was emitted
+    /// last? Remembers the values as emitted.
+    pub(super) fn differences(&mut self, groups: &[usize], values: &Rows) -> Differences {
+        let mut found = Differences {
+            changed: Vec::new(),
+            old: Vec::new(),
+        };
+        for (index, (new, &group)) in (0u32..).zip(values.iter().zip(groups)) {
             if group >= self.emitted.len() {
                 self.emitted.resize(group + 1, None);
             }
-            differs.push(self.emitted[group] != print);
-            self.emitted[group] = print;
+            let emitted = &mut self.emitted[group];
+            if emitted.as_deref() == Some(new.data()) {
+                continue;
+            }
+            let old = emitted.replace(new.data().into());
+            self.emitted_bytes += new.data().len();
+            self.emitted_bytes -= old.as_ref().map_or(0, |old| old.len());
+            found.changed.push(index);
+            found.old.push(old);
         }
-        Ok(differs)
+        found
+    }
+
+    /// Forgets a group; gives what was emitted of it.
+    pub(super) fn forget(&mut self, group: usize) -> Option<Box<[u8]>> {
+        if self.is_touched.get(group) == Some(&true) {
+            self.is_touched[group] = false;
+            self.touched.retain(|touched| *touched != group);
+        }
+        let old = self.emitted.get_mut(group)?.take()?;
+        self.emitted_bytes -= old.len();
+        Some(old)
     }
 
     /// Memory held, in bytes.
     pub(super) fn size_bytes(&self) -> usize {
         self.touched.capacity() * size_of::<usize>()
             + self.is_touched.capacity()
-            + self.emitted.capacity() * size_of::<Option<(u64, u64)>>()
+            + self.emitted.capacity() * size_of::<Option<Box<[u8]>>>()
+            + self.emitted_bytes
     }
+}
+
+impl Differences {
+    /// The rows of `columns`, one a group asked about, that differ.
+    pub(super) fn changed_of(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        let picked = UInt32Array::from(self.changed.clone());
+        columns
+            .iter()
+            .map(|column| take(column, &picked, None).map_err(from_arrow))
+            .collect()
+    }
+
+    /// The rows of `columns`, one a group asked about, that had been emitted before.
+    pub(super) fn replaced_of(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        let changed = self.changed.iter().zip(&self.old);
+        let picked: UInt32Array = changed
+            .filter(|(_, old)| old.is_some())
+            .map(|(index, _)| Some(*index))
+            .collect();
+        columns
+            .iter()
+            .map(|column| take(column, &picked, None).map_err(from_arrow))
+            .collect()
+    }
+
+    /// The old values as columns.
+    pub(super) fn old_values(&self, converter: &RowConverter) -> Result<Vec<ArrayRef>> {
+        columns_of(self.old.iter().flatten(), converter)
+    }
+}
+
+/// Values in row format as columns.
+pub(super) fn columns_of<'a>(
+    rows: impl Iterator<Item = &'a Box<[u8]>>,
+    converter: &RowConverter,
+) -> Result<Vec<ArrayRef>> {
+    let parser = converter.parser();
+    let columns = converter
+        .convert_rows(rows.map(|row| parser.parse(row)))
+        .map_err(from_arrow)?;
+    Ok(columns.iter().map(Arc::clone).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::Int64Array;
+    use arrow::datatypes::DataType;
+    use arrow::row::SortField;
 
     use super::*;
 
-    fn values(numbers: &[i64]) -> Vec<ArrayRef> {
-        vec![Arc::new(Int64Array::from(numbers.to_vec()))]
-    }
-
     #[test]
     fn a_group_is_emitted_again_only_when_its_values_changed() {
+        let converter = RowConverter::new(vec![SortField::new(DataType::Int64)]).unwrap();
+        let rows = |numbers: &[i64]| {
+            let column: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
+            converter.convert_columns(&[column]).unwrap()
+        };
         let mut changes = Changes::default();
         changes.touch(&[1, 0, 1]);
         assert_eq!(changes.take(), [1, 0]);
         assert_eq!(changes.take(), Vec::<usize>::new());
-        assert_eq!(
-            changes.differs(&[1, 0], &values(&[7, 8])).unwrap(),
-            [true, true]
-        );
-        assert_eq!(
-            changes.differs(&[1, 0], &values(&[7, 9])).unwrap(),
-            [false, true]
-        );
+        let first = changes.differences(&[1, 0], &rows(&[7, 8]));
+        assert_eq!(first.changed, [0, 1]);
+        assert!(first.old.iter().all(Option::is_none), "nothing was emitted");
+        let second = changes.differences(&[1, 0], &rows(&[7, 9]));
+        assert_eq!(second.changed, [1]);
+        let old = second.old_values(&converter).unwrap();
+        let expected: ArrayRef = Arc::new(Int64Array::from(vec![8]));
+        assert_eq!(&old[0], &expected);
+        assert!(changes.forget(0).is_some());
+        assert!(changes.forget(0).is_none());
     }
 }

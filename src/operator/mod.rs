@@ -2,13 +2,28 @@
 //!
 //! Does no I/O, reads no clock, never waits: a batch and the state in, a batch and the state out.
 //!
-//! - `row_pipeline`: filters and projections.
-//! - `aggregate`: grouped aggregation, one group table a window.
-//! - `changes`: which groups must be emitted again.
+//! - `row_pipeline`, `windows`: filters, projections, the columns of windows.
+//! - `aggregate`: grouped aggregation; which state a row goes to says `placement`, what it adds
+//!   there `grouping`, and the states themselves are `fixed`, `sliding`, `growing`, `sessions`.
+//! - `changes`, `changed`: which groups must be emitted again, and what their rows are then.
+//! - `tail`, `rank`: what is done with an aggregate's rows.
 
 mod aggregate;
+mod changed;
 mod changes;
+mod fixed;
+mod growing;
+mod grouping;
+mod placement;
+mod rank;
 mod row_pipeline;
+mod sessions;
+mod sliding;
+mod tail;
+mod windows;
 
-pub use aggregate::{Aggregate, ClosedWindow, LateRow, Lateness};
+pub use aggregate::{Aggregate, Closed, ClosedWindow};
+pub use changed::Changed;
+pub use placement::{LateRow, Lateness};
 pub use row_pipeline::{RowPipeline, Rows};
+pub use tail::Tail;

@@ -10,8 +10,9 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::windows::{a_row_for_each, with_row_time};
 use crate::error::{Error, Result, from_arrow, from_datafusion};
-use crate::plan::RowStage;
+use crate::plan::{RowStage, WindowColumns};
 
 /// Rows, and where in the decoded batch each came from.
 #[derive(Debug, Clone)]
@@ -66,6 +67,19 @@ impl RowPipeline {
             rows = match stage {
                 RowStage::Filter(predicate) => filter(&rows, predicate)?,
                 RowStage::Project { exprs, schema } => project(rows, exprs, schema)?,
+                RowStage::Windows {
+                    kind,
+                    time,
+                    form,
+                    schema,
+                } => {
+                    let times = evaluate(time, &rows.batch)?;
+                    let times = timestamps(&times)?;
+                    match form {
+                        WindowColumns::Bounds => a_row_for_each(&rows, (*kind, times), schema)?,
+                        WindowColumns::RowTime => with_row_time(rows, times, schema)?,
+                    }
+                }
             };
         }
         Ok(rows)
@@ -75,7 +89,9 @@ impl RowPipeline {
     fn schema_after(&self, rows: &Rows) -> SchemaRef {
         let last = self.stages.iter().rev().find_map(|stage| match stage {
             RowStage::Filter(_) => None,
-            RowStage::Project { schema, .. } => Some(Arc::clone(schema)),
+            RowStage::Project { schema, .. } | RowStage::Windows { schema, .. } => {
+                Some(Arc::clone(schema))
+            }
         });
         last.unwrap_or_else(|| rows.batch.schema())
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::scalar::ScalarValue;
 
-use crate::types::{WindowBound, WindowKind};
+use crate::types::{WindowBound, WindowKind, length};
 
 /// A grouped aggregation.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct AggregatePlan {
     pub window: Option<WindowPlan>,
     /// The key expressions, without the window's columns.
     pub keys: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
+    /// Which keys count in which grouping set, for GROUPING SETS, ROLLUP and CUBE.
+    pub sets: Option<GroupingSets>,
     /// The aggregates.
     pub calls: Vec<AggregateCall>,
     /// What each group column of the output is; the aggregates follow them.
@@ -28,10 +31,31 @@ pub struct AggregatePlan {
 pub struct WindowPlan {
     /// Which windows.
     pub kind: WindowKind,
-    /// A bound of each row's window; a timestamp in microseconds.
-    pub bound: Arc<dyn PhysicalExpr>,
-    /// Which bound it is.
-    pub bound_kind: WindowBound,
+    /// What tells a row's window or windows.
+    pub rows: WindowRows,
+    /// How long after the watermark has reached its end a window still takes rows. Microseconds.
+    pub grace: i64,
+    /// For a window over a window: how far the times of rows to come may lie before the watermark
+    /// of the rows below. Microseconds.
+    pub delay: i64,
+}
+
+/// What tells a row's window.
+#[derive(Debug, Clone)]
+pub enum WindowRows {
+    /// A time in the row's pane: the operator finds the windows. A timestamp in microseconds.
+    Time(Arc<dyn PhysicalExpr>),
+    /// Each row stands for one of its windows, and this is that window's bound.
+    Bound(WindowBound, Arc<dyn PhysicalExpr>),
+}
+
+/// The sets of GROUPING SETS.
+#[derive(Debug, Clone)]
+pub struct GroupingSets {
+    /// The column that tells the sets apart; the last of the keys.
+    pub id: FieldRef,
+    /// For each set, which keys are NULL in it, and its value of `id`.
+    pub sets: Vec<(Vec<bool>, ScalarValue)>,
 }
 
 /// What a group column of the output is.
@@ -39,7 +63,7 @@ pub struct WindowPlan {
 pub enum GroupColumn {
     /// A bound of the window.
     Window(WindowBound),
-    /// A key of [`AggregatePlan::keys`].
+    /// A key of [`AggregatePlan::keys`]; the one after the last is the grouping set's id.
     Key(usize),
 }
 
@@ -52,4 +76,50 @@ pub struct AggregateCall {
     pub arguments: Vec<Arc<dyn PhysicalExpr>>,
     /// The FILTER clause.
     pub filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+impl AggregatePlan {
+    /// The columns by which groups are told apart, without the window's.
+    pub fn key_fields(&self) -> Vec<FieldRef> {
+        let keys = self.keys.iter().map(|(_, field)| Arc::clone(field));
+        let id = self.sets.iter().map(|sets| Arc::clone(&sets.id));
+        keys.chain(id).collect()
+    }
+
+    /// A line for `EXPLAIN`.
+    pub fn describe(&self) -> String {
+        let calls: Vec<&str> = self.calls.iter().map(|call| call.function.name()).collect();
+        let keys: Vec<String> = self.key_fields().iter().map(|f| f.name().clone()).collect();
+        let head = match &self.window {
+            None => "aggregate".to_owned(),
+            Some(window) => {
+                let state = match (&window.rows, window.kind) {
+                    (WindowRows::Bound(..), _) | (_, WindowKind::Tumble { .. }) => {
+                        "a table a window".to_owned()
+                    }
+                    (_, WindowKind::Session { .. }) => "values a session".to_owned(),
+                    (_, kind) => format!("panes of {}", length(kind.pane())),
+                };
+                let grace = match window.grace {
+                    0 => String::new(),
+                    grace => format!(", grace {}", length(grace)),
+                };
+                format!("window aggregate: {}{grace}, {state}", window.kind)
+            }
+        };
+        let sets = self.sets.as_ref().map_or_else(String::new, |sets| {
+            format!(", {} grouping sets", sets.sets.len())
+        });
+        format!(
+            "{head}, key [{}]{sets}, [{}]",
+            keys.join(", "),
+            calls.join(", ")
+        )
+    }
+
+    /// True for sessions, whose rows must all meet in one place.
+    pub fn is_session(&self) -> bool {
+        let window = self.window.as_ref();
+        window.is_some_and(|window| matches!(window.kind, WindowKind::Session { .. }))
+    }
 }

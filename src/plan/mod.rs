@@ -9,14 +9,18 @@
 
 mod aggregate;
 mod options;
+mod output;
 mod scan;
 mod source;
 mod stage;
 mod stream_plan;
 
-pub use aggregate::{AggregateCall, AggregatePlan, GroupColumn, WindowPlan};
+pub use aggregate::{
+    AggregateCall, AggregatePlan, GroupColumn, GroupingSets, WindowPlan, WindowRows,
+};
 pub use options::QueryOptions;
+pub use output::{Numbering, OutputStage, RankPlan, TopPlan};
 pub use scan::{MaxFuture, ScanColumn, ScanOrigin, ScanSpec};
 pub use source::{EventTimePlan, InputPlan, OnError, ScanStartup, SourcePlan};
-pub use stage::RowStage;
+pub use stage::{RowStage, WindowColumns};
 pub use stream_plan::{BatchTime, Changelog, Emission, StreamPlan, Trigger};

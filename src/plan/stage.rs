@@ -5,6 +5,8 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
+use crate::types::WindowKind;
+
 /// A stateless step.
 #[derive(Debug, Clone)]
 pub enum RowStage {
@@ -17,6 +19,26 @@ pub enum RowStage {
         /// What comes out.
         schema: SchemaRef,
     },
+    /// Adds the columns of the row's windows.
+    Windows {
+        /// Which windows.
+        kind: WindowKind,
+        /// The row's time; a timestamp in microseconds.
+        time: Arc<dyn PhysicalExpr>,
+        /// What the columns hold.
+        form: WindowColumns,
+        /// What comes out: the columns, then start, end and time of the window.
+        schema: SchemaRef,
+    },
+}
+
+/// What a window's columns hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowColumns {
+    /// Its bounds: a row comes once for each of its windows.
+    Bounds,
+    /// The row's time in all of them: an aggregate finds the windows by it.
+    RowTime,
 }
 
 impl RowStage {
@@ -32,6 +54,12 @@ impl RowStage {
                     .collect();
                 format!("project: {}", columns.join(", "))
             }
+            Self::Windows {
+                kind,
+                form: WindowColumns::Bounds,
+                ..
+            } => format!("windows: {kind}, a row for each"),
+            Self::Windows { kind, .. } => format!("windows: {kind}, by panes"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::{AggregatePlan, InputPlan, QueryOptions, RowStage, SourcePlan};
+use super::{AggregatePlan, InputPlan, OutputStage, QueryOptions, RowStage, SourcePlan};
 use crate::types::ProcessingTime;
 
 /// A continuous query, ready to run.
@@ -20,7 +20,7 @@ pub struct StreamPlan {
     /// The aggregate, if there is one.
     pub aggregate: Option<AggregatePlan>,
     /// What is done with the aggregate's output.
-    pub output: Vec<RowStage>,
+    pub output: Vec<OutputStage>,
     /// The query ends after so many rows.
     pub limit: Option<u64>,
     /// For a query that updates its rows: which columns of `schema` tell its rows apart, if all
@@ -87,6 +87,21 @@ impl BatchTime {
 }
 
 impl StreamPlan {
+    /// The aggregates, from the topics' side.
+    pub fn aggregates(&self) -> impl Iterator<Item = &AggregatePlan> {
+        let later = self.output.iter().filter_map(|stage| match stage {
+            OutputStage::Aggregate(aggregate) => Some(aggregate),
+            OutputStage::Rows(_) | OutputStage::Rank(_) | OutputStage::Top(_) => None,
+        });
+        self.aggregate.iter().chain(later)
+    }
+
+    /// True when all rows must meet in one lane: sessions, and rows that change.
+    pub fn has_one_lane(&self) -> bool {
+        let session = self.aggregate.as_ref().is_some_and(|a| a.is_session());
+        session || self.changelog() == Changelog::Update
+    }
+
     /// What kind of output the query gives.
     pub fn changelog(&self) -> Changelog {
         match (&self.aggregate, self.emission) {
@@ -127,9 +142,9 @@ impl StreamPlan {
         if let Some(limit) = self.limit {
             lines.push(format!("limit: {limit}"));
         }
-        lines.extend(self.output.iter().rev().map(RowStage::describe));
+        lines.extend(self.output.iter().rev().map(OutputStage::describe));
         if let Some(aggregate) = &self.aggregate {
-            lines.push(describe_aggregate(aggregate));
+            lines.push(aggregate.describe());
         }
         if self.inputs.len() > 1 {
             lines.push("union all".to_owned());
@@ -150,24 +165,6 @@ impl StreamPlan {
         }
         text
     }
-}
-
-fn describe_aggregate(aggregate: &AggregatePlan) -> String {
-    let calls: Vec<&str> = aggregate
-        .calls
-        .iter()
-        .map(|call| call.function.name())
-        .collect();
-    let keys: Vec<&str> = aggregate
-        .keys
-        .iter()
-        .map(|(_, field)| field.name().as_str())
-        .collect();
-    let head = match &aggregate.window {
-        Some(window) => format!("window aggregate: {}", window.kind),
-        None => "aggregate".to_owned(),
-    };
-    format!("{head}, key [{}], [{}]", keys.join(", "), calls.join(", "))
 }
 
 fn describe_source(source: &SourcePlan) -> String {

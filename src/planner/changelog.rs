@@ -5,7 +5,7 @@ use std::time::Duration;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{AggregatePlan, Emission};
+use crate::plan::{AggregatePlan, Emission, OutputStage};
 use crate::sql::{Emit, StreamQuery};
 
 /// Who takes a query's rows.
@@ -24,8 +24,21 @@ pub enum Purpose {
 }
 
 /// Decides when rows are emitted; refuses what never would be.
-pub(super) fn emission(query: &StreamQuery, aggregate: Option<&AggregatePlan>) -> Result<Emission> {
+pub(super) fn emission(
+    query: &StreamQuery,
+    aggregate: Option<&AggregatePlan>,
+    output: &[OutputStage],
+) -> Result<Emission> {
     let windowed = aggregate.map(|aggregate| aggregate.window.is_some());
+    let whole = |stage: &OutputStage| !matches!(stage, OutputStage::Rows(_));
+    if matches!(query.emit, Some(Emit::Changes | Emit::Every(_))) && output.iter().any(whole) {
+        return Err(Error::user(
+            SqlState::FeatureNotSupported,
+            "a window over a window, and ranks within one, are emitted when windows close",
+        )
+        .hint("Use EMIT FINAL.")
+        .at(query.emit_position));
+    }
     match (windowed, query.emit) {
         (None, Some(Emit::Every(_))) => Err(Error::user(
             SqlState::FeatureNotSupported,

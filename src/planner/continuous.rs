@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use sqlparser::ast::{Query, Statement};
 
 use super::now::replace_now;
+use crate::catalog::{Definition, Definitions, MaterializedViewDefinition};
 use crate::plan::BatchTime;
+use crate::sql::Emit;
 
 /// Rules of DataFusion's optimizer that do not hold for a query that never ends, or that give a
 /// form which only a finite plan can run.
@@ -22,15 +25,28 @@ const LEFT_OUT: [&str; 5] = [
     "scalar_subquery_to_join",
 ];
 
+/// A query's plan.
+pub(super) struct Planned {
+    /// The optimised plan; the queries of materialized views stand in the place of their names.
+    pub plan: LogicalPlan,
+    /// When the rows of the innermost materialized view are emitted, if the query reads one.
+    pub view_emit: Option<Option<Emit>>,
+}
+
 /// Plans and optimises a query. `now()` becomes the time of the micro-batch.
 pub(super) async fn optimised(
     state: &SessionState,
     query: &Query,
+    definitions: &Definitions,
     time: &BatchTime,
-) -> Result<LogicalPlan> {
-    let statement = Statement::Query(Box::new(query.clone()));
-    let statement = DataFusionStatement::Statement(Box::new(statement));
-    let plan = state.statement_to_plan(statement).await?;
+) -> Result<Planned> {
+    let mut plan = plan_query(state, query).await?;
+    let mut view_emit = None;
+    while let Some(view) = materialized_view(&plan, definitions)? {
+        let inner = plan_query(state, &view.query.query).await?;
+        view_emit = Some(view.query.emit);
+        plan = put_in(plan, view, &inner)?;
+    }
     let plan = replace_now(plan, time)?;
     let options = state.config_options();
     let plan = state
@@ -41,5 +57,59 @@ pub(super) async fn optimised(
         .into_iter()
         .filter(|rule| !LEFT_OUT.contains(&rule.name()))
         .collect();
-    Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})
+    let plan = Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})?;
+    Ok(Planned { plan, view_emit })
+}
+
+async fn plan_query(state: &SessionState, query: &Query) -> Result<LogicalPlan> {
+    let statement = Statement::Query(Box::new(query.clone()));
+    let statement = DataFusionStatement::Statement(Box::new(statement));
+    state.statement_to_plan(statement).await
+}
+
+/// A materialized view that the plan scans, if there is one.
+fn materialized_view<'a>(
+    plan: &LogicalPlan,
+    definitions: &'a Definitions,
+) -> Result<Option<&'a MaterializedViewDefinition>> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(Definition::MaterializedView(view)) =
+                definitions.get(scan.table_name.table())
+        {
+            found = Some(&**view);
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// Puts a materialized view's query in the place of its name: the rows that change are its own, and
+/// a reader sees each change.
+fn put_in(
+    plan: LogicalPlan,
+    view: &MaterializedViewDefinition,
+    inner: &LogicalPlan,
+) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = &node else {
+            return Ok(Transformed::no(node));
+        };
+        if scan.table_name.table() != view.name {
+            return Ok(Transformed::no(node));
+        }
+        let fields = scan.source.schema();
+        let columns = inner.schema().columns().into_iter().zip(fields.fields());
+        let columns: Vec<Expr> = columns
+            .map(|(column, field)| Expr::Column(column).alias(field.name()))
+            .collect();
+        let replaced = LogicalPlanBuilder::from(inner.clone())
+            .project(columns)?
+            .alias(scan.table_name.clone())?
+            .build()?;
+        Ok(Transformed::yes(replaced))
+    })
+    .and_then(|transformed| transformed.data.recompute_schema())
 }

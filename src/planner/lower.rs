@@ -6,22 +6,27 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::logical_plan::{FetchType, SkipType, TableScan};
+use datafusion::logical_expr::logical_plan::{
+    Aggregate, FetchType, Limit, Projection, SkipType, TableScan, Union,
+};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
-use super::aggregate::aggregate;
+use super::aggregate::{aggregate, groups_of};
 use super::changelog::{self, Purpose};
 use super::continuous::optimised;
-use super::source::source;
+use super::ranking;
+use super::source::{event_time_column, source};
 use super::window_node::WindowNode;
 use crate::catalog::Definitions;
 use crate::error::{Error, Result, SqlState, from_datafusion};
 use crate::plan::{
-    AggregatePlan, BatchTime, InputPlan, QueryOptions, RowStage, SourcePlan, StreamPlan,
+    AggregatePlan, BatchTime, InputPlan, OutputStage, QueryOptions, RowStage, StreamPlan,
+    WindowColumns, WindowPlan,
 };
-use crate::sql::StreamQuery;
+use crate::sql::{Emit, StreamQuery};
+use crate::types::WindowKind;
 
 /// What is to be planned.
 #[derive(Debug, Clone, Copy)]
@@ -48,34 +53,43 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
         options,
     } = request;
     let batch_time = BatchTime::default();
-    let logical = optimised(state, &query.query, &batch_time)
+    let planned = optimised(state, &query.query, definitions, &batch_time)
         .await
         .map_err(from_datafusion)?;
+    let logical = planned.plan;
     let mut chain = Chain {
         state,
         definitions,
-        source: None,
-        rows: Vec::new(),
+        changes: emits_changes(planned.view_emit.unwrap_or(query.emit)),
+        allowed_lateness: options.allowed_lateness.map_or(0, |lateness| {
+            i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX)
+        }),
+        inputs: Vec::new(),
         aggregate: None,
         output: Vec::new(),
         limit: None,
     };
-    chain.lower(&logical, false)?;
+    chain.lower(&logical, Above::default())?;
     let Chain {
-        source,
-        rows,
+        inputs,
         aggregate,
         output,
         limit,
         ..
     } = chain;
-    let source = source.ok_or_else(no_topic)?;
-    let emission = changelog::emission(query, aggregate.as_ref())?;
+    if inputs.is_empty() {
+        return Err(no_topic());
+    }
+    let query_emit = StreamQuery {
+        emit: planned.view_emit.unwrap_or(query.emit),
+        ..query.clone()
+    };
+    let emission = changelog::emission(&query_emit, aggregate.as_ref(), &output)?;
     let key = changelog::key_columns(&logical);
     changelog::check_updates(purpose, emission, aggregate.is_some(), key.as_ref())?;
     Ok(StreamPlan {
         text: query.text.clone(),
-        inputs: vec![InputPlan { source, rows }],
+        inputs,
         aggregate,
         output,
         limit,
@@ -88,76 +102,217 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
     })
 }
 
+fn emits_changes(emit: Option<Emit>) -> bool {
+    matches!(emit, Some(Emit::Changes | Emit::Every(_)))
+}
+
+/// What stands above a node.
+#[derive(Debug, Clone, Copy, Default)]
+struct Above {
+    /// An aggregate takes its rows.
+    grouped: bool,
+    /// What the nearest aggregate needs in a window's columns; without one, the bounds.
+    form: Option<WindowColumns>,
+}
+
 /// The steps found so far, and what is needed to find more.
 struct Chain<'a> {
     state: &'a SessionState,
     definitions: &'a Definitions,
-    source: Option<SourcePlan>,
-    rows: Vec<RowStage>,
+    /// The first aggregate's rows are emitted as they change.
+    changes: bool,
+    /// How long windows take rows after the watermark has reached their end. Microseconds.
+    allowed_lateness: i64,
+    inputs: Vec<InputPlan>,
     aggregate: Option<AggregatePlan>,
-    output: Vec<RowStage>,
+    output: Vec<OutputStage>,
     limit: Option<u64>,
 }
 
 impl Chain<'_> {
-    /// Adds the steps of `node`, its input's first. `grouped_above`: an aggregate takes its rows.
-    fn lower(&mut self, node: &LogicalPlan, grouped_above: bool) -> Result<()> {
+    /// Adds the steps of `node`, its input's first.
+    fn lower(&mut self, node: &LogicalPlan, above: Above) -> Result<()> {
+        if let Some(window) = WindowNode::of(node) {
+            return self.window(node, window, above);
+        }
         match node {
             LogicalPlan::TableScan(scan) => self.scan(scan),
-            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input, grouped_above),
-            LogicalPlan::Projection(projection) => {
-                self.lower(&projection.input, grouped_above)?;
-                if grouped_above {
-                    projection
-                        .expr
-                        .iter()
-                        .try_for_each(|e| refuse_volatile(e, "GROUP BY"))?;
-                }
-                let input = projection.input.schema();
-                if is_identity(&projection.expr, input) {
-                    return Ok(());
-                }
-                let exprs = projection
-                    .expr
-                    .iter()
-                    .map(|expr| physical(expr, input, self.state))
-                    .collect::<Result<_>>()?;
-                let schema = nullable(&projection.schema);
-                self.push(RowStage::Project { exprs, schema });
-                Ok(())
-            }
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input, above),
+            LogicalPlan::Projection(projection) => self.project(projection, above),
             LogicalPlan::Filter(filter) => {
-                self.lower(&filter.input, grouped_above)?;
+                self.lower(&filter.input, above)?;
                 refuse_volatile(&filter.predicate, "a condition")?;
                 let predicate = physical(&filter.predicate, filter.input.schema(), self.state)?;
                 self.push(RowStage::Filter(predicate));
                 Ok(())
             }
-            LogicalPlan::Aggregate(node) => {
-                if grouped_above {
-                    return Err(unsupported("an aggregate over an aggregate"));
-                }
-                self.lower(&node.input, true)?;
-                let source = self.source.as_ref().ok_or_else(no_topic)?;
-                let plan = aggregate(node, &source.event_time.column, self.state)?;
-                self.aggregate = Some(plan);
+            LogicalPlan::Aggregate(node) => self.aggregate(node, above),
+            LogicalPlan::Union(union) => self.union(union, above),
+            LogicalPlan::Window(window) => {
+                self.lower(&window.input, above)?;
+                self.check_windowed("OVER (..)")?;
+                let rank = ranking::rank(window, self.state)?;
+                self.output.push(OutputStage::Rank(rank));
                 Ok(())
             }
-            LogicalPlan::Limit(limit) => {
-                if grouped_above {
-                    return Err(unsupported("LIMIT below an aggregate"));
-                }
-                let skip = limit.get_skip_type().map_err(from_datafusion)?;
-                let fetch = limit.get_fetch_type().map_err(from_datafusion)?;
-                let (SkipType::Literal(0), FetchType::Literal(fetch)) = (skip, fetch) else {
-                    return Err(unsupported("OFFSET, or a LIMIT that is no number,"));
-                };
-                self.lower(&limit.input, grouped_above)?;
-                self.limit = fetch.map(|fetch| fetch as u64);
+            LogicalPlan::Sort(sort) => {
+                self.lower(&sort.input, above)?;
+                self.check_windowed("ORDER BY")?;
+                let top = ranking::top(sort, self.state)?;
+                self.output.push(OutputStage::Top(top));
                 Ok(())
             }
+            LogicalPlan::Limit(limit) => self.limit(limit, above),
             other => Err(refused(other)),
         }
+    }
+
+    fn project(&mut self, projection: &Projection, above: Above) -> Result<()> {
+        self.lower(&projection.input, above)?;
+        if above.grouped {
+            let mut exprs = projection.expr.iter();
+            exprs.try_for_each(|e| refuse_volatile(e, "GROUP BY"))?;
+        }
+        let input = projection.input.schema();
+        if is_identity(&projection.expr, input) {
+            return Ok(());
+        }
+        let exprs = projection
+            .expr
+            .iter()
+            .map(|expr| physical(expr, input, self.state))
+            .collect::<Result<_>>()?;
+        let schema = nullable(&projection.schema);
+        self.push(RowStage::Project { exprs, schema });
+        Ok(())
+    }
+
+    fn window(&mut self, node: &LogicalPlan, window: &WindowNode, above: Above) -> Result<()> {
+        let form = above.form.unwrap_or(WindowColumns::Bounds);
+        let session = matches!(window.kind, WindowKind::Session { .. });
+        if session && form == WindowColumns::Bounds {
+            return Err(unsupported("a session without GROUP BY its window")
+                .hint("Write GROUP BY window_start, window_end and the keys of the session."));
+        }
+        self.lower(&window.input, Above::default_below(above))?;
+        let time = physical(&window.time, window.input.schema(), self.state)?;
+        self.push(RowStage::Windows {
+            kind: window.kind,
+            time,
+            form,
+            schema: nullable(node.schema()),
+        });
+        Ok(())
+    }
+
+    fn aggregate(&mut self, node: &Aggregate, above: Above) -> Result<()> {
+        let definitions = self.definitions;
+        let event_time = |table: &str| {
+            let table = definitions.table(table)?;
+            Some(event_time_column(table).to_owned())
+        };
+        // The rows of an aggregate below are final.
+        let changes = self.changes && !has_aggregate(&node.input);
+        let groups = groups_of(node, &event_time, changes)?;
+        let window = groups.window.as_ref();
+        if above.grouped && (window.is_none() || changes) {
+            return Err(
+                unsupported("an aggregate over an aggregate whose rows change").hint(
+                    "Let the inner one have a window and be final: FROM TUMBLE(t, ts, INTERVAL '1 \
+                 minute') .. GROUP BY window_start, window_end, .., and emit the outer one with \
+                 EMIT FINAL.",
+                ),
+            );
+        }
+        let below = Above {
+            grouped: true,
+            form: window.map(|window| window.form),
+        };
+        self.lower(&node.input, below)?;
+        let mut plan = aggregate(node, &groups, self.state)?;
+        if let Some(window) = &mut plan.window {
+            self.allow_lateness(window);
+        }
+        if self.aggregate.is_none() {
+            self.aggregate = Some(plan);
+        } else if plan.window.is_some() {
+            self.output.push(OutputStage::Aggregate(plan));
+        } else {
+            return Err(unsupported("an aggregate without a window over an aggregate")
+                .hint("Group by window_start, window_end of the inner query, or put a window over its window_time."));
+        }
+        Ok(())
+    }
+
+    /// Windows of rows from topics wait as long as the query's option says, unless their own clause
+    /// says it; windows over these get their rows so much later.
+    fn allow_lateness(&self, window: &mut WindowPlan) {
+        match &self.aggregate {
+            None if window.grace == 0 => window.grace = self.allowed_lateness,
+            None => {}
+            Some(below) => {
+                let below = below.window.as_ref().map_or(0, |window| window.grace);
+                window.delay = window.delay.max(below);
+            }
+        }
+    }
+
+    fn union(&mut self, union: &Union, above: Above) -> Result<()> {
+        let mut inputs = Vec::new();
+        for branch in &union.inputs {
+            let mut chain = Chain {
+                inputs: Vec::new(),
+                aggregate: None,
+                output: Vec::new(),
+                limit: None,
+                ..*self
+            };
+            chain.lower(branch, above)?;
+            if chain.aggregate.is_some() || chain.limit.is_some() {
+                return Err(unsupported("UNION ALL of aggregates or limits")
+                    .hint("Put the aggregate around the union."));
+            }
+            // The branches' columns have the union's names and order, perhaps not its types.
+            let casts = casts(&union.schema, branch.schema(), self.state)?;
+            chain.push(casts);
+            inputs.append(&mut chain.inputs);
+        }
+        self.inputs = inputs;
+        Ok(())
+    }
+
+    fn limit(&mut self, limit: &Limit, above: Above) -> Result<()> {
+        if above.grouped {
+            return Err(unsupported("LIMIT below an aggregate"));
+        }
+        let skip = limit.get_skip_type().map_err(from_datafusion)?;
+        let fetch = limit.get_fetch_type().map_err(from_datafusion)?;
+        let (SkipType::Literal(0), FetchType::Literal(fetch)) = (skip, fetch) else {
+            return Err(unsupported("OFFSET, or a LIMIT that is no number,"));
+        };
+        self.lower(&limit.input, above)?;
+        match self.output.last_mut() {
+            // ORDER BY .. LIMIT n: the first rows of each window.
+            Some(OutputStage::Top(top)) => {
+                top.limit = top.limit.into_iter().chain(fetch).min();
+            }
+            _ => self.limit = fetch.map(|fetch| fetch as u64),
+        }
+        Ok(())
+    }
+
+    /// What orders or numbers rows needs whole windows.
+    fn check_windowed(&self, what: &str) -> Result<()> {
+        let whole = self.aggregate.as_ref().is_some_and(|aggregate| {
+            aggregate.window.is_some() && !aggregate.is_session() && !self.changes
+        });
+        if whole {
+            return Ok(());
+        }
+        Err(unsupported(&format!("{what} on rows that never are complete")).hint(
+            "Group by a window and use EMIT FINAL: its rows come all at once when it closes. Or \
+             keep the rows in a materialized view and order them when you query it.",
+        ))
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<()> {
@@ -175,7 +330,9 @@ impl Chain<'_> {
             .iter()
             .map(|f| f.name().as_str())
             .collect();
-        self.source = Some(source(table, &columns, self.state)?);
+        let rows = Vec::new();
+        let source = source(table, &columns, self.state)?;
+        self.inputs = vec![InputPlan { source, rows }];
         for predicate in &scan.filters {
             let predicate = physical(predicate, &scan.projected_schema, self.state)?;
             self.push(RowStage::Filter(predicate));
@@ -184,12 +341,43 @@ impl Chain<'_> {
     }
 
     fn push(&mut self, stage: RowStage) {
-        if self.aggregate.is_none() {
-            self.rows.push(stage)
-        } else {
-            self.output.push(stage)
+        if self.aggregate.is_some() {
+            self.output.push(OutputStage::Rows(stage));
+            return;
+        }
+        for input in &mut self.inputs {
+            input.rows.push(stage.clone());
         }
     }
+}
+
+impl Above {
+    /// For what stands below a window: only that an aggregate is above.
+    fn default_below(above: Self) -> Self {
+        Self {
+            grouped: above.grouped,
+            ..Self::default()
+        }
+    }
+}
+
+fn has_aggregate(plan: &LogicalPlan) -> bool {
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_))))
+        .unwrap_or(false)
+}
+
+/// A projection of a branch's columns to the union's types and names.
+fn casts(union: &DFSchema, branch: &DFSchema, state: &SessionState) -> Result<RowStage> {
+    let columns = branch.columns().into_iter().zip(union.fields());
+    let exprs = columns
+        .map(|(column, field)| {
+            let expr = Expr::Column(column);
+            let expr = expr.cast_to(field.data_type(), branch);
+            physical(&expr.map_err(from_datafusion)?, branch, state)
+        })
+        .collect::<Result<_>>()?;
+    let schema = nullable(union);
+    Ok(RowStage::Project { exprs, schema })
 }
 
 /// Compiles an expression over the columns of `schema`.
@@ -263,11 +451,7 @@ fn refused(node: &LogicalPlan) -> Error {
             "the continuous query can never give a row: its conditions contradict each other",
         ),
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => no_topic(),
-        LogicalPlan::Sort(_) => unsupported("ORDER BY")
-            .hint("Rows come in the order of time; order them when you query a materialized view."),
         LogicalPlan::Join(_) => unsupported("a join"),
-        LogicalPlan::Union(_) => unsupported("UNION"),
-        LogicalPlan::Window(_) => unsupported("OVER (..)"),
         LogicalPlan::Distinct(_) => unsupported("DISTINCT"),
         LogicalPlan::RecursiveQuery(_) => unsupported("a recursive query"),
         LogicalPlan::Unnest(_) => unsupported("unnest"),

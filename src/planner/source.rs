@@ -148,6 +148,17 @@ fn declared(table: &TableDefinition) -> Result<DFSchema> {
     DFSchema::try_from(Arc::new(Schema::new(fields))).map_err(from_datafusion)
 }
 
+/// The name of a table's event-time column; a hidden one if none is declared.
+pub(super) fn event_time_column(table: &TableDefinition) -> &str {
+    if let Some(watermark) = &table.watermark {
+        return &watermark.column;
+    }
+    let timestamp =
+        |c: &&Column| matches!(c.origin, ColumnOrigin::Metadata(MetadataColumn::Timestamp));
+    let declared = table.columns.iter().find(timestamp);
+    declared.map_or(RECORD_TIME, |column| column.field.name())
+}
+
 /// The event time's column, its expression and the watermark's, over columns that can be scanned.
 fn event_time(
     table: &TableDefinition,
@@ -155,11 +166,7 @@ fn event_time(
     state: &SessionState,
 ) -> Result<(String, Expr, Expr)> {
     let Some(watermark) = &table.watermark else {
-        let declared = table
-            .columns
-            .iter()
-            .find(|c| matches!(c.origin, ColumnOrigin::Metadata(MetadataColumn::Timestamp)));
-        let name = declared.map_or(RECORD_TIME, |column| column.field.name());
+        let name = event_time_column(table);
         let time = Expr::Column(ColumnRef::from_name(name));
         return Ok((name.to_owned(), time.clone(), time));
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::datasource::{MemTable, ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
@@ -105,7 +106,9 @@ fn topic_table(
             ColumnOrigin::Computed(expr) => {
                 let expr = state.create_logical_expr(&expr.to_string(), &schema)?;
                 let data_type = column.field.data_type().clone();
-                Ok(cast(expr, data_type).alias(column.field.name()))
+                let metadata = FieldMetadata::from(column.field.metadata().clone());
+                let name = column.field.name();
+                Ok(cast(expr, data_type).alias_with_metadata(name, Some(metadata)))
             }
             ColumnOrigin::Payload(_) | ColumnOrigin::Metadata(_) => Ok(Expr::Column(
                 datafusion::common::Column::from_name(column.field.name()),

@@ -24,6 +24,33 @@ pub struct GroupTable {
     groups: Vec<usize>,
 }
 
+/// A table's groups as they left it: partial states in arrays that never change, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Frozen {
+    keys: Vec<ArrayRef>,
+    /// For each function its state columns.
+    states: Vec<Vec<ArrayRef>>,
+    len: usize,
+}
+
+impl Frozen {
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        let arrays = self.keys.iter().chain(self.states.iter().flatten());
+        arrays.map(|array| array.get_array_memory_size()).sum()
+    }
+
+    /// The number of groups.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True without groups.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
 /// The columns that an update brings, already evaluated.
 pub struct Rows<'a> {
     /// One a key.
@@ -59,7 +86,7 @@ impl GroupTable {
 
     /// The number of groups.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.keys.count()
     }
 
     /// True when no row has come.
@@ -73,7 +100,7 @@ impl GroupTable {
     /// When a function refuses a value (an overflow, say).
     pub fn update(&mut self, rows: &Rows<'_>) -> Result<&[usize]> {
         self.keys.intern(rows.keys, rows.len, &mut self.groups)?;
-        let total = self.keys.len();
+        let total = self.keys.count();
         for (index, accumulator) in self.accumulators.iter_mut().enumerate() {
             accumulator.update(Update {
                 arguments: &rows.arguments[index],
@@ -85,17 +112,33 @@ impl GroupTable {
         Ok(&self.groups)
     }
 
-    /// Takes in another table's groups and leaves it empty.
+    /// Ends the table's life and gives its groups as partial states.
+    ///
+    /// # Errors
+    /// When a function cannot give its state.
+    pub fn freeze(mut self) -> Result<Frozen> {
+        let len = self.len();
+        let states = self.accumulators.iter_mut();
+        Ok(Frozen {
+            keys: self.keys.read(0..len)?,
+            states: states.map(|a| a.take_state()).collect::<Result<_>>()?,
+            len,
+        })
+    }
+
+    /// Takes in frozen groups.
     ///
     /// # Errors
     /// When a function refuses to merge.
-    pub fn merge(&mut self, other: &mut Self) -> Result<()> {
-        let count = other.len();
-        let columns = other.keys.read(0..count)?;
-        self.keys.intern(&columns, count, &mut self.groups)?;
-        let total = self.keys.len();
-        for (mine, theirs) in self.accumulators.iter_mut().zip(&mut other.accumulators) {
-            mine.merge(&theirs.take_state()?, &self.groups, total)?;
+    pub fn merge(&mut self, frozen: &Frozen) -> Result<()> {
+        if frozen.len == 0 {
+            return Ok(());
+        }
+        self.keys
+            .intern(&frozen.keys, frozen.len, &mut self.groups)?;
+        let total = self.keys.count();
+        for (accumulator, states) in self.accumulators.iter_mut().zip(&frozen.states) {
+            accumulator.merge(states, &self.groups, total)?;
         }
         Ok(())
     }
@@ -145,7 +188,8 @@ impl GroupTable {
     }
 }
 
-fn accumulator(
+/// The accumulator of a function; a readable one gives values and keeps them.
+pub(super) fn accumulator(
     function: &Arc<AggregateFunctionExpr>,
     readable: bool,
 ) -> Result<Box<dyn GroupAccumulator>> {

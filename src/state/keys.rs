@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use crate::error::{Error, Result, from_arrow};
 
 /// The keys of a group table, numbered in the order in which they first came.
-pub(super) struct Keys {
+pub struct Keys {
     layout: Layout,
 }
 
@@ -30,7 +30,11 @@ enum Layout {
 }
 
 impl Keys {
-    pub(super) fn try_new(fields: &[FieldRef]) -> Result<Self> {
+    /// No keys yet.
+    ///
+    /// # Errors
+    /// When a type cannot be a key.
+    pub fn try_new(fields: &[FieldRef]) -> Result<Self> {
         let layout = match fields {
             [] => Layout::None { seen: false },
             [field] if field.data_type() == &DataType::Utf8View => Layout::Text(Interner::new()),
@@ -49,8 +53,8 @@ impl Keys {
         Ok(Self { layout })
     }
 
-    /// The number of different keys.
-    pub(super) fn len(&self) -> usize {
+    /// One more than the greatest number of a key.
+    pub fn count(&self) -> usize {
         match &self.layout {
             Layout::None { seen } => usize::from(*seen),
             Layout::Text(interner) | Layout::Rows { interner, .. } => interner.len(),
@@ -58,7 +62,10 @@ impl Keys {
     }
 
     /// Writes each row's group number to `groups`.
-    pub(super) fn intern(
+    ///
+    /// # Errors
+    /// When the columns are not those of the keys, which is a mistake of ours.
+    pub fn intern(
         &mut self,
         columns: &[ArrayRef],
         rows: usize,
@@ -82,8 +89,19 @@ impl Keys {
         Ok(())
     }
 
+    /// Forgets a key that no row will be read back for; its number goes to a later one.
+    pub fn remove(&mut self, group: usize) {
+        match &mut self.layout {
+            Layout::None { .. } => {}
+            Layout::Text(interner) | Layout::Rows { interner, .. } => interner.remove(group),
+        }
+    }
+
     /// The key columns of some groups.
-    pub(super) fn read(&self, groups: impl Iterator<Item = usize>) -> Result<Vec<ArrayRef>> {
+    ///
+    /// # Errors
+    /// When what was interned cannot be read back, which is a mistake of ours.
+    pub fn read(&self, groups: impl Iterator<Item = usize>) -> Result<Vec<ArrayRef>> {
         match &self.layout {
             Layout::None { .. } => Ok(Vec::new()),
             Layout::Text(interner) => {
@@ -105,7 +123,7 @@ impl Keys {
     }
 
     /// Memory held, in bytes.
-    pub(super) fn size_bytes(&self) -> usize {
+    pub fn size_bytes(&self) -> usize {
         match &self.layout {
             Layout::None { .. } => 0,
             Layout::Text(interner) => interner.size_bytes(),
@@ -160,8 +178,12 @@ fn text_of(bytes: &[u8]) -> Result<Option<&str>> {
 struct Interner {
     table: HashTable<Slot>,
     arena: Vec<u8>,
-    /// Where each key ends in the arena; it starts where the one before ends.
-    ends: Vec<usize>,
+    /// Where each key lies in the arena.
+    places: Vec<Place>,
+    /// Numbers of removed keys.
+    free: Vec<u32>,
+    /// Bytes of removed keys that are still in the arena.
+    dead_bytes: usize,
     hasher: RandomState,
 }
 
@@ -172,56 +194,97 @@ struct Slot {
     group: u32,
 }
 
+#[derive(Clone, Copy)]
+struct Place {
+    start: usize,
+    len: u32,
+}
+
+/// Less garbage than this is not worth moving keys for.
+const DEAD_BYTES_MIN: usize = 64 << 10;
+
 impl Interner {
     fn new() -> Self {
         Self {
             table: HashTable::new(),
             arena: Vec::new(),
-            ends: Vec::new(),
+            places: Vec::new(),
+            free: Vec::new(),
+            dead_bytes: 0,
             // Numbers come in the order of arrival, never in the order of hashes.
             hasher: RandomState::with_seeds(1, 2, 3, 4),
         }
     }
 
+    /// One more than the greatest number.
     fn len(&self) -> usize {
-        self.ends.len()
+        self.places.len()
     }
 
     fn bytes(&self, group: usize) -> &[u8] {
-        let start = if group == 0 { 0 } else { self.ends[group - 1] };
-        &self.arena[start..self.ends[group]]
+        let Place { start, len } = self.places[group];
+        &self.arena[start..start + len as usize]
     }
 
     fn intern(&mut self, key: &[u8]) -> usize {
         let hash = self.hasher.hash_one(key);
         let found = self.table.find(hash, |slot| {
-            slot.hash == hash && {
-                let group = slot.group as usize;
-                let start = if group == 0 { 0 } else { self.ends[group - 1] };
-                &self.arena[start..self.ends[group]] == key
-            }
+            slot.hash == hash && self.bytes(slot.group as usize) == key
         });
         if let Some(slot) = found {
             return slot.group as usize;
         }
-        let group = self.ends.len();
-        let number = u32::try_from(group).expect("the memory budget ends a query before 2^32 keys");
+        let place = Place {
+            start: self.arena.len(),
+            len: u32::try_from(key.len()).expect("a message is shorter than 4 GiB"),
+        };
         self.arena.extend_from_slice(key);
-        self.ends.push(self.arena.len());
-        self.table.insert_unique(
-            hash,
-            Slot {
-                hash,
-                group: number,
-            },
-            |slot| slot.hash,
-        );
-        group
+        let group = match self.free.pop() {
+            Some(free) => {
+                self.places[free as usize] = place;
+                free
+            }
+            None => {
+                let next = u32::try_from(self.places.len());
+                self.places.push(place);
+                next.expect("the memory budget ends a query before 2^32 keys")
+            }
+        };
+        self.table
+            .insert_unique(hash, Slot { hash, group }, |slot| slot.hash);
+        group as usize
+    }
+
+    /// Forgets a key; its number goes to a later one.
+    fn remove(&mut self, group: usize) {
+        let number = u32::try_from(group).expect("it was given as one");
+        let hash = self.hasher.hash_one(self.bytes(group));
+        let found = self.table.find_entry(hash, |slot| slot.group == number);
+        let Ok(entry) = found else { return };
+        entry.remove();
+        self.dead_bytes += self.places[group].len as usize;
+        self.places[group].len = 0;
+        self.free.push(number);
+        if self.dead_bytes > DEAD_BYTES_MIN && self.dead_bytes * 2 > self.arena.len() {
+            self.compact();
+        }
+    }
+
+    fn compact(&mut self) {
+        let mut arena = Vec::with_capacity(self.arena.len() - self.dead_bytes);
+        for place in &mut self.places {
+            let start = arena.len();
+            arena.extend_from_slice(&self.arena[place.start..place.start + place.len as usize]);
+            place.start = start;
+        }
+        self.arena = arena;
+        self.dead_bytes = 0;
     }
 
     fn size_bytes(&self) -> usize {
         self.arena.capacity()
-            + self.ends.capacity() * size_of::<usize>()
+            + self.places.capacity() * size_of::<Place>()
+            + self.free.capacity() * size_of::<u32>()
             + self.table.capacity() * (size_of::<Slot>() + 1)
     }
 }
@@ -269,6 +332,24 @@ mod tests {
     }
 
     #[test]
+    fn a_removed_key_makes_room_for_another() {
+        let mut keys = Keys::try_new(&[field("k", DataType::Int64)]).unwrap();
+        let numbers =
+            |from: i64| -> ArrayRef { Arc::new(Int64Array::from_iter(from..from + 9_000)) };
+        assert_eq!(groups(&mut keys, &[numbers(0)]).len(), 9_000);
+        (0..9_000)
+            .filter(|g| g % 9 != 0)
+            .for_each(|g| keys.remove(g));
+        let again = groups(&mut keys, &[numbers(100_000)]);
+        assert_eq!(keys.count(), 10_000, "8,000 numbers are used again");
+        let read = keys.read(again.into_iter()).unwrap();
+        assert_eq!(&read[0], &numbers(100_000));
+        let kept = keys.read([0, 9, 8_991].into_iter()).unwrap();
+        let expected: ArrayRef = Arc::new(Int64Array::from(vec![0, 9, 8_991]));
+        assert_eq!(&kept[0], &expected);
+    }
+
+    #[test]
     fn several_columns_make_one_key() {
         let mut keys =
             Keys::try_new(&[field("k", DataType::Utf8View), field("n", DataType::Int64)]).unwrap();
@@ -288,9 +369,9 @@ mod tests {
     #[test]
     fn without_keys_all_rows_are_one_group_and_no_row_is_none() {
         let mut keys = Keys::try_new(&[]).unwrap();
-        assert_eq!(keys.len(), 0);
+        assert_eq!(keys.count(), 0);
         let mut groups = Vec::new();
         keys.intern(&[], 3, &mut groups).unwrap();
-        assert_eq!((groups, keys.len()), (vec![0, 0, 0], 1));
+        assert_eq!((groups, keys.count()), (vec![0, 0, 0], 1));
     }
 }

@@ -14,5 +14,8 @@ mod group_table;
 mod grouped;
 mod keys;
 mod per_group;
+mod values;
 
-pub use group_table::{GroupTable, Rows};
+pub use group_table::{Frozen, GroupTable, Rows};
+pub use keys::Keys;
+pub use values::Values;

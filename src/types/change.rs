@@ -87,6 +87,46 @@ impl ChangeBatch {
         filter_record_batch(&self.rows, &mask)
     }
 
+    /// How many rows count from here on.
+    pub fn added_count(&self) -> u64 {
+        let added = match &self.ops {
+            Some(ops) => ops.iter().filter(|op| op.adds()).count(),
+            None => self.rows.num_rows(),
+        };
+        added as u64
+    }
+
+    /// The rows up to the one with which so many count, and how many do.
+    pub fn first(self, count: u64) -> (Self, u64) {
+        let mut added = 0;
+        let mut rows = 0;
+        while rows < self.rows.num_rows() && added < count {
+            added += u64::from(self.op(rows).adds());
+            rows += 1;
+        }
+        let ops = self.ops.map(|ops| ops[..rows].into());
+        let rows = self.rows.slice(0, rows);
+        (Self { rows, ops }, added)
+    }
+
+    /// The same operations on other rows, one for each.
+    ///
+    /// # Errors
+    /// What `change` gives.
+    ///
+    /// # Panics
+    /// If `change` gives another number of rows.
+    pub fn map<E>(
+        self,
+        change: impl FnOnce(RecordBatch) -> Result<RecordBatch, E>,
+    ) -> Result<Self, E> {
+        let count = self.rows.num_rows();
+        let rows = change(self.rows)?;
+        assert_eq!(rows.num_rows(), count, "one operation a row");
+        let ops = self.ops;
+        Ok(Self { rows, ops })
+    }
+
     /// True when every row is new.
     pub fn only_inserts(&self) -> bool {
         self.ops

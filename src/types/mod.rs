@@ -14,4 +14,4 @@ pub use columns::{JsonPath, MetadataColumn, PathStep};
 pub use kafka::{InputPartition, KafkaConnection, Offset, PartitionId, PartitionRange};
 pub use message_batch::{Message, MessageBatch, Span};
 pub use time::{EventTime, ProcessingTime, Watermark};
-pub use window::{WindowBound, WindowKind, WindowSpan};
+pub use window::{WindowBound, WindowKind, WindowSpan, length};

@@ -201,7 +201,7 @@ impl WindowBound {
     /// All bounds, in the order of their columns.
     pub const ALL: [Self; 3] = [Self::Start, Self::End, Self::Time];
 
-    /// How far the bound lies after the start of a window of the given kind. Microseconds.
+    /// How far the bound lies after the start of a window of one fixed size. Microseconds.
     pub fn after_start(self, kind: WindowKind) -> i64 {
         match self {
             Self::Start => 0,
@@ -251,7 +251,8 @@ impl fmt::Display for WindowKind {
     }
 }
 
-fn length(micros: i64) -> String {
+/// A length in microseconds, for people.
+pub fn length(micros: i64) -> String {
     if micros % 1_000_000 == 0 {
         format!("{} s", micros / 1_000_000)
     } else if micros % 1_000 == 0 {

@@ -1,0 +1,152 @@
+//! Changed rows on their way through the output's stages: the old forms and the new ones, and at
+//! the end what each is to whoever takes them.
+
+use arrow::array::{Array, UInt32Array};
+use arrow::compute::interleave_record_batch;
+use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, SortField};
+
+use super::row_pipeline::{RowPipeline, Rows};
+use crate::error::{Result, from_arrow};
+use crate::types::{ChangeBatch, Op};
+
+/// Old and new forms of changed rows.
+pub struct Changed {
+    before: RecordBatch,
+    after: RecordBatch,
+    /// For each change its row in `before` and in `after`.
+    pairs: Vec<(Option<u32>, Option<u32>)>,
+}
+
+impl Changed {
+    /// Every row of `after` with its old form, if `old` says that there is one: those are the rows
+    /// of `before` in their order; the `gone` last rows of `before` have no new form.
+    pub(super) fn new<T>(
+        before: RecordBatch,
+        after: RecordBatch,
+        old: &[Option<T>],
+        gone: usize,
+    ) -> Self {
+        assert_eq!(after.num_rows(), old.len(), "one old form or none a row");
+        let mut olds = 0u32..;
+        let mut pairs = Vec::with_capacity(old.len() + gone);
+        for (row, old) in (0u32..).zip(old) {
+            let before = old.as_ref().and_then(|_| olds.next());
+            pairs.push((before, Some(row)));
+        }
+        for _ in 0..gone {
+            pairs.push((olds.next(), None));
+        }
+        Self {
+            before,
+            after,
+            pairs,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// Runs both forms through the output's stages and tells what became of each row. Rows whose
+    /// `key` columns changed go and come anew.
+    ///
+    /// # Errors
+    /// When an expression refuses a value.
+    pub fn into_changes(
+        self,
+        stages: &RowPipeline,
+        key: Option<&[usize]>,
+    ) -> Result<Option<ChangeBatch>> {
+        let (rows_before, rows_after) = (self.before.num_rows(), self.after.num_rows());
+        let before = stages.process(self.before)?;
+        let after = stages.process(self.after)?;
+        let (place_before, place_after) =
+            (places(&before, rows_before), places(&after, rows_after));
+        let all: Vec<usize> = (0..after.batch.num_columns()).collect();
+        let whole = Forms::try_new(&before, &after, &all)?;
+        // A single group, without a key, is always the same one.
+        let keys = key
+            .filter(|key| !key.is_empty())
+            .map(|key| Forms::try_new(&before, &after, key))
+            .transpose()?;
+        let mut picked = Vec::new();
+        let mut ops = Vec::new();
+        let mut push = |side: usize, row: usize, op: Op| {
+            picked.push((side, row));
+            ops.push(op);
+        };
+        for (old, new) in self.pairs {
+            let old = old.and_then(|old| place_before[old as usize]);
+            let new = new.and_then(|new| place_after[new as usize]);
+            match (old, new) {
+                (Some(old), Some(new)) if whole.same(old, new) => {}
+                (Some(old), Some(new)) => {
+                    let stays = keys.as_ref().is_none_or(|keys| keys.same(old, new));
+                    let (gone, come) = match stays {
+                        true => (Op::UpdateBefore, Op::UpdateAfter),
+                        false => (Op::Delete, Op::Insert),
+                    };
+                    push(0, old, gone);
+                    push(1, new, come);
+                }
+                (Some(old), None) => push(0, old, Op::Delete),
+                (None, Some(new)) => push(1, new, Op::Insert),
+                (None, None) => {}
+            }
+        }
+        if ops.is_empty() {
+            return Ok(None);
+        }
+        let sides = [&before.batch, &after.batch];
+        let rows = interleave_record_batch(&sides, &picked).map_err(from_arrow)?;
+        Ok(Some(ChangeBatch::new(rows, ops)))
+    }
+}
+
+/// Where each row of the input is in the output, if it is.
+fn places(rows: &Rows, count: usize) -> Vec<Option<usize>> {
+    match &rows.origin {
+        None if rows.batch.num_rows() == count => (0..count).map(Some).collect(),
+        None => vec![None; count],
+        Some(origin) => by_origin(origin, count),
+    }
+}
+
+fn by_origin(origin: &UInt32Array, count: usize) -> Vec<Option<usize>> {
+    let mut places = vec![None; count];
+    for row in 0..origin.len() {
+        places[origin.value(row) as usize] = Some(row);
+    }
+    places
+}
+
+/// Some columns of both forms, to be compared.
+struct Forms {
+    before: arrow::row::Rows,
+    after: arrow::row::Rows,
+}
+
+impl Forms {
+    fn try_new(before: &Rows, after: &Rows, columns: &[usize]) -> Result<Self> {
+        let types = columns
+            .iter()
+            .map(|c| SortField::new(after.batch.column(*c).data_type().clone()));
+        let converter = RowConverter::new(types.collect()).map_err(from_arrow)?;
+        let convert = |rows: &Rows| {
+            let columns: Vec<_> = columns
+                .iter()
+                .map(|c| std::sync::Arc::clone(rows.batch.column(*c)))
+                .collect();
+            converter.convert_columns(&columns).map_err(from_arrow)
+        };
+        Ok(Self {
+            before: convert(before)?,
+            after: convert(after)?,
+        })
+    }
+
+    fn same(&self, before: usize, after: usize) -> bool {
+        self.before.row(before) == self.after.row(after)
+    }
+}

@@ -1,0 +1,178 @@
+//! Windows with a table each, dropped as a whole when the window closes.
+//!
+//! ```text
+//! 12:00–12:01 → { BTC 5, ETH 2 }      closed when the watermark reaches 12:01
+//! 12:01–12:02 → { BTC 1 }
+//! ```
+//! Tumbling windows, and all others once each row stands for one of its windows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::TimestampMicrosecondArray;
+
+use super::changes::Changes;
+use super::grouping::{Evaluated, Grouping};
+use super::placement::{LateRow, Picked, RowClock, out_of_range, place_all};
+use crate::error::Result;
+use crate::state::GroupTable;
+use crate::types::{WindowBound, WindowKind, WindowSpan};
+
+/// The open windows, in the order in which they close.
+#[derive(Default)]
+pub(super) struct Fixed {
+    windows: BTreeMap<WindowSpan, Pane>,
+}
+
+/// A table, and what of it must be emitted again.
+pub(super) struct Pane {
+    pub table: GroupTable,
+    pub changes: Changes,
+}
+
+impl Pane {
+    pub(super) fn try_new(grouping: &Grouping) -> Result<Self> {
+        Ok(Self {
+            table: grouping.table()?,
+            changes: Changes::default(),
+        })
+    }
+
+    pub(super) fn update(
+        &mut self,
+        grouping: &Grouping,
+        columns: &Evaluated,
+        picked: Option<&[u32]>,
+    ) -> Result<()> {
+        let Self { table, changes } = self;
+        grouping.update(table, columns, picked, |groups| {
+            if grouping.readable {
+                changes.touch(groups);
+            }
+        })
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.table.size_bytes() + self.changes.size_bytes()
+    }
+}
+
+impl Fixed {
+    /// Rows of tumbling windows, by a time in each one's window.
+    pub(super) fn process_times(
+        &mut self,
+        grouping: &Grouping,
+        columns: &Evaluated,
+        (kind, times): (WindowKind, &[i64]),
+        clock: &RowClock<'_>,
+    ) -> Result<Vec<LateRow>> {
+        let placements = place_all(kind, times, clock)?;
+        for (place, picked) in placements.places {
+            let span = WindowSpan {
+                start: place.pane,
+                end: place.from_end,
+            };
+            self.update(grouping, columns, span, &picked)?;
+        }
+        Ok(placements.late)
+    }
+
+    /// Rows that each stand for one window, told by a bound of it. A row of the input is late when
+    /// all of its windows had closed.
+    pub(super) fn process_bounds(
+        &mut self,
+        grouping: &Grouping,
+        columns: &Evaluated,
+        (kind, bound, bounds): (WindowKind, WindowBound, &TimestampMicrosecondArray),
+        clock: &RowClock<'_>,
+    ) -> Result<Vec<LateRow>> {
+        let mut late = BTreeMap::new();
+        let mut on_time = BTreeSet::new();
+        let mut windows: BTreeMap<WindowSpan, Vec<u32>> = BTreeMap::new();
+        for (row, index) in (0u32..).zip(0..bounds.len()) {
+            let span = span_of(kind, bound, bounds.value(index)).ok_or_else(out_of_range)?;
+            let is_late = span.end <= clock.closed_until(index);
+            if span.end > clock.ignore_until && is_late {
+                let row = clock.late(index, span);
+                late.insert(row.row, row);
+                continue;
+            }
+            on_time.insert(clock.rows.origin_of(index));
+            if span.end > clock.ignore_until {
+                windows.entry(span).or_default().push(row);
+            }
+        }
+        for (span, rows) in windows {
+            self.update(grouping, columns, span, &Picked::Some(rows))?;
+        }
+        late.retain(|origin, _| !on_time.contains(origin));
+        Ok(late.into_values().collect())
+    }
+
+    fn update(
+        &mut self,
+        grouping: &Grouping,
+        columns: &Evaluated,
+        span: WindowSpan,
+        picked: &Picked,
+    ) -> Result<()> {
+        let pane = match self.windows.entry(span) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(free) => {
+                free.insert(Pane::try_new(grouping)?)
+            }
+        };
+        pane.update(grouping, columns, picked.rows())
+    }
+
+    /// Takes the windows that end at or before `until`, earliest first.
+    pub(super) fn close(&mut self, until: i64) -> Vec<(WindowSpan, GroupTable)> {
+        let mut closed = Vec::new();
+        while let Some(entry) = self.windows.first_entry() {
+            if entry.key().end > until {
+                break;
+            }
+            let (span, pane) = entry.remove_entry();
+            closed.push((span, pane.table));
+        }
+        closed
+    }
+
+    /// The open windows.
+    pub(super) fn open(&mut self) -> impl Iterator<Item = (WindowSpan, &mut Pane)> {
+        self.windows.iter_mut().map(|(span, pane)| (*span, pane))
+    }
+
+    /// The next window to close.
+    pub(super) fn next(&self) -> Option<WindowSpan> {
+        self.windows.keys().next().copied()
+    }
+
+    /// The earliest start of an open window.
+    pub(super) fn first_start(&self) -> Option<i64> {
+        self.windows.keys().map(|span| span.start).min()
+    }
+
+    pub(super) fn groups(&self) -> usize {
+        self.windows.values().map(|pane| pane.table.len()).sum()
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.windows.values().map(Pane::size_bytes).sum()
+    }
+}
+
+/// The window that has this bound; `None` when it cannot be represented.
+fn span_of(kind: WindowKind, bound: WindowBound, value: i64) -> Option<WindowSpan> {
+    let end = match bound {
+        WindowBound::Start => value.checked_add(kind.size())?,
+        WindowBound::End => value,
+        WindowBound::Time => value.checked_add(1)?,
+    };
+    let start = match kind {
+        WindowKind::Tumble { size, .. } | WindowKind::Hop { size, .. } => end.checked_sub(size)?,
+        WindowKind::Cumulate { .. } | WindowKind::Session { .. } => {
+            kind.start_of(end.checked_sub(1)?)?
+        }
+    };
+    Some(WindowSpan { start, end })
+}

@@ -1,0 +1,153 @@
+//! A batch's rows on their way into group tables: keys, arguments and filters evaluated once, and
+//! for GROUPING SETS the keys of each set.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_null_array};
+use arrow::compute::take;
+use arrow::datatypes::FieldRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+
+use super::row_pipeline::{condition, evaluate};
+use crate::error::{Result, from_arrow, from_datafusion};
+use crate::plan::AggregatePlan;
+use crate::state::{Frozen, GroupTable, Rows as KeyedRows};
+
+/// What all tables of an aggregation have in common.
+#[derive(Debug)]
+pub(super) struct Grouping {
+    pub plan: Arc<AggregatePlan>,
+    keys: Vec<FieldRef>,
+    functions: Vec<Arc<AggregateFunctionExpr>>,
+    /// Whether values must be readable while a table lives.
+    pub readable: bool,
+}
+
+/// A batch's columns, evaluated.
+pub(super) struct Evaluated {
+    pub keys: Vec<ArrayRef>,
+    pub arguments: Vec<Vec<ArrayRef>>,
+    pub filters: Vec<Option<BooleanArray>>,
+    pub len: usize,
+}
+
+impl Grouping {
+    pub(super) fn new(plan: Arc<AggregatePlan>, readable: bool) -> Self {
+        let functions = plan.calls.iter().map(|call| Arc::clone(&call.function));
+        Self {
+            keys: plan.key_fields(),
+            functions: functions.collect(),
+            plan,
+            readable,
+        }
+    }
+
+    /// The key columns' fields.
+    pub(super) fn key_fields(&self) -> &[FieldRef] {
+        &self.keys
+    }
+
+    /// The aggregate functions.
+    pub(super) fn functions(&self) -> &[Arc<AggregateFunctionExpr>] {
+        &self.functions
+    }
+
+    /// An empty table.
+    pub(super) fn table(&self) -> Result<GroupTable> {
+        GroupTable::try_new(&self.keys, &self.functions, self.readable)
+    }
+
+    /// A table of frozen groups.
+    pub(super) fn thaw<'a>(
+        &self,
+        parts: impl IntoIterator<Item = &'a Frozen>,
+    ) -> Result<GroupTable> {
+        let mut table = self.table()?;
+        for part in parts {
+            table.merge(part)?;
+        }
+        Ok(table)
+    }
+
+    pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<Evaluated> {
+        let all = |exprs: &[Arc<dyn PhysicalExpr>]| -> Result<Vec<ArrayRef>> {
+            exprs.iter().map(|e| evaluate(e, batch)).collect()
+        };
+        let plan = &self.plan;
+        let keys = plan.keys.iter().map(|(e, _)| evaluate(e, batch));
+        let arguments = plan.calls.iter().map(|call| all(&call.arguments));
+        let filters = plan.calls.iter().map(|call| {
+            let filter = call.filter.as_ref();
+            filter.map(|f| condition(f, batch)).transpose()
+        });
+        Ok(Evaluated {
+            keys: keys.collect::<Result<_>>()?,
+            arguments: arguments.collect::<Result<_>>()?,
+            filters: filters.collect::<Result<_>>()?,
+            len: batch.num_rows(),
+        })
+    }
+
+    /// Hands the picked rows (`None`: all) to a table; `touched` learns each row's group.
+    pub(super) fn update(
+        &self,
+        table: &mut GroupTable,
+        columns: &Evaluated,
+        picked: Option<&[u32]>,
+        mut touched: impl FnMut(&[usize]),
+    ) -> Result<()> {
+        let part = picked.map(|picked| columns.take(picked)).transpose()?;
+        let columns = part.as_ref().unwrap_or(columns);
+        let Some(sets) = &self.plan.sets else {
+            touched(table.update(&columns.rows(&columns.keys))?);
+            return Ok(());
+        };
+        for (is_null, id) in &sets.sets {
+            let mut keys: Vec<ArrayRef> = columns
+                .keys
+                .iter()
+                .zip(is_null)
+                .map(|(key, is_null)| match is_null {
+                    true => new_null_array(key.data_type(), columns.len),
+                    false => Arc::clone(key),
+                })
+                .collect();
+            keys.push(id.to_array_of_size(columns.len).map_err(from_datafusion)?);
+            touched(table.update(&columns.rows(&keys))?);
+        }
+        Ok(())
+    }
+}
+
+impl Evaluated {
+    fn rows<'a>(&'a self, keys: &'a [ArrayRef]) -> KeyedRows<'a> {
+        KeyedRows {
+            keys,
+            arguments: &self.arguments,
+            filters: &self.filters,
+            len: self.len,
+        }
+    }
+
+    /// Some of the rows.
+    pub(super) fn take(&self, rows: &[u32]) -> Result<Self> {
+        let rows = UInt32Array::from(rows.to_vec());
+        let pick = |column: &ArrayRef| take(column, &rows, None).map_err(from_arrow);
+        let all = |columns: &Vec<ArrayRef>| columns.iter().map(pick).collect::<Result<Vec<_>>>();
+        let filters = self.filters.iter().map(|filter| match filter {
+            Some(mask) => {
+                let mask = take(mask, &rows, None).map_err(from_arrow)?;
+                Ok(Some(mask.as_boolean().clone()))
+            }
+            None => Ok(None),
+        });
+        Ok(Self {
+            keys: all(&self.keys)?,
+            arguments: self.arguments.iter().map(all).collect::<Result<_>>()?,
+            filters: filters.collect::<Result<_>>()?,
+            len: rows.len(),
+        })
+    }
+}

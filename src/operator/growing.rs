@@ -1,0 +1,126 @@
+//! Cumulating windows from panes: one running sum a start, given at each end.
+//!
+//! ```text
+//! start 00:00   running 00:00–02:00, given at 01:00 and 02:00    pane 02:00–03:00 takes rows
+//! ```
+//! Invariant: a row's pane is the first of its open windows' last one, so that adding the pane
+//! to the running sum gives it to all of them.
+
+use std::collections::BTreeMap;
+
+use super::grouping::{Evaluated, Grouping};
+use super::placement::{LateRow, RowClock, place_all};
+use crate::error::Result;
+use crate::state::{Frozen, GroupTable};
+use crate::types::{WindowKind, WindowSpan};
+
+/// The open windows, by their common start.
+pub(super) struct Growing {
+    kind: WindowKind,
+    step: i64,
+    size: i64,
+    starts: BTreeMap<i64, Start>,
+}
+
+/// The windows of one start.
+#[derive(Default)]
+struct Start {
+    /// The sum of the panes of the windows that have closed.
+    running: Option<Frozen>,
+    /// The end of the last window that was given.
+    closed_until: Option<i64>,
+    /// Panes that take rows.
+    panes: BTreeMap<i64, GroupTable>,
+}
+
+impl Start {
+    /// The end of the next window that has rows.
+    fn next_end(&self, step: i64) -> Option<i64> {
+        match (self.closed_until, self.panes.keys().next()) {
+            (Some(closed), _) => Some(closed + step),
+            (None, Some(pane)) => Some(pane + step),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Growing {
+    pub(super) fn new(kind: WindowKind) -> Self {
+        Self {
+            kind,
+            step: kind.pane(),
+            size: kind.size(),
+            starts: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn process(
+        &mut self,
+        grouping: &Grouping,
+        columns: &Evaluated,
+        times: &[i64],
+        clock: &RowClock<'_>,
+    ) -> Result<Vec<LateRow>> {
+        let placements = place_all(self.kind, times, clock)?;
+        for (place, picked) in placements.places {
+            let start = self.kind.start_of(place.pane).unwrap_or(place.pane);
+            let panes = &mut self.starts.entry(start).or_default().panes;
+            let table = match panes.entry(place.pane) {
+                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::btree_map::Entry::Vacant(free) => free.insert(grouping.table()?),
+            };
+            grouping.update(table, columns, picked.rows(), |_| ())?;
+        }
+        Ok(placements.late)
+    }
+
+    /// Takes the windows that end at or before `until`, earliest first.
+    pub(super) fn close(
+        &mut self,
+        grouping: &Grouping,
+        until: i64,
+    ) -> Result<Vec<(WindowSpan, GroupTable)>> {
+        let mut closed = Vec::new();
+        while let Some(span) = self.next().filter(|span| span.end <= until) {
+            let windows = self.starts.entry(span.start).or_default();
+            while let Some(pane) = windows.panes.first_entry().filter(|p| *p.key() < span.end) {
+                let frozen = pane.remove().freeze()?;
+                windows.running = Some(match &windows.running {
+                    Some(running) => grouping.thaw([running, &frozen])?.freeze()?,
+                    None => frozen,
+                });
+            }
+            windows.closed_until = Some(span.end);
+            closed.push((span, grouping.thaw(&windows.running)?));
+            if span.end >= span.start + self.size {
+                self.starts.remove(&span.start);
+            }
+        }
+        Ok(closed)
+    }
+
+    /// The next window to close.
+    pub(super) fn next(&self) -> Option<WindowSpan> {
+        let (start, windows) = self.starts.first_key_value()?;
+        let end = windows.next_end(self.step)?;
+        Some(WindowSpan { start: *start, end })
+    }
+
+    /// The earliest start of an open window.
+    pub(super) fn first_start(&self) -> Option<i64> {
+        self.starts.keys().next().copied()
+    }
+
+    pub(super) fn groups(&self) -> usize {
+        let panes = self.starts.values().flat_map(|start| start.panes.values());
+        let running = self.starts.values().filter_map(|s| s.running.as_ref());
+        panes.map(GroupTable::len).sum::<usize>() + running.map(Frozen::len).sum::<usize>()
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        let panes = self.starts.values().flat_map(|start| start.panes.values());
+        let running = self.starts.values().filter_map(|s| s.running.as_ref());
+        panes.map(GroupTable::size_bytes).sum::<usize>()
+            + running.map(Frozen::size_bytes).sum::<usize>()
+    }
+}

@@ -1,0 +1,87 @@
+//! What is done with an aggregate's rows, once those of the lanes are put together.
+
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::{AggregatePlan, RowStage};
+
+/// A step after the first aggregate. Rows come to it a closed window at a time.
+#[derive(Debug, Clone)]
+pub enum OutputStage {
+    /// Looks at one row at a time.
+    Rows(RowStage),
+    /// A window over the windows below.
+    Aggregate(AggregatePlan),
+    /// Numbers the rows of a window.
+    Rank(RankPlan),
+    /// Orders the rows of a window and keeps the first.
+    Top(TopPlan),
+}
+
+/// `ROW_NUMBER()` and its like within a window.
+#[derive(Debug, Clone)]
+pub struct RankPlan {
+    /// PARTITION BY.
+    pub partition: Vec<Arc<dyn PhysicalExpr>>,
+    /// ORDER BY.
+    pub order: Vec<(Arc<dyn PhysicalExpr>, SortOptions)>,
+    /// Which numbers, one a new column.
+    pub numbers: Vec<Numbering>,
+    /// The columns, then the numbers.
+    pub schema: SchemaRef,
+}
+
+/// How rows are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbering {
+    /// 1, 2, 3.
+    RowNumber,
+    /// Equal rows have the same number, and the next one counts them: 1, 1, 3.
+    Rank,
+    /// Equal rows have the same number: 1, 1, 2.
+    DenseRank,
+}
+
+/// `ORDER BY .. LIMIT n` within a window.
+#[derive(Debug, Clone)]
+pub struct TopPlan {
+    /// ORDER BY.
+    pub order: Vec<(Arc<dyn PhysicalExpr>, SortOptions)>,
+    /// How many rows are kept; `None`: all.
+    pub limit: Option<usize>,
+}
+
+impl OutputStage {
+    /// A line for `EXPLAIN`.
+    pub fn describe(&self) -> String {
+        let order = |order: &[(Arc<dyn PhysicalExpr>, SortOptions)]| {
+            let parts = order
+                .iter()
+                .map(|(expr, options)| match options.descending {
+                    true => format!("{expr} desc"),
+                    false => expr.to_string(),
+                });
+            parts.collect::<Vec<_>>().join(", ")
+        };
+        match self {
+            Self::Rows(stage) => stage.describe(),
+            Self::Aggregate(aggregate) => aggregate.describe(),
+            Self::Rank(rank) => {
+                let partition: Vec<String> =
+                    rank.partition.iter().map(ToString::to_string).collect();
+                let partition = partition.join(", ");
+                format!(
+                    "rank in a window: partition [{partition}], order [{}]",
+                    order(&rank.order)
+                )
+            }
+            Self::Top(top) => match top.limit {
+                Some(limit) => format!("first {limit} of a window: order [{}]", order(&top.order)),
+                None => format!("order within a window: [{}]", order(&top.order)),
+            },
+        }
+    }
+}

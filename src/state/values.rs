@@ -1,0 +1,84 @@
+//! The values of some aggregate functions by number: readable while they live, each number to be
+//! emptied and used again.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+
+use super::accumulator::{GroupAccumulator, Update};
+use super::group_table::accumulator;
+use crate::error::Result;
+
+/// One vector of values a function.
+pub struct Values {
+    accumulators: Vec<Box<dyn GroupAccumulator>>,
+}
+
+impl Values {
+    /// No values yet.
+    ///
+    /// # Errors
+    /// When a function has no accumulator.
+    pub fn try_new(functions: &[Arc<AggregateFunctionExpr>]) -> Result<Self> {
+        let accumulators = functions.iter().map(|f| accumulator(f, true));
+        Ok(Self {
+            accumulators: accumulators.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Takes in rows, each with its number; there are `total` numbers.
+    ///
+    /// # Errors
+    /// When a function refuses a value.
+    pub fn update(
+        &mut self,
+        arguments: &[Vec<ArrayRef>],
+        filters: &[Option<BooleanArray>],
+        numbers: &[usize],
+        total: usize,
+    ) -> Result<()> {
+        let columns = arguments.iter().zip(filters);
+        for (accumulator, (arguments, keep)) in self.accumulators.iter_mut().zip(columns) {
+            accumulator.update(Update {
+                arguments,
+                groups: numbers,
+                keep: keep.as_ref(),
+                total,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Adds one number's values to another's and empties it.
+    ///
+    /// # Errors
+    /// When a function refuses to merge.
+    pub fn fold(&mut self, from: usize, into: usize) -> Result<()> {
+        let mut all = self.accumulators.iter_mut();
+        all.try_for_each(|accumulator| accumulator.fold(from, into))
+    }
+
+    /// The values of some numbers, which stay.
+    ///
+    /// # Errors
+    /// When a function cannot give its value.
+    pub fn read(&mut self, numbers: &[usize]) -> Result<Vec<ArrayRef>> {
+        let all = self.accumulators.iter_mut();
+        all.map(|accumulator| accumulator.read(numbers)).collect()
+    }
+
+    /// Empties some numbers.
+    ///
+    /// # Errors
+    /// When a function has no new accumulator.
+    pub fn release(&mut self, numbers: &[usize]) -> Result<()> {
+        let mut all = self.accumulators.iter_mut();
+        all.try_for_each(|accumulator| accumulator.release(numbers))
+    }
+
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.accumulators.iter().map(|a| a.size_bytes()).sum()
+    }
+}
