@@ -134,3 +134,28 @@ async fn sigterm_ends_the_server_cleanly() {
     let client = server.connect().await;
     assert_eq!(client.value("SELECT who FROM clicks").await, "ann");
 }
+
+#[tokio::test]
+async fn partitions_that_were_added_are_read_after_a_start() {
+    let (_broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    client.run(CLICKS).await;
+    let view = "CREATE MATERIALIZED VIEW per_minute AS SELECT window_start, count(*) AS n \
+        FROM TUMBLE(clicks, at, INTERVAL '1 minute') GROUP BY window_start";
+    client.run(view).await;
+    cluster.produce("clicks", &[click("ann", "00:00:10")]);
+    client.run("FLUSH").await;
+
+    cluster.grow_topic("clicks", 2).await;
+    let later = [
+        click("bob", "00:00:20").in_partition(1),
+        click("bob", "00:01:00").in_partition(1),
+        click("ann", "00:01:00"),
+    ];
+    cluster.produce("clicks", &later);
+    server.crash_and_start_again();
+    let client = server.connect().await;
+    client.run("FLUSH").await;
+    assert_eq!(client.value("SELECT n FROM per_minute").await, "2");
+    assert_eq!(client.value("SELECT count(*) FROM clicks").await, "4");
+}
