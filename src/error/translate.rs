@@ -234,6 +234,12 @@ fn plan(text: &str) -> Error {
             format!("function {name} does not exist"),
         );
     }
+    if let Some((_, reason)) = text.split_once("user-defined coercion failed with: ") {
+        let reason = reason.trim_start_matches("Error during planning: ");
+        let reason = reason.split(". No function matches").next();
+        let reason = reason.and_then(|reason| reason.lines().next());
+        return worded(SqlState::UndefinedFunction, reason.unwrap_or(text));
+    }
     if let Some(name) = quoted(text, "table '").filter(|_| text.contains("not found")) {
         let short = name.rsplit('.').next().unwrap_or(name);
         return Error::user(

@@ -1,4 +1,5 @@
-//! What every session's DataFusion gets from us: types, windows, JSON operators, functions.
+//! What every session's DataFusion gets from us: types, windows, JSON operators, functions and
+//! aggregates.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use super::integers::CheckedIntegers;
 use super::types::PostgresTypes;
 use super::window_exec::WindowPlanner;
 use super::window_relation::WindowRelations;
-use crate::functions::{JsonOperators, json_functions};
+use crate::functions::{AggregateSpellings, JsonOperators, aggregate_functions, json_functions};
 
 /// Adds ours to a builder that already has DataFusion's defaults.
 pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
@@ -16,6 +17,14 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .expr_planners()
         .get_or_insert_with(Vec::new)
         .insert(0, Arc::new(JsonOperators));
+    builder
+        .expr_planners()
+        .get_or_insert_with(Vec::new)
+        .insert(0, Arc::new(AggregateSpellings));
+    builder
+        .aggregate_functions()
+        .get_or_insert_with(Vec::new)
+        .extend(aggregate_functions());
     builder
         .scalar_functions()
         .get_or_insert_with(Vec::new)

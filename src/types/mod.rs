@@ -1,11 +1,12 @@
 //! The words that several rooms share, as types, so that ideas that must not mix cannot.
 //!
-//! Owns no behaviour beyond conversions. Knows nothing of SQL, Kafka's client library or the clock.
+//! Owns no behaviour beyond conversions and arithmetic. Knows nothing of SQL, Kafka's client library or the clock.
 
 mod change;
 mod columns;
 mod kafka;
 mod message_batch;
+mod number;
 mod time;
 mod window;
 
@@ -13,5 +14,6 @@ pub use change::{ChangeBatch, Op};
 pub use columns::{JsonPath, MetadataColumn, PathStep};
 pub use kafka::{InputPartition, KafkaConnection, Offset, PartitionId, PartitionRange};
 pub use message_batch::{Message, MessageBatch, Span};
+pub use number::{ExactSum, fits, float_is_less, rounded_quotient};
 pub use time::{EventTime, ProcessingTime, Watermark};
 pub use window::{WindowBound, WindowKind, WindowSpan, length};
