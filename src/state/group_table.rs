@@ -9,6 +9,7 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use super::accumulator::{GroupAccumulator, Update};
 use super::grouped::Grouped;
 use super::keys::Keys;
+use super::native::native;
 use super::per_group::PerGroup;
 use crate::error::{Result, from_datafusion};
 
@@ -193,6 +194,9 @@ pub(super) fn accumulator(
     function: &Arc<AggregateFunctionExpr>,
     readable: bool,
 ) -> Result<Box<dyn GroupAccumulator>> {
+    if let Some(ours) = native(function, readable)? {
+        return Ok(ours);
+    }
     let vectorised = !readable
         && function.groups_accumulator_supported()
         && !WALKS_OVER_ALL_GROUPS.contains(&function.fun().name());

@@ -13,7 +13,10 @@ mod accumulator;
 mod group_table;
 mod grouped;
 mod keys;
+mod native;
 mod per_group;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use group_table::{Frozen, GroupTable, Rows};

@@ -14,9 +14,36 @@ use crate::error::{Result, from_arrow, from_datafusion};
 /// A row accumulator for each group.
 pub(super) struct PerGroup {
     function: Arc<AggregateFunctionExpr>,
-    groups: Vec<Box<dyn Accumulator>>,
-    /// The memory of `groups`, kept up to date as they change.
+    groups: Vec<Group>,
+    /// The memory of `groups` when each was last measured.
     size_bytes: usize,
+}
+
+struct Group {
+    accumulator: Box<dyn Accumulator>,
+    /// Its memory when it was last measured.
+    size_bytes: usize,
+    /// Rows taken in.
+    rows: usize,
+    /// It is measured again when it has taken in so many: measuring may cost as much as all rows
+    /// of the group, so it is done each time that they have grown by a quarter.
+    measure_at: usize,
+}
+
+impl Group {
+    fn try_new(function: &AggregateFunctionExpr) -> Result<Self> {
+        let accumulator = function.create_accumulator().map_err(from_datafusion)?;
+        Ok(Self {
+            size_bytes: accumulator.size(),
+            accumulator,
+            rows: 0,
+            measure_at: 1,
+        })
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.accumulator.state().map_err(from_datafusion)
+    }
 }
 
 impl PerGroup {
@@ -30,14 +57,24 @@ impl PerGroup {
 
     fn grow(&mut self, total: usize) -> Result<()> {
         while self.groups.len() < total {
-            let group = self
-                .function
-                .create_accumulator()
-                .map_err(from_datafusion)?;
-            self.size_bytes += group.size();
+            let group = Group::try_new(&self.function)?;
+            self.size_bytes += group.size_bytes;
             self.groups.push(group);
         }
         Ok(())
+    }
+
+    /// Notes that a group has taken in rows.
+    fn took_in(&mut self, group: usize, rows: usize) {
+        let group = &mut self.groups[group];
+        group.rows += rows;
+        if group.rows < group.measure_at {
+            return;
+        }
+        group.measure_at = group.rows + group.rows / 4 + 1;
+        let size = group.accumulator.size();
+        self.size_bytes = (self.size_bytes + size).saturating_sub(group.size_bytes);
+        group.size_bytes = size;
     }
 
     /// Hands each group its rows, in their order.
@@ -55,10 +92,9 @@ impl PerGroup {
         let mut start = 0;
         for run in by_group.chunk_by(|left, right| left.0 == right.0) {
             let part: Vec<ArrayRef> = columns.iter().map(|c| c.slice(start, run.len())).collect();
-            let group = &mut self.groups[run[0].0];
-            let before = group.size();
-            each(group.as_mut(), &part).map_err(from_datafusion)?;
-            self.size_bytes = (self.size_bytes + group.size()).saturating_sub(before);
+            let group = run[0].0;
+            each(self.groups[group].accumulator.as_mut(), &part).map_err(from_datafusion)?;
+            self.took_in(group, run.len());
             start += run.len();
         }
         Ok(())
@@ -66,7 +102,10 @@ impl PerGroup {
 
     fn values(&mut self, groups: impl Iterator<Item = usize>) -> Result<ArrayRef> {
         let values: Vec<ScalarValue> = groups
-            .map(|group| self.groups[group].evaluate().map_err(from_datafusion))
+            .map(|group| {
+                let accumulator = &mut self.groups[group].accumulator;
+                accumulator.evaluate().map_err(from_datafusion)
+            })
             .collect::<Result<_>>()?;
         to_array(values, self.function.field().data_type())
     }
@@ -98,10 +137,7 @@ impl GroupAccumulator for PerGroup {
         let fields = self.function.state_fields().map_err(from_datafusion)?;
         let mut columns: Vec<Vec<ScalarValue>> = vec![Vec::new(); fields.len()];
         for group in &mut self.groups {
-            for (column, value) in columns
-                .iter_mut()
-                .zip(group.state().map_err(from_datafusion)?)
-            {
+            for (column, value) in columns.iter_mut().zip(group.state()?) {
                 column.push(value);
             }
         }
@@ -125,26 +161,22 @@ impl GroupAccumulator for PerGroup {
     }
 
     fn fold(&mut self, from: usize, into: usize) -> Result<()> {
-        let state = self.groups[from].state().map_err(from_datafusion)?;
-        let columns: Vec<ArrayRef> = state
+        let columns: Vec<ArrayRef> = self.groups[from]
+            .state()?
             .into_iter()
             .map(|value| value.to_array().map_err(from_datafusion))
             .collect::<Result<_>>()?;
-        let group = &mut self.groups[into];
-        let before = group.size();
-        group.merge_batch(&columns).map_err(from_datafusion)?;
-        self.size_bytes = (self.size_bytes + group.size()).saturating_sub(before);
+        let merged = self.groups[into].accumulator.merge_batch(&columns);
+        merged.map_err(from_datafusion)?;
+        self.took_in(into, self.groups[from].rows);
         self.release(&[from])
     }
 
     fn release(&mut self, groups: &[usize]) -> Result<()> {
         for &group in groups {
-            let empty = self
-                .function
-                .create_accumulator()
-                .map_err(from_datafusion)?;
-            let before = self.groups[group].size();
-            self.size_bytes = (self.size_bytes + empty.size()).saturating_sub(before);
+            let empty = Group::try_new(&self.function)?;
+            let before = self.groups[group].size_bytes;
+            self.size_bytes = (self.size_bytes + empty.size_bytes).saturating_sub(before);
             self.groups[group] = empty;
         }
         Ok(())
