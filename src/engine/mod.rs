@@ -418,7 +418,7 @@ async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<
                 .detail(
                     status
                         .last_error
-                        .map_or_else(String::new, |error| error.to_string()),
+                        .map_or_else(String::new, |error| format!("Its error: {error}.")),
                 ));
             }
             QueryState::Finished => return Ok(()),

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArguments, Ident, Query, SelectItem, SetExpr,
-    Value, VisitMut, VisitorMut,
+    AccessExpr, CastKind, DataType, Expr, Function, FunctionArguments, Ident, Query, SelectItem,
+    SetExpr, Value, VisitMut, VisitorMut,
 };
 
 const NAMELESS: &str = "?column?";
@@ -143,9 +143,14 @@ fn figure(expr: &Expr) -> Option<(String, Worth)> {
         Expr::Identifier(ident) => Some((folded(ident), Worth::Own)),
         Expr::CompoundIdentifier(parts) => parts.last().map(|part| (folded(part), Worth::Own)),
         Expr::Function(function) => function_name(function).map(|name| (name, Worth::Own)),
-        Expr::Nested(inner)
-        | Expr::Collate { expr: inner, .. }
-        | Expr::CompoundFieldAccess { root: inner, .. } => figure(inner),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Value(field))) => match &field.value {
+                Value::SingleQuotedString(field) => own(field),
+                _ => figure(root),
+            },
+            _ => figure(root),
+        },
         Expr::Cast {
             expr: inner,
             data_type,

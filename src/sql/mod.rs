@@ -29,6 +29,7 @@ mod options;
 mod parser;
 mod prepared;
 mod query;
+mod row_fields;
 mod scan;
 mod settings;
 mod statement;

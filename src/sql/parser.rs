@@ -8,8 +8,8 @@ use super::grammar::Grammar;
 use super::query::{self, Source};
 use super::statement::{Notify, Statement};
 use super::{
-    copy, create, cursor, emit, objects, prepared, settings, syntax, tokens, transaction,
-    window_clause, window_function,
+    copy, create, cursor, emit, objects, prepared, row_fields, settings, syntax, tokens,
+    transaction, window_clause, window_function,
 };
 use crate::error::{Error, Result, SqlState};
 
@@ -143,6 +143,7 @@ fn insert(mut all: Vec<TokenWithSpan>, source: Source<'_>) -> Result<Statement> 
         );
     };
     window_function::canonicalize(&mut insert)?;
+    row_fields::respell(&mut insert);
     Ok(Statement::Insert(Box::new(insert)))
 }
 

@@ -6,7 +6,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::dialect::StatementDialect;
 use super::statement::StreamQuery;
-use super::{depth, emit, subscribe, syntax, tokens, window_clause, window_function};
+use super::{depth, emit, row_fields, subscribe, syntax, tokens, window_clause, window_function};
 use crate::error::{Error, Position, Result, SqlState};
 
 /// A statement's text with its place, for the texts of its parts.
@@ -49,6 +49,7 @@ pub(super) fn parse(mut query: Vec<TokenWithSpan>, source: Source<'_>) -> Result
     let mut query = with_parser(query, end, |parser| parser.parse_query())?;
     refuse_changes(&query, source.start)?;
     window_function::canonicalize(&mut query)?;
+    row_fields::respell(&mut query);
     Ok(StreamQuery {
         query,
         emit: clause.map(|clause| clause.emit),
@@ -132,6 +133,7 @@ pub(super) fn of_text(text: &str, position: Position) -> Result<StreamQuery> {
     }
     let mut query = with_parser(all, end_token(position), |parser| parser.parse_query())?;
     window_function::canonicalize(&mut query)?;
+    row_fields::respell(&mut query);
     Ok(StreamQuery {
         query,
         emit: None,
