@@ -36,6 +36,9 @@ fn text_of(ty: &Type, raw: &[u8]) -> Result<String, Error> {
     if let Kind::Array(element) = ty.kind() {
         return array(element, raw);
     }
+    if *ty == Type::RECORD_ARRAY {
+        return array(&Type::RECORD, raw);
+    }
     Ok(match *ty {
         Type::BOOL => if bool::from_sql(ty, raw)? { "t" } else { "f" }.to_owned(),
         Type::INT2 => i16::from_sql(ty, raw)?.to_string(),
