@@ -92,6 +92,15 @@ metrics! {
     QueryRowsOut = "query_rows_out", Counter, "Rows given to the view or sink";
     QueryLagMessages = "query_lag_messages", Gauge, "Messages not read yet";
     QueryWatermarkDelaySeconds = "query_watermark_delay_seconds", Gauge, "How far the watermark is behind the clock";
+    QueryRowsInPerSecond = "query_rows_in_per_second", Gauge, "Messages read a second, over about ten seconds";
+    QueryRowsOutPerSecond = "query_rows_out_per_second", Gauge, "Rows given out a second, over about ten seconds";
+    QueryNextCloseSeconds = "query_next_close_timestamp_seconds", Gauge, "The watermark at which the next window closes";
+    QuerySinkBacklog = "query_sink_backlog", Gauge, "Messages that the sink has not confirmed";
+    PartitionLagMessages = "partition_lag_messages", Gauge, "Messages of the partition not read yet";
+    PartitionEventTimeSeconds = "partition_event_time_max_timestamp_seconds", Gauge, "The greatest event time of the partition's rows";
+    PartitionWatermarkSeconds = "partition_watermark_timestamp_seconds", Gauge, "The partition's watermark";
+    PartitionIdle = "partition_idle", Gauge, "1 while the partition does not hold the watermark back";
+    QueryStateRows = "query_state_rows", Gauge, "Groups that the query holds";
     QueryStateBytes = "query_state_bytes", Gauge, "Memory that the query's groups hold";
 }
 

@@ -93,8 +93,10 @@ pub struct KafkaTableOptions {
     pub idle_timeout: Option<Duration>,
     /// What happens to a message that is no row.
     pub on_error: OnError,
-    /// Rejected and late messages are sent to this topic too.
+    /// Rejected messages are sent to this topic too.
     pub dead_letter_topic: Option<String>,
+    /// Rows that came after their window had closed are sent to this topic too.
+    pub late_topic: Option<String>,
     /// How far event times may lie ahead of the record's own; `None`: any.
     pub max_future: Option<Duration>,
     /// Whether a missing topic is made.
@@ -364,13 +366,26 @@ fn table_options(
             ],
             OnError::DeadLetter,
         )?,
-        dead_letter_topic: options.text("dead_letter_topic")?,
+        dead_letter_topic: other_topic(&mut options, "dead_letter_topic")?,
+        late_topic: other_topic(&mut options, "late_topic")?,
         max_future: options.duration("max_future", Some(MAX_FUTURE))?,
         create_topic: options.flag("create_topic", false)?,
         partitions: options.count("partitions")?,
     };
     options.finish("a kafka table")?;
     Ok((parsed, infer))
+}
+
+/// A topic that is not the table's own, which would never come to an end.
+fn other_topic(options: &mut Options<'_>, name: &'static str) -> Result<Option<String>> {
+    let topic = options.text(name)?;
+    let own = options.given("topic").map(value_text);
+    match options.given(name) {
+        Some(clause) if topic == own || topic.as_deref() == Some("") => {
+            Err(invalid(clause, "a topic that the table does not read"))
+        }
+        _ => Ok(topic),
+    }
 }
 
 fn startup(clause: &OptionClause) -> Result<ScanStartup> {

@@ -1,8 +1,9 @@
 //! Numbers of the running queries: those that have a name, views and sinks.
 
 use crate::clock::SharedClock;
-use crate::engine::{Engine, QueryKind, QueryShared, QueryState};
+use crate::engine::{Engine, PartitionStatus, QueryKind, QueryShared, QueryState};
 use crate::telemetry::{Metric, Observe, Sample};
+use crate::types::{EventTime, InputPartition};
 
 /// The engine's queries as a source of numbers.
 #[derive(Debug)]
@@ -36,6 +37,20 @@ impl QueryNumbers {
                 Metric::QueryWatermarkDelaySeconds,
                 delay_us.map(|us| us as f64 / 1e6),
             ),
+            (
+                Metric::QueryRowsInPerSecond,
+                Some(status.rows_in_per_second),
+            ),
+            (
+                Metric::QueryRowsOutPerSecond,
+                Some(status.rows_out_per_second),
+            ),
+            (
+                Metric::QueryNextCloseSeconds,
+                status.next_close.map(|(_, at)| at.0 as f64 / 1e6),
+            ),
+            (Metric::QuerySinkBacklog, Some(status.sink_backlog as f64)),
+            (Metric::QueryStateRows, Some(status.state_rows as f64)),
             (Metric::QueryStateBytes, Some(status.state_bytes as f64)),
         ];
         for (metric, value) in numbers {
@@ -45,6 +60,46 @@ impl QueryNumbers {
                 value,
             }));
         }
+        for (place, partition) in &status.partitions {
+            observe_partition(query, *place, partition, samples);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn observe_partition(
+    query: &QueryShared,
+    place: InputPartition,
+    status: &PartitionStatus,
+    samples: &mut Vec<Sample>,
+) {
+    let seconds = |time: Option<EventTime>| time.map(|time| time.0 as f64 / 1e6);
+    let table = query.tables.get(place.input).cloned().unwrap_or_default();
+    let numbers = [
+        (
+            Metric::PartitionLagMessages,
+            status.lag().map(|lag| lag as f64),
+        ),
+        (
+            Metric::PartitionEventTimeSeconds,
+            seconds(status.greatest_event),
+        ),
+        (Metric::PartitionWatermarkSeconds, seconds(status.watermark)),
+        (
+            Metric::PartitionIdle,
+            Some(f64::from(u8::from(status.idle))),
+        ),
+    ];
+    for (metric, value) in numbers {
+        samples.extend(value.map(|value| Sample {
+            metric,
+            labels: vec![
+                ("query", query.name.clone()),
+                ("table", table.clone()),
+                ("partition", place.partition.0.to_string()),
+            ],
+            value,
+        }));
     }
 }
 

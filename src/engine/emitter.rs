@@ -21,6 +21,8 @@ pub(super) struct Emitter {
     rows: RowPipeline,
     /// When rows may be emitted again (`EMIT EVERY`).
     pace: Pace,
+    /// Rows of windows that have closed, before HAVING, since that was last asked.
+    closed: u64,
 }
 
 impl Emitter {
@@ -34,6 +36,7 @@ impl Emitter {
             tail: Tail::try_new(&plan.output)?,
             rows: RowPipeline::new(&rows),
             pace: Pace::of_emission(plan.emission, now),
+            closed: 0,
             plan: Arc::clone(plan),
         })
     }
@@ -61,6 +64,7 @@ impl Emitter {
                     "the planner refuses what never closes"
                 );
                 let closed = close(lanes, watermark)?;
+                self.closed += closed.iter().map(|b| b.num_rows() as u64).sum::<u64>();
                 let rows = self.tail.process(closed, watermark)?;
                 Ok(rows.into_iter().map(ChangeBatch::inserts).collect())
             }
@@ -118,6 +122,25 @@ impl Emitter {
                 Some(EventTime(start.saturating_sub(reach)))
             });
         first.into_iter().chain(later).min()
+    }
+
+    /// Rows of windows that have closed, before HAVING, since the last call.
+    pub(super) fn take_closed(&mut self) -> u64 {
+        std::mem::take(&mut self.closed)
+    }
+
+    /// The window that closes next, and the watermark at which it does.
+    pub(super) fn next_close(&self, lanes: &[Lane]) -> Option<(WindowSpan, EventTime)> {
+        let first = self.plan.aggregate.iter();
+        let lanes = lanes.iter().filter_map(|lane| lane.aggregate.as_ref());
+        let lanes = first.flat_map(|plan| lanes.clone().map(move |state| (plan, state)));
+        let later = self.plan.aggregates().skip(1).zip(self.tail.aggregates());
+        let next = lanes.chain(later).filter_map(|(plan, state)| {
+            let (window, span) = (plan.window.as_ref()?, state.next_close()?);
+            let behind = window.delay.saturating_add(window.grace);
+            Some((span, EventTime(span.end.saturating_add(behind))))
+        });
+        next.min_by_key(|(_, at)| *at)
     }
 
     /// All aggregates' states.

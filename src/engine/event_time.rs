@@ -35,6 +35,8 @@ pub(super) struct Times {
     pub greatest: Watermark,
     /// The greatest that each partition's rows said of the watermark.
     pub said: BTreeMap<InputPartition, Watermark>,
+    /// The greatest event time of each partition's rows.
+    pub greatest_events: BTreeMap<InputPartition, EventTime>,
 }
 
 /// Tells the times of a batch whose row `i` came from `partitions(i)`.
@@ -47,6 +49,7 @@ pub(super) fn times(
     let event = timestamps(&plan.time, batch)?;
     let says = timestamps(&plan.watermark, batch)?;
     let mut said: BTreeMap<InputPartition, Watermark> = BTreeMap::new();
+    let mut greatest_events = BTreeMap::new();
     let mut row_watermarks = Vec::with_capacity(batch.num_rows());
     let mut greatest = Watermark::MIN;
     let mut run: Option<Run> = None;
@@ -54,7 +57,7 @@ pub(super) fn times(
         let partition = partition_of(row);
         if run.as_ref().is_none_or(|run| run.partition != partition) {
             if let Some(run) = run.take() {
-                said.insert(run.partition, run.own);
+                run.tell(&mut said, &mut greatest_events);
             }
             run = Some(Run::begin(partition, standing, &said));
         }
@@ -64,16 +67,18 @@ pub(super) fn times(
         row_watermarks.push(compared);
         if event.is_valid(row) && says.is_valid(row) {
             run.own = run.own.max(Watermark(EventTime(says.value(row))));
+            run.greatest = run.greatest.max(EventTime(event.value(row)));
         }
     }
     if let Some(run) = run {
-        said.insert(run.partition, run.own);
+        run.tell(&mut said, &mut greatest_events);
     }
     Ok(Times {
         event,
         row_watermarks,
         greatest,
         said,
+        greatest_events,
     })
 }
 
@@ -81,6 +86,7 @@ pub(super) fn times(
 struct Run {
     partition: InputPartition,
     own: Watermark,
+    greatest: EventTime,
     others: Option<Watermark>,
 }
 
@@ -98,7 +104,21 @@ impl Run {
         Self {
             partition,
             own: said.get(&partition).copied().unwrap_or(stood),
+            greatest: EventTime::MIN,
             others,
+        }
+    }
+
+    /// Notes what its rows said.
+    fn tell(
+        &self,
+        said: &mut BTreeMap<InputPartition, Watermark>,
+        greatest: &mut BTreeMap<InputPartition, EventTime>,
+    ) {
+        said.insert(self.partition, self.own);
+        if self.greatest > EventTime::MIN {
+            let known = greatest.entry(self.partition).or_insert(EventTime::MIN);
+            *known = self.greatest.max(*known);
         }
     }
 

@@ -196,6 +196,8 @@ fn options(
             .iter()
             .any(|c| c.origin == crate::plan::ScanOrigin::Metadata(column))
     };
+    // A message that may go to another topic goes there whole.
+    let goes_on = source.dead_letter_topic.is_some() || source.late_topic.is_some();
     let paced = source
         .max_rows_per_second
         .map_or(rows_max, |rate| rate as usize / 10 + 1);
@@ -204,8 +206,8 @@ fn options(
         topic: source.scan.topic.clone(),
         assignment,
         read_committed: source.scan.read_committed,
-        with_keys: wants(MetadataColumn::Key),
-        with_headers: wants(MetadataColumn::Headers),
+        with_keys: goes_on || wants(MetadataColumn::Key),
+        with_headers: goes_on || wants(MetadataColumn::Headers),
         rows_max: rows_max.min(paced),
         bytes_max,
         end_wait: END_WAIT,

@@ -16,6 +16,9 @@ use crate::plan::{Changelog, SourcePlan, StreamPlan};
 use crate::scan::Decode;
 use crate::types::{EventTime, InputPartition, MessageBatch, Offset, PartitionId, Watermark};
 
+/// Why a row whose window had closed is set aside.
+const LATE: &str = "late";
+
 /// A lane's decoders, stages and groups.
 pub(super) struct Lane {
     inputs: Vec<LaneInput>,
@@ -29,6 +32,8 @@ struct LaneInput {
     visible: Vec<usize>,
     decode: Decode,
     pipeline: RowPipeline,
+    /// Bytes kept of a message that cannot be used.
+    kept_max: usize,
 }
 
 /// What a lane made of its messages in one micro-batch.
@@ -46,6 +51,8 @@ pub(super) struct LaneOutput {
     pub said: BTreeMap<InputPartition, Watermark>,
     /// The greatest event time of all rows.
     pub greatest_event: Option<EventTime>,
+    /// The same of each partition's.
+    pub greatest_events: BTreeMap<InputPartition, EventTime>,
     /// The next offset of each partition.
     pub next: BTreeMap<InputPartition, Offset>,
 }
@@ -73,6 +80,8 @@ pub(super) struct Counted {
     pub rejected: u64,
     /// Rows whose window had closed.
     pub late: u64,
+    /// Rows that passed the conditions before the aggregate, late ones among them.
+    pub passed: u64,
     /// Bytes of all payloads and keys.
     pub bytes: u64,
 }
@@ -88,8 +97,10 @@ pub struct Rejection {
     pub timestamp_ms: i64,
     /// Its key.
     pub key: Option<Vec<u8>>,
-    /// Its bytes; cut at [`Rejection::BYTES_MAX`].
+    /// Its bytes; cut at [`Rejection::BYTES_MAX`], unless they go to a topic too.
     pub payload: Option<Vec<u8>>,
+    /// Its headers, if they were read: a JSON object.
+    pub headers: Option<Vec<u8>>,
     /// Why.
     pub reason: String,
 }
@@ -98,16 +109,30 @@ impl Rejection {
     /// Of a longer message only so many bytes are kept.
     pub const BYTES_MAX: usize = 64 * 1024;
 
+    /// Why, and where it lies.
+    pub(super) fn told(&self) -> String {
+        format!(
+            "{} (offset {} of partition {})",
+            self.reason, self.offset.0, self.partition.0
+        )
+    }
+
     /// Copies what is told of a message.
     pub fn of(batch: &MessageBatch, row: usize, reason: String) -> Self {
+        Self::up_to(Self::BYTES_MAX, batch, row, reason)
+    }
+
+    /// The same with another bound.
+    fn up_to(bytes_max: usize, batch: &MessageBatch, row: usize, reason: String) -> Self {
         let message = &batch.messages[row];
-        let copy = |bytes: &[u8]| bytes[..bytes.len().min(Self::BYTES_MAX)].to_vec();
+        let copy = |bytes: &[u8]| bytes[..bytes.len().min(bytes_max)].to_vec();
         Self {
             partition: message.partition,
             offset: message.offset,
             timestamp_ms: message.timestamp_ms,
             key: batch.key(row).map(copy),
             payload: batch.payload(row).map(copy),
+            headers: message.headers.map(|span| copy(span.of(&batch.buffer))),
             reason,
         }
     }
@@ -124,6 +149,23 @@ pub struct LateMessage {
     pub window: (EventTime, EventTime),
     /// The watermark when it came.
     pub watermark: Watermark,
+}
+
+impl LaneOutput {
+    /// Notes the times of a batch, of which so many rows passed the conditions.
+    fn note(&mut self, times: &Times, passed: usize) {
+        self.counted.passed += passed as u64;
+        let greatest = arrow::compute::max(&times.event).map(EventTime);
+        self.greatest_event = self.greatest_event.max(greatest);
+        for (partition, said) in &times.said {
+            self.said.insert(*partition, *said);
+        }
+        for (partition, greatest) in &times.greatest_events {
+            let known = self.greatest_events.entry(*partition);
+            let known = known.or_insert(EventTime::MIN);
+            *known = (*known).max(*greatest);
+        }
+    }
 }
 
 impl Lane {
@@ -145,6 +187,10 @@ impl Lane {
                     visible: (0..source.visible_columns).collect(),
                     decode: Decode::try_new(&source.scan)?,
                     pipeline: RowPipeline::new(&input.rows),
+                    kept_max: match (&source.dead_letter_topic, &source.late_topic) {
+                        (None, None) => Rejection::BYTES_MAX,
+                        _ => usize::MAX,
+                    },
                 })
             })
             .collect::<Result<_>>()?;
@@ -179,11 +225,12 @@ impl Lane {
     ) -> Result<()> {
         output.count(input, messages);
         let lane_input = &mut self.inputs[input];
+        let kept_max = lane_input.kept_max;
         let decoded = lane_input.decode.decode(messages)?;
         let mut rejected: Vec<Rejection> = decoded
             .rejected
             .into_iter()
-            .map(|r| Rejection::of(messages, r.message, r.reason))
+            .map(|r| Rejection::up_to(kept_max, messages, r.message, r.reason))
             .collect();
         let message_of = |row: usize| {
             decoded
@@ -191,6 +238,8 @@ impl Lane {
                 .as_ref()
                 .map_or(row, |rows| rows[row] as usize)
         };
+        let set_aside =
+            |row: usize, why| Rejection::up_to(kept_max, messages, message_of(row), why);
         let partition_of = |row: usize| InputPartition {
             input,
             partition: messages.messages[message_of(row)].partition,
@@ -213,19 +262,15 @@ impl Lane {
                 lane_input.source.event_time.column
             );
             for row in (0..batch.num_rows()).filter(|row| times.event.is_null(*row)) {
-                rejected.push(Rejection::of(messages, message_of(row), reason.clone()));
+                rejected.push(set_aside(row, reason.clone()));
             }
             lane_input.without_null_times(&batch, &times)?
         };
-        let greatest = arrow::compute::max(&times.event).map(EventTime);
-        output.greatest_event = output.greatest_event.max(greatest);
+        output.note(&times, rows.batch.num_rows());
         output.counted.rejected += rejected.len() as u64;
         output
             .rejected
             .extend(rejected.into_iter().map(|rejected| (input, rejected)));
-        for (partition, said) in &times.said {
-            output.said.insert(*partition, *said);
-        }
         let Some(aggregate) = &mut self.aggregate else {
             output
                 .rows
@@ -239,7 +284,7 @@ impl Lane {
         let late = aggregate.process(&rows, lateness)?;
         output.counted.late += late.len() as u64;
         let late = late.into_iter().map(|late| LateMessage {
-            message: Rejection::of(messages, message_of(late.row), "late".to_owned()),
+            message: set_aside(late.row, LATE.to_owned()),
             event_time: EventTime(times.event.value(late.row)),
             window: (late.window_start, late.window_end),
             watermark: late.watermark,

@@ -3,6 +3,7 @@
 //! Owns every continuous query of the server, each on its own threads. Knows no SQL: a query comes
 //! as a `StreamPlan`.
 
+mod aside;
 mod begin;
 mod emitter;
 mod event_time;
@@ -15,6 +16,7 @@ mod pace;
 mod query;
 mod rate;
 mod rejected;
+mod report;
 mod resume;
 mod status;
 mod subscription;
@@ -34,7 +36,7 @@ pub use live::LiveRows;
 pub use materialized::Materialized;
 pub use output::Emitted;
 pub use rejected::{DeadLetter, LateRecord, SetAside, SnapshotRejects};
-pub use status::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus};
+pub use status::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus, Shape};
 pub use subscription::Subscription;
 pub use supervisor::OpenSink;
 
@@ -193,6 +195,10 @@ impl Engine {
             tables: scans().map(|scan| scan.table.clone()).collect(),
             text: plan.text.clone(),
             plan: plan.describe(),
+            shape: Shape {
+                windowed: plan.aggregate.as_ref().is_some_and(|a| a.window.is_some()),
+                once: plan.changelog() == Changelog::Append,
+            },
             topics: scans()
                 .map(|scan| {
                     let topic = scan.topic.clone();
@@ -248,6 +254,7 @@ impl Engine {
             tables: Vec::new(),
             text: text.to_owned(),
             plan: String::new(),
+            shape: Shape::default(),
             topics: Vec::new(),
         };
         let shared = Arc::new(QueryShared::new(identity, self.inner.options.clock.now()));

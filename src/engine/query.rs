@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
+use super::aside::Aside;
 use super::begin::Begin;
 use super::emitter::Emitter;
 use super::event_time::Standing;
@@ -19,18 +20,16 @@ use super::input::{Collected, Inputs};
 use super::lane::{Counted, Lane, LaneOutput};
 use super::output::{Moment, Output};
 use super::pace::Pace;
-use super::rate::Rate;
-use super::rejected::{DeadLetter, LateRecord, SetAside, bad_message};
+use super::rejected::SetAside;
+use super::report::{Report, Untold};
 use super::resume::Marks;
-use super::status::{PartitionStatus, QueryShared, QueryState};
+use super::status::{PartitionStatus, QueryShared};
 use crate::checkpoint::Position;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result, SqlState, from_arrow};
-use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
+use crate::plan::{Emission, SourcePlan, StreamPlan, Trigger};
 use crate::task;
-use crate::types::{
-    ChangeBatch, EventTime, InputPartition, MessageBatch, Offset, ProcessingTime, Watermark,
-};
+use crate::types::{ChangeBatch, EventTime, InputPartition, MessageBatch, Offset, Watermark};
 use crate::watermark::Watermarks;
 
 /// How long a query sleeps at the most before it looks whether its client is still there.
@@ -85,7 +84,8 @@ pub(super) struct Query {
     epochs: u64,
     /// True when something was staged or read since the last epoch.
     dirty: bool,
-    rate: Rate,
+    untold: Untold,
+    aside: Aside,
     marks: Marks,
     greatest_event: EventTime,
     /// When the groups' memory is measured again: that costs.
@@ -121,6 +121,7 @@ impl Query {
         let mut lanes: Vec<Lane> = (0..lanes)
             .map(|_| Lane::try_new(plan, &sources))
             .collect::<Result<_>>()?;
+        let aside = Aside::try_new(&shared.name, &surroundings.set_aside, &sources)?;
         let now = surroundings.clock.monotonic();
         let mut emitter = Emitter::try_new(plan, now)?;
         emitter.ignore(&mut lanes, begin.ignore_until, begin.ignore_before);
@@ -158,7 +159,8 @@ impl Query {
             trigger: Pace::of_trigger(plan.trigger, now),
             epochs: 0,
             dirty: false,
-            rate: Rate::default(),
+            untold: Untold::default(),
+            aside,
             marks: Marks::new(
                 begin
                     .partitions()
@@ -173,7 +175,7 @@ impl Query {
 
     /// Runs until the query is stopped, complete, or meets an error that it cannot get over.
     pub(super) fn run(&mut self) -> Result<Ended> {
-        self.publish(Counted::default(), 0, &[]);
+        self.publish(Counted::default(), 0, None);
         if self.left == Some(0) {
             return Ok(Ended::Complete);
         }
@@ -216,7 +218,7 @@ impl Query {
         let taken = self.output.stage(rows, moment)?;
         self.measure()?;
         self.dirty |= counted.messages > 0 || emitted > 0;
-        self.publish(counted, emitted, &input.problems);
+        self.publish(counted, emitted, Some(&input));
         if !taken {
             return Ok(Some(Ended::Stopped));
         }
@@ -289,41 +291,20 @@ impl Query {
             sum.messages += output.counted.messages;
             sum.rejected += output.counted.rejected;
             sum.late += output.counted.late;
+            sum.passed += output.counted.passed;
             sum.bytes += output.counted.bytes;
             for (partition, next) in &output.next {
-                self.partitions.entry(*partition).or_default().next = Some(*next);
+                let status = self.partitions.entry(*partition).or_default();
+                (status.next, status.silent_since) = (Some(*next), Some(at));
+                let greatest = output.greatest_events.get(partition).copied();
+                status.greatest_event = status.greatest_event.max(greatest);
             }
-            self.set_aside(output, at)?;
+            if let Some((_, last)) = output.rejected.last() {
+                self.untold.rejection = Some(last.told());
+            }
+            self.aside.take(output, at)?;
         }
         Ok(sum)
-    }
-
-    /// Keeps what a lane could not use, as each table wants it.
-    fn set_aside(&self, output: &LaneOutput, at: ProcessingTime) -> Result<()> {
-        let scan = |input: usize| &self.sources[input].scan;
-        let policy = |input: usize| self.sources[input].on_error;
-        let mut rejected = output.rejected.iter();
-        if let Some((input, bad)) = rejected.find(|(input, _)| policy(*input) == OnError::Fail) {
-            return Err(bad_message(&scan(*input).topic, bad));
-        }
-        let kept = output
-            .rejected
-            .iter()
-            .filter(|(input, _)| policy(*input) == OnError::DeadLetter);
-        let set_aside = &self.surroundings.set_aside;
-        set_aside.dead(kept.map(|(input, message)| DeadLetter {
-            table: scan(*input).table.clone(),
-            topic: scan(*input).topic.clone(),
-            message: message.clone(),
-            at,
-        }));
-        set_aside.late(output.late.iter().map(|(input, late)| LateRecord {
-            query: self.shared.name.clone(),
-            table: scan(*input).table.clone(),
-            late: late.clone(),
-            at,
-        }));
-        Ok(())
     }
 
     /// Moves the watermark on and gives what is to be emitted.
@@ -413,6 +394,7 @@ impl Query {
         self.epochs += 1;
         let position = self.position();
         self.output.commit(&position)?;
+        let not_sent = self.aside.settle(self.shared.flush_wanted());
         self.dirty = false;
         let now = self.surroundings.clock.monotonic();
         self.epoch.done(now);
@@ -422,6 +404,7 @@ impl Query {
         let epochs = self.epochs;
         self.shared.update(|status| {
             status.epochs = epochs;
+            status.rows_not_sent = not_sent;
             status.partitions.clone_from(&self.partitions);
         });
         Ok(())
@@ -431,46 +414,39 @@ impl Query {
         self.partitions.values().all(|p| p.next >= p.end)
     }
 
-    fn publish(
-        &mut self,
-        counted: Counted,
-        emitted: u64,
-        problems: &[(usize, crate::source::Problem)],
-    ) {
+    fn publish(&mut self, counted: Counted, emitted: u64, input: Option<&Collected>) {
         let now = self.surroundings.clock.now();
-        self.rate
-            .add(self.surroundings.clock.monotonic(), counted.messages);
+        let monotonic = self.surroundings.clock.monotonic();
+        self.untold.rate_in.add(monotonic, counted.messages);
+        self.untold.rate_out.add(monotonic, emitted);
         for (id, state) in self.watermarks.partitions() {
             let status = self.partitions.entry(id).or_default();
             status.watermark = (state.watermark > Watermark::MIN).then_some(state.watermark.0);
             status.idle = state.idle;
+            status.at_end = state.at_end;
+            status.idle_timeout = self.sources[id.input].idle_timeout;
+            status.silent_since.get_or_insert(now);
         }
         let watermark = self.watermarks.current();
-        let rate = self.rate.per_second(self.surroundings.clock.monotonic());
-        let (groups, bytes) = self.held;
-        let backlog = self.output.backlog();
-        self.shared.update(|status| {
-            status.state = QueryState::Running;
-            status.rows_in += counted.messages;
-            status.rows_rejected += counted.rejected;
-            status.rows_late += counted.late;
-            status.rows_used += counted.messages - counted.rejected - counted.late;
-            status.rows_out += emitted;
-            status.bytes_in += counted.bytes;
-            status.watermark = (watermark > Watermark::MIN).then_some(watermark.0);
-            status.micro_batches += 1;
-            status.state_rows = groups;
-            status.state_bytes = bytes;
-            status.rows_in_per_second = rate;
-            status.sink_backlog = backlog;
-            if counted.messages > 0 {
-                status.last_rows_at = Some(now);
-            }
-            if let Some((_, problem)) = problems.last() {
-                status.last_problem = Some(problem.message.clone());
-            }
-            status.partitions.clone_from(&self.partitions);
-        });
+        let report = Report {
+            now,
+            counted,
+            emitted,
+            closed: self.emitter.take_closed(),
+            watermark: (watermark > Watermark::MIN).then_some(watermark.0),
+            held: self.held,
+            rates: (
+                self.untold.rate_in.per_second(monotonic),
+                self.untold.rate_out.per_second(monotonic),
+            ),
+            backlog: self.output.backlog(),
+            next_close: self.emitter.next_close(&self.lanes),
+            rejection: self.untold.rejection.take(),
+            problem: input.and_then(|input| Some(input.problems.last()?.1.message.clone())),
+            answered: counted.messages > 0 || input.is_some_and(|input| !input.ends.is_empty()),
+            partitions: &self.partitions,
+        };
+        self.shared.update(|status| report.tell(status));
     }
 
     /// Where a run that goes on after this epoch must begin to read.

@@ -68,9 +68,10 @@ impl<K: Ord + Clone, V> Kept<K, V> {
         }
     }
 
-    fn keep(&mut self, key: K, value: V, bytes: usize) {
+    /// True if the key is new.
+    fn keep(&mut self, key: K, value: V, bytes: usize) -> bool {
         if self.by_key.insert(key.clone(), value).is_some() {
-            return;
+            return false;
         }
         self.order.push_back((key, bytes));
         self.bytes += bytes;
@@ -81,6 +82,7 @@ impl<K: Ord + Clone, V> Kept<K, V> {
             self.by_key.remove(&oldest);
             self.bytes -= bytes;
         }
+        true
     }
 }
 
@@ -93,26 +95,20 @@ impl SetAside {
         }
     }
 
-    /// Keeps messages that are no rows.
-    pub fn dead(&self, letters: impl IntoIterator<Item = DeadLetter>) {
-        let mut kept = lock(&self.dead);
-        for letter in letters {
-            let message = &letter.message;
-            let key = (letter.table.clone(), message.partition, message.offset);
-            let bytes = size(message);
-            kept.keep(key, letter, bytes);
-        }
+    /// Keeps a message that is no row; false if it was met before.
+    pub fn dead(&self, letter: DeadLetter) -> bool {
+        let message = &letter.message;
+        let key = (letter.table.clone(), message.partition, message.offset);
+        let bytes = size(message);
+        lock(&self.dead).keep(key, letter, bytes)
     }
 
-    /// Keeps rows that came too late.
-    pub fn late(&self, records: impl IntoIterator<Item = LateRecord>) {
-        let mut kept = lock(&self.late);
-        for record in records {
-            let message = &record.late.message;
-            let key = (record.query.clone(), message.partition, message.offset);
-            let bytes = size(message);
-            kept.keep(key, record, bytes);
-        }
+    /// Keeps a row that came too late; false if its query met it before.
+    pub fn late(&self, record: LateRecord) -> bool {
+        let message = &record.late.message;
+        let key = (record.query.clone(), message.partition, message.offset);
+        let bytes = size(message);
+        lock(&self.late).keep(key, record, bytes)
     }
 
     /// The messages that are no rows, by table, partition and offset.
@@ -179,7 +175,9 @@ impl RejectedSink for SnapshotRejects {
         match (self.on_error, rejected.first()) {
             (OnError::Fail, Some(bad)) => Err(bad_message(&spec.topic, &letter(bad).message)),
             (OnError::DeadLetter, Some(_)) => {
-                self.set_aside.dead(rejected.iter().map(letter));
+                for letter in rejected.iter().map(letter) {
+                    self.set_aside.dead(letter);
+                }
                 Ok(())
             }
             (OnError::Skip, _) | (_, None) => Ok(()),

@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::error::Error;
-use crate::types::{EventTime, InputPartition, KafkaConnection, Offset, ProcessingTime};
+use crate::types::{
+    EventTime, InputPartition, KafkaConnection, Offset, ProcessingTime, WindowSpan,
+};
 
 /// What a query is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,10 @@ pub struct QueryStatus {
     pub last_error: Option<Error>,
     /// The last trouble with the broker that passes by itself.
     pub last_problem: Option<String>,
+    /// The same while it lasts: nothing was read since.
+    pub trouble: Option<String>,
+    /// Why the last message was rejected, and where it lies.
+    pub last_rejection: Option<String>,
     /// Messages read.
     pub rows_in: u64,
     /// Messages that became rows and were in time.
@@ -78,6 +85,10 @@ pub struct QueryStatus {
     pub rows_rejected: u64,
     /// Rows whose window had closed.
     pub rows_late: u64,
+    /// Used rows that passed the conditions before the aggregate, or before the sink.
+    pub rows_passed: u64,
+    /// Rows of windows that have closed, before HAVING.
+    pub rows_closed: u64,
     /// Rows given to the sink or client.
     pub rows_out: u64,
     /// Bytes of keys and payloads read.
@@ -96,8 +107,18 @@ pub struct QueryStatus {
     pub started_at: ProcessingTime,
     /// When its last rows came.
     pub last_rows_at: Option<ProcessingTime>,
+    /// When its last rows went out.
+    pub last_out_at: Option<ProcessingTime>,
     /// Rows a second, over about the last ten seconds.
     pub rows_in_per_second: f64,
+    /// The same of the rows that went out.
+    pub rows_out_per_second: f64,
+    /// The window that closes next, and the watermark at which it does.
+    pub next_close: Option<(WindowSpan, EventTime)>,
+    /// The partition that holds the watermark back, and since when it is that one.
+    pub held_back: Option<(InputPartition, ProcessingTime)>,
+    /// Rejected and late messages that did not reach the table's topics for them.
+    pub rows_not_sent: u64,
     /// Messages handed to the sink that the outside has not confirmed yet.
     pub sink_backlog: u64,
     /// By input and partition.
@@ -117,8 +138,16 @@ pub struct PartitionStatus {
     pub end: Option<Offset>,
     /// The partition's watermark.
     pub watermark: Option<EventTime>,
-    /// Whether it holds the others back.
+    /// True when it does not hold the others back.
     pub idle: bool,
+    /// The greatest event time of its rows.
+    pub greatest_event: Option<EventTime>,
+    /// When its last messages came, or since when it is read without any.
+    pub silent_since: Option<ProcessingTime>,
+    /// True when it is read to its end, as far as the broker told.
+    pub at_end: bool,
+    /// How long it may be silent at its end before it is idle; `None`: it never is.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl PartitionStatus {
@@ -130,12 +159,66 @@ impl PartitionStatus {
 }
 
 impl QueryStatus {
+    /// Of a query that looks where to begin.
+    pub fn new(started_at: ProcessingTime) -> Self {
+        Self {
+            state: QueryState::Starting,
+            last_error: None,
+            last_problem: None,
+            trouble: None,
+            last_rejection: None,
+            rows_in: 0,
+            rows_used: 0,
+            rows_rejected: 0,
+            rows_late: 0,
+            rows_passed: 0,
+            rows_closed: 0,
+            rows_out: 0,
+            bytes_in: 0,
+            watermark: None,
+            state_rows: 0,
+            state_bytes: 0,
+            micro_batches: 0,
+            epochs: 0,
+            started_at,
+            last_rows_at: None,
+            last_out_at: None,
+            rows_in_per_second: 0.0,
+            rows_out_per_second: 0.0,
+            next_close: None,
+            held_back: None,
+            rows_not_sent: 0,
+            sink_backlog: 0,
+            partitions: BTreeMap::new(),
+        }
+    }
+
     /// Messages not read yet, over all partitions whose end is known.
     pub fn lag(&self) -> u64 {
         self.partitions
             .values()
             .filter_map(PartitionStatus::lag)
             .sum()
+    }
+
+    /// Notes who holds the watermark back: of the partitions that are not idle the one that is
+    /// behind the others.
+    pub(super) fn note_holder(&mut self, now: ProcessingTime) {
+        let holder = self
+            .partitions
+            .iter()
+            .filter(|(_, partition)| !partition.idle)
+            .min_by_key(|(_, partition)| partition.watermark)
+            .map(|(place, _)| *place);
+        let same = self.held_back.map(|(place, _)| place) == holder;
+        if !same {
+            self.held_back = holder.map(|place| (place, now));
+        }
+    }
+
+    /// How far the watermark is behind the clock, in microseconds.
+    pub fn delay(&self, now: ProcessingTime) -> Option<i64> {
+        Some(now.0.saturating_sub(self.watermark?.0))
     }
 
     /// How much of what there was at the start is read, from 0 to 1; `None` when that is unknown.
@@ -165,6 +248,8 @@ pub struct QueryShared {
     pub text: String,
     /// Its plan, as `EXPLAIN` shows it.
     pub plan: String,
+    /// What its plan has.
+    pub shape: Shape,
     /// The topics that it reads, one an input, and whether only committed records.
     pub(super) topics: Vec<(KafkaConnection, String, bool)>,
     status: Mutex<QueryStatus>,
@@ -173,6 +258,15 @@ pub struct QueryShared {
     flushes: AtomicUsize,
     /// Counts up when the status changed.
     progress: watch::Sender<u64>,
+}
+
+/// What a query's plan has, as far as it tells why nothing goes out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// A window.
+    pub windowed: bool,
+    /// Rows go out once, when their window has closed.
+    pub once: bool,
 }
 
 /// What tells queries apart.
@@ -184,6 +278,7 @@ pub(super) struct Identity {
     pub tables: Vec<String>,
     pub text: String,
     pub plan: String,
+    pub shape: Shape,
     pub topics: Vec<(KafkaConnection, String, bool)>,
 }
 
@@ -196,29 +291,10 @@ impl QueryShared {
             tables,
             text,
             plan,
+            shape,
             topics,
         } = identity;
-        let status = QueryStatus {
-            state: QueryState::Starting,
-            last_error: None,
-            last_problem: None,
-            rows_in: 0,
-            rows_used: 0,
-            rows_rejected: 0,
-            rows_late: 0,
-            rows_out: 0,
-            bytes_in: 0,
-            watermark: None,
-            state_rows: 0,
-            state_bytes: 0,
-            micro_batches: 0,
-            epochs: 0,
-            started_at,
-            last_rows_at: None,
-            rows_in_per_second: 0.0,
-            sink_backlog: 0,
-            partitions: BTreeMap::new(),
-        };
+        let status = QueryStatus::new(started_at);
         Self {
             id,
             name,
@@ -226,6 +302,7 @@ impl QueryShared {
             tables,
             text,
             plan,
+            shape,
             topics,
             status: Mutex::new(status),
             stop: AtomicBool::new(false),
@@ -244,7 +321,8 @@ impl QueryShared {
         self.update(|status| {
             (status.rows_in, status.rows_used) = (0, 0);
             (status.rows_rejected, status.rows_late, status.rows_out) = (0, 0, 0);
-            status.bytes_in = 0;
+            (status.rows_passed, status.rows_closed, status.bytes_in) = (0, 0, 0);
+            (status.next_close, status.held_back) = (None, None);
             status.partitions.clear();
         });
     }

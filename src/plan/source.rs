@@ -25,6 +25,10 @@ pub struct SourcePlan {
     pub startup: ScanStartup,
     /// What happens to a message that is no row.
     pub on_error: OnError,
+    /// Messages that are no rows are sent to this topic too.
+    pub dead_letter_topic: Option<String>,
+    /// Rows that came after their window had closed are sent to this topic too.
+    pub late_topic: Option<String>,
     /// At most so many messages a second.
     pub max_rows_per_second: Option<u32>,
 }

@@ -136,6 +136,8 @@ pub(super) fn source(
             watermark,
         },
         idle_timeout: table.options.idle_timeout,
+        dead_letter_topic: table.options.dead_letter_topic.clone(),
+        late_topic: table.options.late_topic.clone(),
         startup: table.options.scan_startup.clone(),
         on_error: table.options.on_error,
         max_rows_per_second: table.options.max_rows_per_second,

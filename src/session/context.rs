@@ -23,6 +23,7 @@ use super::interruptible::Interruptible;
 use super::system_tables::SystemTables;
 use super::variables::Variables;
 use super::{Identity, Services, pg_catalog, tables};
+use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 
 /// The name of the only database.
@@ -44,7 +45,10 @@ pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
     let context = SessionContext::new_with_state(state.build());
     let database = Arc::new(MemoryCatalogProvider::new());
     database.register_schema(PUBLIC, tables::public(services))?;
-    let system = Arc::new(SystemTables::new(services.engine.clone()));
+    let system = Arc::new(SystemTables::new(
+        services.engine.clone(),
+        SharedClock::clone(&services.clock),
+    ));
     database.register_schema(SYSTEM, system)?;
     context.register_catalog(DATABASE, Arc::clone(&database) as Arc<dyn CatalogProvider>);
     setup_pg_catalog(&context, DATABASE, EmptyContextProvider)

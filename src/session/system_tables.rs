@@ -14,6 +14,7 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::Result;
 
+use crate::clock::SharedClock;
 use crate::engine::{Engine, LateRecord, PartitionStatus, QueryShared, QueryStatus, Rejection};
 use crate::types::{EventTime, InputPartition, ProcessingTime};
 
@@ -24,12 +25,13 @@ const NAMES: [&str; 4] = ["dead_letters", "late_rows", "partitions", "queries"];
 #[derive(Debug)]
 pub(super) struct SystemTables {
     engine: Engine,
+    clock: SharedClock,
 }
 
 impl SystemTables {
     /// The tables of an engine.
-    pub(super) fn new(engine: Engine) -> Self {
-        Self { engine }
+    pub(super) fn new(engine: Engine, clock: SharedClock) -> Self {
+        Self { engine, clock }
     }
 }
 
@@ -41,7 +43,7 @@ impl SchemaProvider for SystemTables {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let batch = match name {
-            "queries" => queries(&self.engine)?,
+            "queries" => queries(&self.engine, self.clock.now())?,
             "partitions" => partitions(&self.engine)?,
             "dead_letters" => dead_letters(&self.engine)?,
             "late_rows" => late_rows(&self.engine)?,
@@ -61,14 +63,14 @@ impl SchemaProvider for SystemTables {
 /// A query and its numbers.
 type Watched = (Arc<QueryShared>, QueryStatus);
 
-fn queries(engine: &Engine) -> Result<RecordBatch> {
+fn queries(engine: &Engine, now: ProcessingTime) -> Result<RecordBatch> {
     let rows: Vec<Watched> = engine
         .queries()
         .into_iter()
         .map(|query| (Arc::clone(&query), query.status()))
         .collect();
     let mut columns = identities(&rows);
-    columns.extend(numbers(&rows));
+    columns.extend(numbers(&rows, now));
     columns.extend(times_and_troubles(&rows));
     batch(columns)
 }
@@ -93,7 +95,7 @@ fn identities(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
     ]
 }
 
-fn numbers(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
+fn numbers(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef)> {
     let column = Columns { rows };
     vec![
         ("rows_in", column.int8(|(_, status)| Some(status.rows_in))),
@@ -114,12 +116,32 @@ fn numbers(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
             "rows_in_per_second",
             column.float8(|(_, status)| Some(status.rows_in_per_second)),
         ),
+        (
+            "rows_out_per_second",
+            column.float8(|(_, status)| Some(status.rows_out_per_second)),
+        ),
         ("bytes_in", column.int8(|(_, status)| Some(status.bytes_in))),
         ("lag", column.int8(|(_, status)| Some(status.lag()))),
         ("caught_up", column.float8(|(_, status)| status.caught_up())),
         (
             "watermark",
             column.time(|(_, status)| status.watermark.map(|EventTime(at)| at)),
+        ),
+        (
+            "watermark_delay",
+            column.length(|(_, status)| status.delay(now)),
+        ),
+        (
+            "next_window_end",
+            column.time(|(_, status)| status.next_close.map(|(span, _)| span.end)),
+        ),
+        (
+            "next_close_at",
+            column.time(|(_, status)| status.next_close.map(|(_, EventTime(at))| at)),
+        ),
+        (
+            "sink_backlog",
+            column.int8(|(_, status)| Some(status.sink_backlog)),
         ),
         (
             "state_rows",
@@ -200,7 +222,15 @@ fn partitions(engine: &Engine) -> Result<RecordBatch> {
             "watermark",
             column.time(|(.., status)| status.watermark.map(|EventTime(at)| at)),
         ),
+        (
+            "greatest_event_time",
+            column.time(|(.., status)| status.greatest_event.map(|EventTime(at)| at)),
+        ),
         ("idle", column.bool(|(.., status)| status.idle)),
+        (
+            "silent_since",
+            column.time(|(.., status)| status.silent_since.map(|ProcessingTime(at)| at)),
+        ),
     ])
 }
 
@@ -349,6 +379,12 @@ impl<R> Columns<'_, R> {
 
     fn bytes(&self, value: impl Fn(&R) -> Option<Vec<u8>>) -> ArrayRef {
         Arc::new(self.rows.iter().map(value).collect::<BinaryArray>())
+    }
+
+    fn length(&self, micros: impl Fn(&R) -> Option<i64>) -> ArrayRef {
+        let nanos = |micros: i64| IntervalMonthDayNano::new(0, 0, micros.saturating_mul(1_000));
+        let lengths = self.rows.iter().map(|row| micros(row).map(nanos));
+        Arc::new(lengths.collect::<IntervalMonthDayNanoArray>())
     }
 
     fn time(&self, micros: impl Fn(&R) -> Option<i64>) -> ArrayRef {

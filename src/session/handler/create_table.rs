@@ -37,6 +37,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateTable) 
     let state = session.state()?;
     check_table(&table, &state)?;
     find_topic(&table, &clause).await?;
+    make_other_topics(session, &table).await?;
     define(session, definition, mode, |_| Ok(())).await?;
     Ok(Outcome::done(TAG))
 }
@@ -92,6 +93,34 @@ async fn find_topic(table: &TableDefinition, clause: &CreateTable) -> Result<()>
         SqlState::InvalidParameterValue => error.at(place("scan_startup")),
         _ => error,
     })
+}
+
+/// Makes the topics for what cannot be used, where they are not there.
+async fn make_other_topics(session: &mut Session, table: &TableDefinition) -> Result<()> {
+    let options = table.options.clone();
+    let others = options.dead_letter_topic.iter().chain(&options.late_topic);
+    let others: Vec<String> = others.cloned().collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let made = task::spawn_blocking(move || {
+        let cluster = Cluster::connect(&options.connection)?;
+        let there = cluster.topics(ANSWER_TIMEOUT)?;
+        let mut made = Vec::new();
+        for topic in others {
+            if !there.contains(&topic) && !made.contains(&topic) {
+                cluster.create_topic(&topic, 1, None)?;
+                made.push(topic);
+            }
+        }
+        Ok(made)
+    })
+    .await?;
+    for topic in made {
+        let text = format!("topic \"{topic}\" did not exist and was made");
+        notice(session, Error::user(SqlState::SuccessfulCompletion, text));
+    }
+    Ok(())
 }
 
 /// Refuses a start in a partition that the topic does not have.

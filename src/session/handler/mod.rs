@@ -10,6 +10,7 @@ pub(super) mod create_view;
 pub(super) mod cursor;
 pub(super) mod drop_object;
 pub(super) mod explain;
+mod explain_progress;
 mod explain_stream;
 pub(super) mod flush;
 mod infer;

@@ -28,7 +28,9 @@ mod insert;
 mod kafka_sink;
 mod producer;
 mod record;
+mod side_topic;
 
 pub use insert::{Produced, produce};
 pub use kafka_sink::{KafkaForm, KafkaSink, KafkaSinkOptions};
 pub use producer::{HeaderText, Outgoing, Producer};
+pub use side_topic::SideTopic;

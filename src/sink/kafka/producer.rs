@@ -131,13 +131,7 @@ impl Producer {
     /// cannot be one.
     pub fn send(&self, message: Outgoing<'_>) -> Result<()> {
         let client = self.client();
-        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic);
-        record.key = message.key;
-        record.payload = message.value;
-        record.timestamp = message.timestamp_ms;
-        if !message.headers.is_empty() {
-            record.headers = Some(headers(message.headers));
-        }
+        let mut record = self.record(message);
         let start = clock::instant();
         loop {
             let (error, refused) = match client.send(record) {
@@ -155,6 +149,33 @@ impl Producer {
             client.poll(Duration::from_millis(1));
             record = refused;
         }
+    }
+
+    fn record<'a>(&'a self, message: Outgoing<'a>) -> BaseRecord<'a, [u8], [u8]> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic);
+        record.key = message.key;
+        record.payload = message.value;
+        record.timestamp = message.timestamp_ms;
+        if !message.headers.is_empty() {
+            record.headers = Some(headers(message.headers));
+        }
+        record
+    }
+
+    /// Sends one message if there is room for it; false if not, or if it cannot be one.
+    pub(super) fn try_send(&self, message: Outgoing<'_>) -> bool {
+        self.client().send(self.record(message)).is_ok()
+    }
+
+    /// Waits up to `patience` until every message is confirmed or given up; gives how many were
+    /// given up since the last look.
+    pub(super) fn settle(&self, patience: Duration) -> u64 {
+        let start = clock::instant();
+        while self.client().in_flight_count() > 0 && start.elapsed() < patience {
+            self.client().poll(POLL);
+        }
+        self.client().poll(Duration::ZERO);
+        self.client().context().take_failed().messages
     }
 
     /// Serves what came back meanwhile; does not wait.

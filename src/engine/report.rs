@@ -1,0 +1,83 @@
+//! What a micro-batch adds to what a query says of itself.
+
+use std::collections::BTreeMap;
+
+use super::lane::Counted;
+use super::rate::Rate;
+use super::status::{PartitionStatus, QueryState, QueryStatus};
+use crate::types::{EventTime, InputPartition, ProcessingTime, WindowSpan};
+
+/// What is told with the next report.
+#[derive(Debug, Default)]
+pub(super) struct Untold {
+    /// Messages a second.
+    pub rate_in: Rate,
+    /// Rows a second.
+    pub rate_out: Rate,
+    /// Why the last message was rejected.
+    pub rejection: Option<String>,
+}
+
+/// One micro-batch's part.
+pub(super) struct Report<'a> {
+    pub now: ProcessingTime,
+    pub counted: Counted,
+    /// Rows that went out.
+    pub emitted: u64,
+    /// Rows of windows that have closed, before HAVING.
+    pub closed: u64,
+    /// Why the last message was rejected.
+    pub rejection: Option<String>,
+    pub watermark: Option<EventTime>,
+    /// Groups held, and their bytes.
+    pub held: (u64, u64),
+    /// Rows a second, in and out.
+    pub rates: (f64, f64),
+    pub backlog: u64,
+    /// The window that closes next, and the watermark at which it does.
+    pub next_close: Option<(WindowSpan, EventTime)>,
+    /// Trouble with the broker that passes by itself.
+    pub problem: Option<String>,
+    /// True when a broker has answered.
+    pub answered: bool,
+    pub partitions: &'a BTreeMap<InputPartition, PartitionStatus>,
+}
+
+impl Report<'_> {
+    /// Adds it to the query's numbers.
+    pub(super) fn tell(self, status: &mut QueryStatus) {
+        let counted = self.counted;
+        status.state = QueryState::Running;
+        status.rows_in += counted.messages;
+        status.rows_rejected += counted.rejected;
+        status.rows_late += counted.late;
+        status.rows_used += counted.messages - counted.rejected - counted.late;
+        status.rows_passed += counted.passed - counted.late;
+        status.rows_closed += self.closed;
+        status.rows_out += self.emitted;
+        status.bytes_in += counted.bytes;
+        status.watermark = self.watermark;
+        status.micro_batches += 1;
+        (status.state_rows, status.state_bytes) = self.held;
+        (status.rows_in_per_second, status.rows_out_per_second) = self.rates;
+        status.sink_backlog = self.backlog;
+        status.next_close = self.next_close;
+        if counted.messages > 0 {
+            status.last_rows_at = Some(self.now);
+        }
+        if self.emitted > 0 {
+            status.last_out_at = Some(self.now);
+        }
+        if self.rejection.is_some() {
+            status.last_rejection = self.rejection;
+        }
+        if self.problem.is_some() {
+            status.last_problem.clone_from(&self.problem);
+            status.trouble = self.problem;
+        } else if self.answered {
+            status.trouble = None;
+        }
+        status.partitions.clone_from(self.partitions);
+        status.note_holder(self.now);
+    }
+}
