@@ -24,7 +24,7 @@ pub struct StreamPlan {
     /// The query ends after so many rows.
     pub limit: Option<u64>,
     /// For a query that updates its rows: which columns of `schema` tell its rows apart, if all
-    /// of them are there and no row ever goes away.
+    /// of them are there.
     pub key: Option<Vec<usize>>,
     /// The rows that reach the sink.
     pub schema: SchemaRef,

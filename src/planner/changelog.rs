@@ -13,7 +13,7 @@ use crate::sql::{Emit, StreamQuery};
 pub enum Purpose {
     /// A client, who sees whatever comes.
     Client,
-    /// A materialized view: rows that are added, or rows that replace others by key.
+    /// A materialized view, which bears every change.
     View,
     /// A sink that only adds.
     AppendSink,
@@ -90,12 +90,6 @@ pub(super) fn check_updates(
              in its output to be the key",
         )
         .hint("Select every GROUP BY column, and name them in key_columns.")),
-        Purpose::View if updates && key.is_none() => Err(Error::user(
-            SqlState::FeatureNotSupported,
-            "the query changes rows that it has emitted, and not all of its GROUP BY columns are \
-             in its output, or HAVING may take rows away",
-        )
-        .hint("Select every GROUP BY column, and put the condition into queries on the view.")),
         Purpose::Client
         | Purpose::View
         | Purpose::AppendSink
@@ -105,7 +99,7 @@ pub(super) fn check_updates(
 }
 
 /// The columns of `plan`'s output that are the group columns of its aggregate; `None` unless all
-/// of them are there and every group's row is.
+/// of them are there.
 pub(super) fn key_columns(plan: &LogicalPlan) -> Option<Vec<usize>> {
     let mut groups = None;
     let mut found = Vec::new();
@@ -139,7 +133,13 @@ fn group_of(column: usize, plan: &LogicalPlan) -> Option<(usize, Option<usize>)>
         }
         LogicalPlan::SubqueryAlias(alias) => group_of(column, &alias.input),
         LogicalPlan::Limit(limit) => group_of(column, &limit.input),
+        // HAVING: a row that it takes away is deleted.
+        LogicalPlan::Filter(filter) => group_of(column, &filter.input),
         LogicalPlan::Aggregate(aggregate) => {
+            // Rows of several sets may have the same columns.
+            if matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]) {
+                return None;
+            }
             let count = aggregate.group_expr.len();
             Some((count, (column < count).then_some(column)))
         }
