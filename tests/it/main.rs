@@ -15,6 +15,7 @@ mod own_reading;
 mod start;
 mod protocol;
 mod live;
+mod subscribe;
 mod psql;
 mod recovery;
 mod demo;
