@@ -78,6 +78,9 @@ impl Emitter {
                         changes.extend(changed.into_changes(&self.rows, key)?);
                     }
                 }
+                if let Some(gone) = aggregate.expire(watermark)? {
+                    changes.extend(gone.into_changes(&self.rows, self.plan.key.as_deref())?);
+                }
                 drop(aggregate.close(watermark)?);
                 Ok(changes)
             }

@@ -4,7 +4,7 @@
 //! partitions stood at the start of the micro-batch; so with one partition it does not depend on
 //! where micro-batches are cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
@@ -29,6 +29,8 @@ pub(super) struct Standing {
 pub(super) struct Times {
     /// The event times; null where the row is to be rejected.
     pub event: TimestampMicrosecondArray,
+    /// Rows whose time lies too far away for any window.
+    pub too_far: BTreeSet<usize>,
     /// What each row is compared with.
     pub row_watermarks: Vec<Watermark>,
     /// The greatest of `row_watermarks`.
@@ -46,7 +48,7 @@ pub(super) fn times(
     standing: &Standing,
     partition_of: impl Fn(usize) -> InputPartition,
 ) -> Result<Times> {
-    let event = timestamps(&plan.time, batch)?;
+    let (event, too_far) = within_reach(timestamps(&plan.time, batch)?);
     let says = timestamps(&plan.watermark, batch)?;
     let mut said: BTreeMap<InputPartition, Watermark> = BTreeMap::new();
     let mut greatest_events = BTreeMap::new();
@@ -75,11 +77,29 @@ pub(super) fn times(
     }
     Ok(Times {
         event,
+        too_far,
         row_watermarks,
         greatest,
         said,
         greatest_events,
     })
+}
+
+/// Times further than this from 1970 are no times of events: about 73,000 years, in microseconds.
+const REACH: i64 = i64::MAX / 4;
+
+/// The times, null where they are out of reach, and where that is.
+fn within_reach(event: TimestampMicrosecondArray) -> (TimestampMicrosecondArray, BTreeSet<usize>) {
+    let far = |time: i64| !(-REACH..=REACH).contains(&time);
+    if !event.values().iter().any(|time| far(*time)) {
+        return (event, BTreeSet::new());
+    }
+    let rows = 0..event.len();
+    let too_far = rows.filter(|row| event.is_valid(*row) && far(event.value(*row)));
+    let too_far = too_far.collect();
+    let zone = event.timezone().map(Into::into);
+    let event = event.unary_opt::<_, TimestampMicrosecondType>(|time| (!far(time)).then_some(time));
+    (event.with_timezone_opt::<Arc<str>>(zone), too_far)
 }
 
 /// Rows of one partition, one after the other.

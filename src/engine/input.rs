@@ -6,17 +6,18 @@
 //! ```
 //! A full queue stops the readers, and they stop the fetching: that is the back-pressure.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::plan::{SourcePlan, StreamPlan};
 use crate::source::{PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker};
 use crate::task;
-use crate::types::{MessageBatch, MetadataColumn, Offset, PartitionId};
+use crate::types::{InputPartition, MessageBatch, MetadataColumn, Offset, PartitionId};
 
 /// Reads that wait in the queue, a reader.
 const READS_QUEUED_MAX: usize = 4;
@@ -24,6 +25,10 @@ const READS_QUEUED_MAX: usize = 4;
 const READS_TAKEN_MAX: usize = 8;
 /// How long a reader waits before it looks whether the query is still there.
 const READ_WAIT: Duration = Duration::from_secs(1);
+/// How often a topic is asked for partitions that were added.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long the answer may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the broker keeps an empty fetch.
 const END_WAIT: Duration = Duration::from_millis(500);
 
@@ -33,6 +38,10 @@ pub(super) struct Inputs {
     wakers: Vec<Waker>,
     stop: Arc<AtomicBool>,
     lanes: usize,
+    /// For readers that are started later.
+    sender: SyncSender<Input>,
+    plan: Arc<StreamPlan>,
+    read_max: (usize, usize),
 }
 
 enum Input {
@@ -40,6 +49,11 @@ enum Input {
         lane: usize,
         input: usize,
         read: Read,
+    },
+    /// The topic of an input has partitions that nobody reads.
+    Grown {
+        input: usize,
+        partitions: Vec<PartitionId>,
     },
     Failed(Error),
     Wake,
@@ -53,6 +67,7 @@ impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Read { .. } => "Read",
+            Self::Grown { .. } => "Grown",
             Self::Failed(_) => "Failed",
             Self::Wake => "Wake",
         })
@@ -74,12 +89,14 @@ pub(super) struct Collected {
     pub ends: Vec<(usize, PartitionEnd)>,
     /// Trouble that passes by itself, with the input.
     pub problems: Vec<(usize, Problem)>,
+    /// Partitions that were added to a topic, and are read from now on.
+    pub added: Vec<InputPartition>,
 }
 
 impl Inputs {
     /// Starts a reader for each assignment; there are so many lanes.
     pub(super) fn open(
-        plan: &StreamPlan,
+        plan: &Arc<StreamPlan>,
         assignments: &[Assignment],
         lanes: usize,
         read_max: (usize, usize),
@@ -90,36 +107,43 @@ impl Inputs {
             wakers: Vec::with_capacity(assignments.len()),
             stop: Arc::default(),
             lanes,
+            sender: sender.clone(),
+            plan: Arc::clone(plan),
+            read_max,
         };
+        let mut watched = BTreeSet::new();
         for assignment in assignments {
-            let readers = assignments
-                .iter()
-                .filter(|other| other.input == assignment.input)
-                .count();
-            inputs.start(plan, assignment, readers, (&sender, read_max))?;
+            let of_input = || assignments.iter().filter(|a| a.input == assignment.input);
+            // One reader of each input looks for partitions that are added.
+            let known = watched.insert(assignment.input).then(|| {
+                let partitions = of_input().flat_map(|a| &a.partitions);
+                partitions.map(|(partition, _)| *partition).collect()
+            });
+            inputs.start(assignment, of_input().count(), known)?;
         }
         Ok((inputs, WakeQuery(sender)))
     }
 
     fn start(
         &mut self,
-        plan: &StreamPlan,
         assignment: &Assignment,
         readers: usize,
-        (queue, read_max): (&SyncSender<Input>, (usize, usize)),
+        known: Option<BTreeSet<PartitionId>>,
     ) -> Result<()> {
-        let source = &plan.inputs[assignment.input].source;
+        let source = &self.plan.inputs[assignment.input].source;
         let partitions = assignment.partitions.clone();
-        let reader = Reader::open(options(source, partitions, read_max))?;
+        let reader = Reader::open(options(source, partitions, self.read_max))?;
         self.wakers.push(reader.waker());
         let fetch = Fetch {
             lane: assignment.lane,
             input: assignment.input,
-            queue: queue.clone(),
+            queue: self.sender.clone(),
             stop: Arc::clone(&self.stop),
             rows_per_second: source
                 .max_rows_per_second
                 .map(|rate| (f64::from(rate) / readers as f64).max(1.0)),
+            known,
+            looked_at: clock::instant(),
         };
         task::spawn_thread(&format!("fetch {}", source.scan.table), move || {
             fetch.run(reader)
@@ -128,12 +152,33 @@ impl Inputs {
         .map_err(|error| Error::internal(format!("no thread to fetch on: {error}")))
     }
 
+    /// Reads partitions that were added, each from its first message on.
+    fn add(&mut self, input: usize, partitions: &[PartitionId]) -> Result<Vec<InputPartition>> {
+        let lane = partitions[0].0.unsigned_abs() as usize % self.lanes;
+        let table = &self.plan.inputs[input].source.scan.table;
+        tracing::info!(table = %table, partitions = partitions.len(), "partitions added");
+        let assignment = Assignment {
+            lane,
+            input,
+            partitions: partitions.iter().map(|p| (*p, Offset(0))).collect(),
+        };
+        self.start(&assignment, 1, None)?;
+        let added = partitions.iter();
+        Ok(added
+            .map(|partition| InputPartition {
+                input,
+                partition: *partition,
+            })
+            .collect())
+    }
+
     /// Waits up to `timeout` for something and takes what is there.
-    pub(super) fn collect(&self, timeout: Duration) -> Result<Collected> {
+    pub(super) fn collect(&mut self, timeout: Duration) -> Result<Collected> {
         let mut collected = Collected {
             lanes: (0..self.lanes).map(|_| Vec::new()).collect(),
             ends: Vec::new(),
             problems: Vec::new(),
+            added: Vec::new(),
         };
         let mut reads = 0;
         let mut next = match self.queue.recv_timeout(timeout) {
@@ -154,6 +199,9 @@ impl Inputs {
                     collected
                         .problems
                         .extend(problems.map(|problem| (input, problem)));
+                }
+                Input::Grown { input, partitions } => {
+                    collected.added.extend(self.add(input, &partitions)?);
                 }
                 Input::Failed(error) => return Err(error),
                 Input::Wake => {}
@@ -232,11 +280,16 @@ struct Fetch {
     queue: SyncSender<Input>,
     stop: Arc<AtomicBool>,
     rows_per_second: Option<f64>,
+    /// The partitions that are read, if this thread looks for others.
+    known: Option<BTreeSet<PartitionId>>,
+    /// When it looked last.
+    looked_at: Instant,
 }
 
 impl Fetch {
-    fn run(self, mut reader: Reader) {
+    fn run(mut self, mut reader: Reader) {
         while !self.stop.load(Ordering::Acquire) {
+            self.look_for_partitions(&reader);
             let began = clock::instant();
             let read = match reader.read(READ_WAIT) {
                 Ok(read) => read,
@@ -264,6 +317,22 @@ impl Fetch {
                 let due = Duration::from_secs_f64(rows as f64 / rate);
                 std::thread::sleep(due.saturating_sub(began.elapsed()));
             }
+        }
+    }
+
+    fn look_for_partitions(&mut self, reader: &Reader) {
+        let Some(known) = &mut self.known else { return };
+        if self.looked_at.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked_at = clock::instant();
+        let found = reader.partitions(LOOK_TIMEOUT).unwrap_or_default();
+        let added: Vec<PartitionId> = found.into_iter().filter(|p| known.insert(*p)).collect();
+        if !added.is_empty() {
+            let _ = self.queue.send(Input::Grown {
+                input: self.input,
+                partitions: added,
+            });
         }
     }
 }

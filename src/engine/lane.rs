@@ -172,10 +172,12 @@ impl Lane {
     /// A lane of a plan.
     pub(super) fn try_new(plan: &StreamPlan, sources: &[Arc<SourcePlan>]) -> Result<Self> {
         let readable = plan.changelog() == Changelog::Update;
+        let ttl = plan.options.state_ttl;
+        let ttl = ttl.map(|ttl| i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
         let aggregate = plan
             .aggregate
             .as_ref()
-            .map(|aggregate| Aggregate::try_new(Arc::new(aggregate.clone()), readable))
+            .map(|aggregate| Aggregate::try_new(Arc::new(aggregate.clone()), readable, ttl))
             .transpose()?;
         let inputs = plan
             .inputs
@@ -257,12 +259,13 @@ impl Lane {
         let rows = if times.event.null_count() == 0 {
             lane_input.pipeline.process(batch)?
         } else {
-            let reason = format!(
-                "column \"{}\" is the event time and must not be null",
-                lane_input.source.event_time.column
-            );
+            let column = &lane_input.source.event_time.column;
             for row in (0..batch.num_rows()).filter(|row| times.event.is_null(*row)) {
-                rejected.push(set_aside(row, reason.clone()));
+                let reason = match times.too_far.contains(&row) {
+                    true => format!("the event time \"{column}\" is out of range"),
+                    false => format!("column \"{column}\" is the event time and must not be null"),
+                };
+                rejected.push(set_aside(row, reason));
             }
             lane_input.without_null_times(&batch, &times)?
         };

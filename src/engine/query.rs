@@ -205,6 +205,7 @@ impl Query {
     }
 
     fn micro_batch(&mut self, mut input: Collected) -> Result<Option<Ended>> {
+        self.note_added(&input);
         self.plan.batch_time.set(self.surroundings.clock.now());
         let outputs = self.process(std::mem::take(&mut input.lanes))?;
         let counted = self.account(&outputs)?;
@@ -323,6 +324,23 @@ impl Query {
         self.note_ends(input);
         let watermark = self.watermarks.advance(now);
         self.emitter.emit(&mut self.lanes, rows, watermark, now)
+    }
+
+    /// Partitions that appeared hold the watermark back until they have said something, or are idle.
+    fn note_added(&mut self, input: &Collected) {
+        let now = self.surroundings.clock.monotonic();
+        for place in &input.added {
+            let idle_timeout = self.sources[place.input].idle_timeout;
+            self.watermarks.add(*place, idle_timeout, now);
+            let start = Some(Offset(0));
+            let status = PartitionStatus {
+                start,
+                next: start,
+                committed: start,
+                ..Default::default()
+            };
+            self.partitions.entry(*place).or_insert(status);
+        }
     }
 
     fn note_ends(&mut self, input: &Collected) {

@@ -3,7 +3,7 @@
 //!
 //! | windows | state | file |
 //! |---|---|---|
-//! | none | one table that never closes | here |
+//! | none | one table that never closes | `unwindowed` |
 //! | tumbling; any, once each row stands for one window | a table a window | `fixed` |
 //! | hopping | panes, two stacks | `sliding` |
 //! | cumulating | panes, a running sum | `growing` |
@@ -19,13 +19,15 @@ use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 
 use super::changed::Changed;
-use super::fixed::{Fixed, Pane};
+use super::changes::Changes;
+use super::fixed::Fixed;
 use super::grouping::Grouping;
 use super::growing::Growing;
 use super::placement::{LateRow, Lateness, RowClock, out_of_range};
 use super::row_pipeline::{Rows, batch, evaluate, timestamps};
 use super::sessions::{ClosedSessions, Sessions};
 use super::sliding::Sliding;
+use super::unwindowed::Unwindowed;
 use crate::error::{Result, from_arrow};
 use crate::plan::{AggregatePlan, GroupColumn, WindowRows};
 use crate::state::{Frozen, GroupTable};
@@ -40,7 +42,7 @@ pub struct Aggregate {
 }
 
 enum Windows {
-    None(Option<Box<Pane>>),
+    None(Box<Unwindowed>),
     Fixed(Fixed),
     Sliding(Sliding),
     Growing(Growing),
@@ -75,15 +77,16 @@ impl ClosedWindow {
 }
 
 impl Aggregate {
-    /// No groups yet. `readable` is needed for [`Self::emit_changes`].
+    /// No groups yet. `readable` is needed for [`Self::emit_changes`]. Without a window, groups that
+    /// no row touched for `ttl` microseconds of event time go.
     ///
     /// # Errors
     /// When a key's type cannot be grouped or a function has no accumulator.
-    pub fn try_new(plan: Arc<AggregatePlan>, readable: bool) -> Result<Self> {
+    pub fn try_new(plan: Arc<AggregatePlan>, readable: bool, ttl: Option<i64>) -> Result<Self> {
         let window = plan.window.clone();
         let grouping = Grouping::new(plan, readable);
         let windows = match window.map(|window| (window.kind, window.rows)) {
-            None => Windows::None(None),
+            None => Windows::None(Box::new(Unwindowed::new(ttl))),
             Some((_, WindowRows::Bound(..)) | (WindowKind::Tumble { .. }, _)) => {
                 Windows::Fixed(Fixed::default())
             }
@@ -120,14 +123,10 @@ impl Aggregate {
         let columns = self.grouping.evaluate(&rows.batch)?;
         let plan = Arc::clone(&self.grouping.plan);
         let Some(window) = &plan.window else {
-            let Windows::None(pane) = &mut self.windows else {
+            let Windows::None(table) = &mut self.windows else {
                 unreachable!("without a window there is one table")
             };
-            let pane = match pane {
-                Some(pane) => pane,
-                None => pane.insert(Box::new(Pane::try_new(&self.grouping)?)),
-            };
-            pane.update(&self.grouping, &columns, None)?;
+            table.update(&self.grouping, &columns, lateness.greatest)?;
             return Ok(Vec::new());
         };
         let clock = RowClock {
@@ -221,15 +220,16 @@ impl Aggregate {
             "only readable tables can emit changes"
         );
         let none = WindowSpan { start: 0, end: 0 };
-        let mut windows = std::mem::replace(&mut self.windows, Windows::None(None));
+        let mut windows = std::mem::replace(&mut self.windows, Windows::None(Box::default()));
         let changed = match &mut windows {
-            Windows::None(pane) => pane
-                .iter_mut()
-                .map(|pane| self.pane_changes(none, pane))
+            Windows::None(one) => one
+                .table()
+                .into_iter()
+                .map(|(table, changes)| self.table_changes(none, table, changes))
                 .collect::<Result<_>>(),
             Windows::Fixed(fixed) => fixed
                 .open()
-                .map(|(span, pane)| self.pane_changes(span, pane))
+                .map(|(span, pane)| self.table_changes(span, &mut pane.table, &mut pane.changes))
                 .collect::<Result<_>>(),
             Windows::Sessions(sessions) => self.session_changes(sessions).map(|one| vec![one]),
             Windows::Sliding(_) | Windows::Growing(_) => {
@@ -242,17 +242,23 @@ impl Aggregate {
         Ok(changed)
     }
 
-    fn pane_changes(&self, span: WindowSpan, pane: &mut Pane) -> Result<Changed> {
-        let groups = pane.changes.take();
-        let (keys, values) = pane.table.read(&groups)?;
+    fn table_changes(
+        &self,
+        span: WindowSpan,
+        table: &mut GroupTable,
+        changes: &mut Changes,
+    ) -> Result<Changed> {
+        let groups = changes.take();
+        let (keys, values) = table.read(&groups)?;
         // Groups without values differ once: when they come.
-        let (first, kept) = match values.is_empty() {
-            true => (vec![DataType::Boolean], vec![marks(groups.len())]),
-            false => (Vec::new(), values.clone()),
+        let first = self.first_columns();
+        let kept = match values.is_empty() {
+            true => vec![marks(groups.len())],
+            false => values.clone(),
         };
         let converter = self.converter(&first)?;
         let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
-        let found = pane.changes.differences(&groups, &rows);
+        let found = changes.differences(&groups, &rows);
         let spans = |rows: usize| vec![span; rows];
         let old = found.old.iter().flatten().count();
         let before = self.output(
@@ -266,6 +272,42 @@ impl Aggregate {
             found.changed_of(&values)?,
         )?;
         Ok(Changed::new(before, after, &found.old, 0))
+    }
+
+    /// Takes out the groups whose time to live is over, as rows that are there no more.
+    ///
+    /// # Errors
+    /// When a key cannot be read back.
+    pub fn expire(&mut self, watermark: Watermark) -> Result<Option<Changed>> {
+        let Windows::None(one) = &mut self.windows else {
+            return Ok(None);
+        };
+        let groups = one.expired(watermark);
+        let Some((table, _)) = one.table().filter(|_| !groups.is_empty()) else {
+            return Ok(None);
+        };
+        let keys = table.keys_of(&groups)?;
+        let emitted = one.release(&groups)?;
+        let shown: BooleanArray = emitted.iter().map(|old| Some(old.is_some())).collect();
+        let keys = keys
+            .iter()
+            .map(|key| arrow::compute::filter(key, &shown).map_err(from_arrow))
+            .collect::<Result<Vec<_>>>()?;
+        let first = self.first_columns();
+        let old = super::changes::columns_of(emitted.iter().flatten(), &self.converter(&first)?)?;
+        let none = WindowSpan { start: 0, end: 0 };
+        let count = shown.true_count();
+        let before = self.output(&vec![none; count], &keys, old[first.len()..].to_vec())?;
+        let after = before.slice(0, 0);
+        Ok(Some(Changed::new::<()>(before, after, &[], count)))
+    }
+
+    /// What stands before the values where groups have none.
+    fn first_columns(&self) -> Vec<DataType> {
+        match self.grouping.plan.calls.is_empty() {
+            true => vec![DataType::Boolean],
+            false => Vec::new(),
+        }
     }
 
     /// Sessions change their bounds too, so these are kept with the values.
@@ -372,7 +414,7 @@ impl Aggregate {
     /// The number of groups held.
     pub fn groups(&self) -> usize {
         match &self.windows {
-            Windows::None(pane) => pane.as_ref().map_or(0, |pane| pane.table.len()),
+            Windows::None(one) => one.groups(),
             Windows::Fixed(fixed) => fixed.groups(),
             Windows::Sliding(sliding) => sliding.groups(),
             Windows::Growing(growing) => growing.groups(),
@@ -383,7 +425,7 @@ impl Aggregate {
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
         match &self.windows {
-            Windows::None(pane) => pane.as_ref().map_or(0, |pane| pane.size_bytes()),
+            Windows::None(one) => one.size_bytes(),
             Windows::Fixed(fixed) => fixed.size_bytes(),
             Windows::Sliding(sliding) => sliding.size_bytes(),
             Windows::Growing(growing) => growing.size_bytes(),

@@ -4,7 +4,8 @@
 //!
 //! - `row_pipeline`, `windows`: filters, projections, the columns of windows.
 //! - `aggregate`: grouped aggregation; which state a row goes to says `placement`, what it adds
-//!   there `grouping`, and the states themselves are `fixed`, `sliding`, `growing`, `sessions`.
+//!   there `grouping`, and the states themselves are `unwindowed`, `fixed`, `sliding`,
+//!   `growing`, `sessions`.
 //! - `changes`, `changed`: which groups must be emitted again, and what their rows are then.
 //! - `tail`, `rank`: what is done with an aggregate's rows.
 
@@ -20,6 +21,7 @@ mod row_pipeline;
 mod sessions;
 mod sliding;
 mod tail;
+mod unwindowed;
 mod windows;
 
 pub use aggregate::{Aggregate, Closed, ClosedWindow};

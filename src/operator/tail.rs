@@ -50,7 +50,7 @@ impl Tail {
                 OutputStage::Rows(_) => unreachable!("taken above"),
                 OutputStage::Aggregate(plan) => Stage::Aggregate {
                     delay: plan.window.as_ref().map_or(0, |window| window.delay),
-                    aggregate: Box::new(Aggregate::try_new(Arc::new(plan.clone()), false)?),
+                    aggregate: Box::new(Aggregate::try_new(Arc::new(plan.clone()), false, None)?),
                 },
                 OutputStage::Rank(plan) => Stage::Rank(plan.clone()),
                 OutputStage::Top(plan) => Stage::Top(plan.clone()),

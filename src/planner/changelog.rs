@@ -1,12 +1,14 @@
 //! When a query's rows are emitted, and what their receiver must bear.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{AggregatePlan, Emission, OutputStage};
+use crate::plan::{AggregatePlan, Emission, GroupColumn, OutputStage};
 use crate::sql::{Emit, StreamQuery};
+use crate::types::{WindowBound, WindowKind};
 
 /// Who takes a query's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,50 +100,64 @@ pub(super) fn check_updates(
     }
 }
 
-/// The columns of `plan`'s output that are the group columns of its aggregate; `None` unless all
-/// of them are there.
-pub(super) fn key_columns(plan: &LogicalPlan) -> Option<Vec<usize>> {
-    let mut groups = None;
-    let mut found = Vec::new();
+/// The columns of `plan`'s output that tell its rows apart: those of the aggregate's keys, and one
+/// that tells the window. `None` unless all of them are there.
+pub(super) fn key_columns(
+    plan: &LogicalPlan,
+    aggregate: Option<&AggregatePlan>,
+    output: &[OutputStage],
+) -> Option<Vec<usize>> {
+    let aggregate = aggregate.filter(|aggregate| aggregate.sets.is_none())?;
+    let rows_only = |stage: &OutputStage| matches!(stage, OutputStage::Rows(_));
+    if !output.iter().all(rows_only) {
+        return None;
+    }
+    let mut found = BTreeMap::new();
     for column in 0..plan.schema().fields().len() {
-        let (count, group) = group_of(column, plan)?;
-        groups = Some(count);
-        if let Some(group) = group
-            && !found.iter().any(|(known, _)| *known == group)
-        {
-            found.push((group, column));
+        if let Some(group) = group_of(column, plan) {
+            found.entry(group).or_insert(column);
         }
     }
-    (found.len() == groups?).then(|| found.into_iter().map(|(_, column)| column).collect())
+    let groups = || aggregate.groups.iter().enumerate();
+    let is_key = |group: &GroupColumn| matches!(group, GroupColumn::Key(_));
+    let keys = groups().filter(|(_, group)| is_key(group));
+    let mut columns: Vec<usize> = keys
+        .map(|(index, _)| found.get(&index).copied())
+        .collect::<Option<_>>()?;
+    if let Some(window) = &aggregate.window {
+        let grows = matches!(window.kind, WindowKind::Cumulate { .. });
+        let tells = |group: &GroupColumn| match group {
+            GroupColumn::Window(WindowBound::Start) => !grows,
+            GroupColumn::Window(WindowBound::End | WindowBound::Time) => true,
+            GroupColumn::Key(_) => false,
+        };
+        let bounds = groups().filter(|(_, group)| tells(group));
+        let mut bounds = bounds.filter_map(|(index, _)| found.get(&index));
+        columns.push(*bounds.next()?);
+    }
+    columns.sort_unstable();
+    Some(columns)
 }
 
-/// The number of group columns of the aggregate below, and which of them the column is.
-fn group_of(column: usize, plan: &LogicalPlan) -> Option<(usize, Option<usize>)> {
+/// Which group column of the aggregate below a column is.
+fn group_of(column: usize, plan: &LogicalPlan) -> Option<usize> {
     match plan {
         LogicalPlan::Projection(projection) => {
             let mut expr = &projection.expr[column];
             while let Expr::Alias(alias) = expr {
                 expr = &alias.expr;
             }
-            match expr {
-                Expr::Column(inner) => {
-                    let index = projection.input.schema().maybe_index_of_column(inner)?;
-                    group_of(index, &projection.input)
-                }
-                _ => group_of(0, &projection.input).map(|(count, _)| (count, None)),
-            }
+            let Expr::Column(inner) = expr else {
+                return None;
+            };
+            let index = projection.input.schema().maybe_index_of_column(inner)?;
+            group_of(index, &projection.input)
         }
         LogicalPlan::SubqueryAlias(alias) => group_of(column, &alias.input),
-        LogicalPlan::Limit(limit) => group_of(column, &limit.input),
-        // HAVING: a row that it takes away is deleted.
         LogicalPlan::Filter(filter) => group_of(column, &filter.input),
+        LogicalPlan::Limit(limit) => group_of(column, &limit.input),
         LogicalPlan::Aggregate(aggregate) => {
-            // Rows of several sets may have the same columns.
-            if matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]) {
-                return None;
-            }
-            let count = aggregate.group_expr.len();
-            Some((count, (column < count).then_some(column)))
+            (column < aggregate.group_expr.len()).then_some(column)
         }
         _ => None,
     }

@@ -85,7 +85,7 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
         ..query.clone()
     };
     let emission = changelog::emission(&query_emit, aggregate.as_ref(), &output)?;
-    let key = changelog::key_columns(&logical);
+    let key = changelog::key_columns(&logical, aggregate.as_ref(), &output);
     changelog::check_updates(purpose, emission, aggregate.is_some(), key.as_ref())?;
     Ok(StreamPlan {
         text: query.text.clone(),

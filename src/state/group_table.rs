@@ -90,6 +90,31 @@ impl GroupTable {
         self.keys.count()
     }
 
+    /// The number of groups without those that were released.
+    pub fn live(&self) -> usize {
+        self.keys.live()
+    }
+
+    /// The keys of some groups.
+    ///
+    /// # Errors
+    /// When what was interned cannot be read back, which is a mistake of ours.
+    pub fn keys_of(&self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        self.keys.read(groups.iter().copied())
+    }
+
+    /// Takes groups out of a readable table; their numbers go to later ones.
+    ///
+    /// # Errors
+    /// When a function has no new accumulator.
+    pub fn release(&mut self, groups: &[usize]) -> Result<()> {
+        for accumulator in &mut self.accumulators {
+            accumulator.release(groups)?;
+        }
+        groups.iter().for_each(|group| self.keys.remove(*group));
+        Ok(())
+    }
+
     /// True when no row has come.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

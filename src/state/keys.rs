@@ -61,6 +61,16 @@ impl Keys {
         }
     }
 
+    /// The number of keys that were not removed.
+    pub fn live(&self) -> usize {
+        match &self.layout {
+            Layout::None { seen } => usize::from(*seen),
+            Layout::Text(interner) | Layout::Rows { interner, .. } => {
+                interner.len() - interner.free.len()
+            }
+        }
+    }
+
     /// Writes each row's group number to `groups`.
     ///
     /// # Errors

@@ -303,6 +303,15 @@ impl Reader {
         }
     }
 
+    /// The partitions that the topic has now; `None` when the broker does not answer in time.
+    pub fn partitions(&self, timeout: Duration) -> Option<Vec<PartitionId>> {
+        let topic = &self.options.topic;
+        let answer = metadata::fetch(&self.source.client, Some(topic), timeout);
+        let topics = answer.ok()?.ok()?;
+        let found = topics.into_iter().find(|found| found.name == *topic)?;
+        found.code.is_ok().then_some(found.partitions)
+    }
+
     /// A broker that has just started may deny a topic that it will know in a moment: another one
     /// is asked, and only a clear no counts.
     fn topic_is_there(&self, partition: Option<PartitionId>) -> bool {

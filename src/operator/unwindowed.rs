@@ -1,0 +1,104 @@
+//! Aggregates without a window: one table that never closes, and what its groups' time to live
+//! takes out of it.
+
+use super::changes::Changes;
+use super::grouping::{Evaluated, Grouping};
+use crate::error::Result;
+use crate::state::GroupTable;
+use crate::types::Watermark;
+
+/// The one table.
+#[derive(Default)]
+pub(super) struct Unwindowed {
+    table: Option<GroupTable>,
+    pub changes: Changes,
+    /// How long a group stays that no row touches. Microseconds of event time.
+    ttl: Option<i64>,
+    /// The watermark when each group was touched last, if groups expire.
+    touched_at: Vec<i64>,
+    /// The watermark at the last look for expired groups.
+    looked_at: i64,
+}
+
+/// Groups look for their end this often within a time to live.
+const LOOKS_A_TTL: i64 = 8;
+
+impl Unwindowed {
+    pub(super) fn new(ttl: Option<i64>) -> Self {
+        Self {
+            ttl,
+            looked_at: i64::MIN,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn update(
+        &mut self,
+        grouping: &Grouping,
+        columns: &Evaluated,
+        watermark: Watermark,
+    ) -> Result<()> {
+        let table = match &mut self.table {
+            Some(table) => table,
+            None => self.table.insert(grouping.table()?),
+        };
+        let (changes, touched_at) = (&mut self.changes, &mut self.touched_at);
+        let expires = self.ttl.is_some();
+        grouping.update(table, columns, None, |groups| {
+            changes.touch(groups);
+            for &group in groups.iter().filter(|_| expires) {
+                if group >= touched_at.len() {
+                    touched_at.resize(group + 1, i64::MAX);
+                }
+                touched_at[group] = watermark.0.0;
+            }
+        })
+    }
+
+    /// The table, once a row has come.
+    pub(super) fn table(&mut self) -> Option<(&mut GroupTable, &mut Changes)> {
+        let table = self.table.as_mut()?;
+        Some((table, &mut self.changes))
+    }
+
+    /// The groups whose time is over; the caller releases them. Not looked for at every call.
+    pub(super) fn expired(&mut self, watermark: Watermark) -> Vec<usize> {
+        let Some(ttl) = self.ttl else {
+            return Vec::new();
+        };
+        let now = watermark.0.0;
+        if now < self.looked_at.saturating_add(ttl / LOOKS_A_TTL) {
+            return Vec::new();
+        }
+        self.looked_at = now;
+        let over = now.saturating_sub(ttl);
+        let groups = self.touched_at.iter().enumerate();
+        groups
+            .filter(|(_, at)| **at <= over)
+            .map(|(group, _)| group)
+            .collect()
+    }
+
+    /// Takes groups out; gives what was emitted of each.
+    pub(super) fn release(&mut self, groups: &[usize]) -> Result<Vec<Option<Box<[u8]>>>> {
+        if let Some(table) = &mut self.table {
+            table.release(groups)?;
+        }
+        let mut emitted = Vec::with_capacity(groups.len());
+        for &group in groups {
+            self.touched_at[group] = i64::MAX;
+            emitted.push(self.changes.forget(group));
+        }
+        Ok(emitted)
+    }
+
+    pub(super) fn groups(&self) -> usize {
+        self.table.as_ref().map_or(0, GroupTable::live)
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.table.as_ref().map_or(0, GroupTable::size_bytes)
+            + self.changes.size_bytes()
+            + self.touched_at.capacity() * size_of::<i64>()
+    }
+}
