@@ -126,7 +126,7 @@ impl Aggregate {
             let Windows::None(table) = &mut self.windows else {
                 unreachable!("without a window there is one table")
             };
-            table.update(&self.grouping, &columns, lateness.greatest)?;
+            table.update(&self.grouping, &columns)?;
             return Ok(Vec::new());
         };
         let clock = RowClock {

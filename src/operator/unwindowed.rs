@@ -16,10 +16,16 @@ pub(super) struct Unwindowed {
     ttl: Option<i64>,
     /// The watermark when each group was touched last, if groups expire.
     touched_at: Vec<i64>,
+    /// Groups touched since the watermark was last told.
+    fresh: Vec<usize>,
     /// The watermark at the last look for expired groups.
     looked_at: i64,
 }
 
+/// The time of a group that was touched since the watermark was last told.
+const FRESH: i64 = i64::MAX - 1;
+/// The time of a number that no group has.
+const FREE: i64 = i64::MAX;
 /// Groups look for their end this often within a time to live.
 const LOOKS_A_TTL: i64 = 8;
 
@@ -36,21 +42,24 @@ impl Unwindowed {
         &mut self,
         grouping: &Grouping,
         columns: &Evaluated,
-        watermark: Watermark,
     ) -> Result<()> {
         let table = match &mut self.table {
             Some(table) => table,
             None => self.table.insert(grouping.table()?),
         };
         let (changes, touched_at) = (&mut self.changes, &mut self.touched_at);
+        let fresh = &mut self.fresh;
         let expires = self.ttl.is_some();
         grouping.update(table, columns, None, |groups| {
             changes.touch(groups);
             for &group in groups.iter().filter(|_| expires) {
                 if group >= touched_at.len() {
-                    touched_at.resize(group + 1, i64::MAX);
+                    touched_at.resize(group + 1, FREE);
                 }
-                touched_at[group] = watermark.0.0;
+                if touched_at[group] != FRESH {
+                    touched_at[group] = FRESH;
+                    fresh.push(group);
+                }
             }
         })
     }
@@ -67,6 +76,9 @@ impl Unwindowed {
             return Vec::new();
         };
         let now = watermark.0.0;
+        for group in self.fresh.drain(..) {
+            self.touched_at[group] = now;
+        }
         if now < self.looked_at.saturating_add(ttl / LOOKS_A_TTL) {
             return Vec::new();
         }
@@ -86,7 +98,7 @@ impl Unwindowed {
         }
         let mut emitted = Vec::with_capacity(groups.len());
         for &group in groups {
-            self.touched_at[group] = i64::MAX;
+            self.touched_at[group] = FREE;
             emitted.push(self.changes.forget(group));
         }
         Ok(emitted)
@@ -100,5 +112,6 @@ impl Unwindowed {
         self.table.as_ref().map_or(0, GroupTable::size_bytes)
             + self.changes.size_bytes()
             + self.touched_at.capacity() * size_of::<i64>()
+            + self.fresh.capacity() * size_of::<usize>()
     }
 }
