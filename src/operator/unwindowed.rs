@@ -38,11 +38,7 @@ impl Unwindowed {
         }
     }
 
-    pub(super) fn update(
-        &mut self,
-        grouping: &Grouping,
-        columns: &Evaluated,
-    ) -> Result<()> {
+    pub(super) fn update(&mut self, grouping: &Grouping, columns: &Evaluated) -> Result<()> {
         let table = match &mut self.table {
             Some(table) => table,
             None => self.table.insert(grouping.table()?),
