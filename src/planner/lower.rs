@@ -68,6 +68,7 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
         aggregate: None,
         output: Vec::new(),
         limit: None,
+        volatile_output: false,
     };
     chain.lower(&logical, Above::default())?;
     let Chain {
@@ -75,6 +76,7 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
         aggregate,
         output,
         limit,
+        volatile_output,
         ..
     } = chain;
     if inputs.is_empty() {
@@ -87,6 +89,9 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
     let emission = changelog::emission(&query_emit, aggregate.as_ref(), &output)?;
     let key = changelog::key_columns(&logical, aggregate.as_ref(), &output);
     changelog::check_updates(purpose, emission, aggregate.is_some(), key.as_ref())?;
+    if volatile_output {
+        refuse_volatile_rows(purpose, key.as_ref())?;
+    }
     Ok(StreamPlan {
         text: query.text.clone(),
         inputs,
@@ -127,6 +132,8 @@ struct Chain<'a> {
     aggregate: Option<AggregatePlan>,
     output: Vec<OutputStage>,
     limit: Option<u64>,
+    /// Changing rows have a value that differs from call to call.
+    volatile_output: bool,
 }
 
 impl Chain<'_> {
@@ -172,6 +179,10 @@ impl Chain<'_> {
         if above.grouped {
             let mut exprs = projection.expr.iter();
             exprs.try_for_each(|e| refuse_volatile(e, "GROUP BY"))?;
+        }
+        if self.aggregate.is_some() && self.changes {
+            let mut exprs = projection.expr.iter();
+            self.volatile_output |= exprs.any(|e| is_volatile(e).unwrap_or(false));
         }
         let input = projection.input.schema();
         if is_identity(&projection.expr, input) {
@@ -265,6 +276,7 @@ impl Chain<'_> {
                 aggregate: None,
                 output: Vec::new(),
                 limit: None,
+                volatile_output: false,
                 ..*self
             };
             chain.lower(branch, above)?;
@@ -393,10 +405,7 @@ pub(super) fn physical(
 /// Refuses functions whose value differs from call to call where that would decide which rows
 /// exist: the same rows would then give another answer each time.
 pub(super) fn refuse_volatile(expr: &Expr, place: &str) -> Result<()> {
-    let volatile = expr
-        .exists(|e| Ok(e.is_volatile_node()))
-        .map_err(from_datafusion)?;
-    if !volatile {
+    if !is_volatile(expr)? {
         return Ok(());
     }
     Err(Error::user(
@@ -409,6 +418,24 @@ pub(super) fn refuse_volatile(expr: &Expr, place: &str) -> Result<()> {
         "Which rows exist must not depend on when they are looked at: use a window over the event \
          time, for example FROM TUMBLE(t, ts, INTERVAL '1 minute').",
     ))
+}
+
+fn is_volatile(expr: &Expr) -> Result<bool> {
+    let found = expr.exists(|e| Ok(e.is_volatile_node()));
+    found.map_err(from_datafusion)
+}
+
+/// A row that goes away without a key is found by its values, which must then be what they were.
+fn refuse_volatile_rows(purpose: Purpose, key: Option<&Vec<usize>>) -> Result<()> {
+    if purpose != Purpose::View || key.is_some() {
+        return Ok(());
+    }
+    Err(Error::user(
+        SqlState::FeatureNotSupported,
+        "now() and other volatile functions cannot be in the output of a view of changing rows \
+         without their key",
+    )
+    .hint("Select every GROUP BY column."))
 }
 
 fn nullable(schema: &DFSchema) -> SchemaRef {
