@@ -16,6 +16,7 @@ mod origin;
 mod ranking;
 mod session_rows;
 mod source;
+mod time_bucket;
 mod types;
 mod window;
 mod window_exec;

@@ -4,9 +4,9 @@ use datafusion::common::Column;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use super::time_bucket::as_tumble;
 use super::window_node::WindowNode;
 use crate::catalog::EVENT_TIME_MARK;
-use crate::functions::as_window_bound;
 use crate::types::{WindowBound, WindowKind};
 
 /// Where a value is made; under UNION ALL there is one a branch.
@@ -85,16 +85,16 @@ fn here(leaf: Leaf) -> Origin {
 }
 
 fn computed(expr: &Expr, plan: &LogicalPlan) -> Leaf {
-    let Some((kind, bound, time)) = as_window_bound(expr) else {
+    let Some((kind, time)) = as_tumble(expr) else {
         return Leaf::Other;
     };
     Leaf::Bound(Box::new(BoundOrigin {
         kind,
         grace: 0,
-        bound,
+        bound: WindowBound::Start,
         partition: Vec::new(),
         by_node: false,
-        if_event_time: false,
+        if_event_time: true,
         time: origins(time, plan),
     }))
 }

@@ -18,7 +18,7 @@ use super::window_node::WindowNode;
 use crate::catalog::{EVENT_TIME_MARK, sql_type_name};
 use crate::error::{Error, Position, SqlState};
 use crate::functions::window_bound;
-use crate::sql::{EVENT_TIME_COLUMN, GRACE, PARTITION_BY};
+use crate::sql::{EVENT_TIME_COLUMN, GRACE, PARTITION_BY, fold as fold_name};
 use crate::types::{WindowBound, WindowKind};
 
 /// Plans `tumble(..)`, `hop(..)`, `cumulate(..)` and `session(..)`.
@@ -132,7 +132,7 @@ impl<'a> Call<'a> {
         let keys = self
             .keys
             .iter()
-            .map(|key| context.sql_to_expr((*key).clone(), input.schema()))
+            .map(|key| session_key(key, &input, context))
             .collect::<Result<_>>()?;
         Ok(WindowNode::try_new(input, kind, time, keys, grace)?.into_plan())
     }
@@ -169,6 +169,27 @@ impl<'a> Call<'a> {
         };
         check_kind(kind).map_err(|error| external(error.at(self.position)))?;
         Ok(kind)
+    }
+}
+
+/// A key of a session. A pair is the input's column of that name or, if it has none, the expression
+/// that the query's output calls so: GROUP BY takes either.
+fn session_key(
+    key: &SqlExpr,
+    input: &LogicalPlan,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Expr> {
+    match key {
+        SqlExpr::Tuple(pair) if pair.len() == 2 => {
+            let [SqlExpr::Identifier(name), other] = pair.as_slice() else {
+                return internal_err!("a session's key in no canonical form");
+            };
+            let name_of = |field: &Field| field.name() == &fold_name(name);
+            let is_column = input.schema().fields().iter().any(|f| name_of(f));
+            let key = if is_column { &pair[0] } else { other };
+            context.sql_to_expr(key.clone(), input.schema())
+        }
+        key => context.sql_to_expr(key.clone(), input.schema()),
     }
 }
 

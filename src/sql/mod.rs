@@ -38,8 +38,11 @@ mod syntax;
 mod table;
 mod tokens;
 mod transaction;
+mod window_call;
 mod window_clause;
 mod window_function;
+mod window_group;
+mod window_shown;
 
 pub use column_names::{Renamed, name_columns};
 pub use grammar::folded as fold;

@@ -6,7 +6,8 @@
 //! cumulate((SELECT * FROM t), ts, step, size [, offset])
 //! session ((SELECT * FROM t), ts, gap)
 //! ```
-//! After these, `grace => interval` and `partition_by => key` may follow, named. Invariant: after
+//! After these, `grace => interval` and `partition_by => key` may follow, named; a key `(name, expr)`
+//! is the input's column of that name or, if it has none, the expression. Invariant: after
 //! [`canonicalize`] every window function of a query is a table factor of this form, its intervals
 //! `INTERVAL` literals of a positive length or expressions that are not constant.
 
@@ -15,12 +16,12 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident,
     Interval, ObjectName, Query, SetExpr, Spanned, TableAlias, TableFactor, TableFunctionArgs,
-    Value, VisitMut, VisitorMut,
+    TableWithJoins, Value, Visit, VisitMut, VisitorMut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::{interval, tokens};
+use super::{interval, tokens, window_group};
 use crate::error::{Error, Position, Result, SqlState};
 
 /// The column that a window clause names when it names none: the input's event time.
@@ -28,6 +29,9 @@ pub const EVENT_TIME_COLUMN: &str = "$event_time";
 
 /// The name of the argument that says how long a window waits for late rows.
 pub const GRACE: &str = "grace";
+
+/// The other name of the same, as a query's setting has it.
+const ALLOWED_LATENESS: &str = "allowed_lateness";
 
 /// The name of an argument that is a key of a session; there may be several.
 pub const PARTITION_BY: &str = "partition_by";
@@ -37,9 +41,9 @@ pub const PARTITION_BY: &str = "partition_by";
 /// # Errors
 /// A wrong number of arguments, a missing column, a length that is none or not positive; each with
 /// its place.
-pub(super) fn canonicalize<V: VisitMut>(statement: &mut V) -> Result<()> {
-    match statement.visit(&mut Canonicalizer) {
-        ControlFlow::Continue(()) => Ok(()),
+pub(super) fn canonicalize<V: VisitMut + Visit>(statement: &mut V) -> Result<()> {
+    match VisitMut::visit(statement, &mut Canonicalizer) {
+        ControlFlow::Continue(()) => window_group::rewrite(statement),
         ControlFlow::Break(error) => Err(error),
     }
 }
@@ -56,9 +60,18 @@ pub(super) fn not_positive(micros: i64, position: Position) -> Error {
     .at(Some(position))
 }
 
+/// Where a window function stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// In `FROM`: its first argument is its input.
+    Relation,
+    /// In `GROUP BY`: it has no input of its own.
+    Group,
+}
+
 /// The window functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Tumble,
     Hop,
     Cumulate,
@@ -66,7 +79,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(name: &ObjectName) -> Option<Self> {
+    pub(super) fn of(name: &ObjectName) -> Option<Self> {
         let [part] = name.0.as_slice() else {
             return None;
         };
@@ -79,7 +92,7 @@ impl Kind {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Tumble => "tumble",
             Self::Hop => "hop",
@@ -98,13 +111,19 @@ impl Kind {
         }
     }
 
-    fn example(self) -> &'static str {
-        match self {
-            Self::Tumble => "TUMBLE(table, time_column, INTERVAL '1 minute')",
-            Self::Hop => "HOP(table, time_column, INTERVAL '10 seconds', INTERVAL '1 minute')",
-            Self::Cumulate => "CUMULATE(table, time_column, INTERVAL '1 minute', INTERVAL '1 day')",
-            Self::Session => "SESSION(table, time_column, INTERVAL '30 seconds')",
-        }
+    fn example(self, form: Form) -> String {
+        let input = match form {
+            Form::Relation => "table, ",
+            Form::Group => "",
+        };
+        let lengths = match self {
+            Self::Tumble => "INTERVAL '1 minute'",
+            Self::Hop => "INTERVAL '10 seconds', INTERVAL '1 minute'",
+            Self::Cumulate => "INTERVAL '1 minute', INTERVAL '1 day'",
+            Self::Session => "INTERVAL '30 seconds'",
+        };
+        let name = self.name().to_uppercase();
+        format!("{name}({input}time_column, {lengths})")
     }
 }
 
@@ -129,8 +148,9 @@ fn rewrite(factor: &mut TableFactor) -> Result<()> {
             ..
         } => {
             if let Some(kind) = Kind::of(name) {
-                let position = position_of(name, None);
-                args.args = arguments(kind, std::mem::take(&mut args.args), position)?;
+                let position = position_of(name);
+                let given = std::mem::take(&mut args.args);
+                args.args = arguments(kind, Form::Relation, given, position)?;
                 *name = ObjectName::from(vec![renamed(name, kind)]);
             }
         }
@@ -158,18 +178,29 @@ fn renamed(name: &ObjectName, kind: Kind) -> Ident {
 
 /// `tumble(..)` as a table factor.
 fn from_call(kind: Kind, call: &mut Function, alias: Option<TableAlias>) -> Result<TableFactor> {
-    let position = position_of(&call.name, None);
+    let position = position_of(&call.name);
     let args = match &mut call.args {
         FunctionArguments::List(list) => std::mem::take(&mut list.args),
         FunctionArguments::None | FunctionArguments::Subquery(_) => {
-            return Err(wrong_arity(kind, 0, position));
+            return Err(wrong_arity(kind, Form::Relation, 0, position));
         }
     };
-    Ok(TableFactor::Table {
-        name: ObjectName::from(vec![renamed(&call.name, kind)]),
+    let args = arguments(kind, Form::Relation, args, position)?;
+    let name = ObjectName::from(vec![renamed(&call.name, kind)]);
+    Ok(table_factor(name, Some(args), alias))
+}
+
+/// A table, or a window function if there are arguments.
+pub(super) fn table_factor(
+    name: ObjectName,
+    args: Option<Vec<FunctionArg>>,
+    alias: Option<TableAlias>,
+) -> TableFactor {
+    TableFactor::Table {
+        name,
         alias,
-        args: Some(TableFunctionArgs {
-            args: arguments(kind, args, position)?,
+        args: args.map(|args| TableFunctionArgs {
+            args,
             settings: None,
         }),
         with_hints: Vec::new(),
@@ -179,48 +210,55 @@ fn from_call(kind: Kind, call: &mut Function, alias: Option<TableAlias>) -> Resu
         json_path: None,
         sample: None,
         index_hints: Vec::new(),
-    })
+    }
 }
 
-/// Arguments in the canonical order.
-fn arguments(kind: Kind, args: Vec<FunctionArg>, position: Position) -> Result<Vec<FunctionArg>> {
+/// Arguments in the canonical order, without an input if the form has none.
+pub(super) fn arguments(
+    kind: Kind,
+    form: Form,
+    args: Vec<FunctionArg>,
+    position: Position,
+) -> Result<Vec<FunctionArg>> {
     let (names, needed) = kind.lengths();
     let count = args.len();
-    let mut slots: Vec<Option<Expr>> = vec![None; 2 + names.len()];
+    let inputs = inputs(form);
+    let mut slots: Vec<Option<Expr>> = vec![None; inputs + 1 + names.len()];
     let mut named = Vec::new();
+    let missing = || wrong_arity(kind, form, count, position);
     for (at, arg) in args.into_iter().enumerate() {
         match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => match slots.get_mut(at) {
-                Some(slot) => *slot = Some(expr),
-                None => return Err(wrong_arity(kind, count, position)),
-            },
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+                *slots.get_mut(at).ok_or_else(missing)? = Some(expr);
+            }
             FunctionArg::Named {
                 name,
                 arg: FunctionArgExpr::Expr(expr),
                 operator: _,
-            } => {
-                let word = name.value.to_ascii_lowercase();
-                match word.as_str() {
-                    GRACE | PARTITION_BY => named.push((name, expr)),
-                    _ => {
-                        let slot = slot_of(names, &word).ok_or_else(|| unknown(kind, &name))?;
-                        if slots[slot].replace(expr).is_some() {
-                            return Err(twice(&name));
-                        }
+            } => match name.value.to_ascii_lowercase().as_str() {
+                GRACE | ALLOWED_LATENESS => named.push((name, GRACE, expr)),
+                PARTITION_BY if kind == Kind::Session && form == Form::Relation => {
+                    named.push((name, PARTITION_BY, expr));
+                }
+                word => {
+                    let slot = slot_of(form, names, word);
+                    let slot = slot.ok_or_else(|| unknown(kind, form, &name))?;
+                    if slots[slot].replace(expr).is_some() {
+                        return Err(twice(&name));
                     }
                 }
-            }
-            _ => return Err(wrong_arity(kind, count, position)),
+            },
+            _ => return Err(missing()),
         }
     }
     let mut slots = slots.into_iter();
-    let missing = || wrong_arity(kind, count, position);
-    let input = slots.next().flatten().ok_or_else(missing)?;
+    let mut made = Vec::new();
+    if form == Form::Relation {
+        let input = slots.next().flatten().ok_or_else(missing)?;
+        made.push(unnamed(as_query(input, position)?));
+    }
     let column = slots.next().flatten().ok_or_else(missing)?;
-    let mut made = vec![
-        unnamed(as_query(input, position)?),
-        unnamed(as_column(kind, column, position)?),
-    ];
+    made.push(unnamed(as_column(kind, form, column, position)?));
     for (at, slot) in slots.enumerate() {
         match slot {
             Some(expr) => made.push(unnamed(length(expr, names[at] != "offset", position)?)),
@@ -228,36 +266,56 @@ fn arguments(kind: Kind, args: Vec<FunctionArg>, position: Position) -> Result<V
             None => {}
         }
     }
-    for (name, expr) in named {
-        let is_grace = name.value.eq_ignore_ascii_case(GRACE);
-        let expr = if is_grace {
-            length(expr, false, position)?
+    made.extend(options(named, position)?);
+    Ok(made)
+}
+
+/// The arguments that have no place of their own.
+fn options(
+    given: Vec<(Ident, &'static str, Expr)>,
+    position: Position,
+) -> Result<Vec<FunctionArg>> {
+    let mut made = Vec::new();
+    let mut grace_given = false;
+    for (name, word, expr) in given {
+        let expr = if word == GRACE {
+            if std::mem::replace(&mut grace_given, true) {
+                return Err(twice(&name));
+            }
+            grace(expr, position)?
         } else {
             expr
         };
-        let name = Ident::with_span(name.span, name.value.to_ascii_lowercase());
-        let arg = FunctionArgExpr::Expr(expr);
         made.push(FunctionArg::Named {
-            name,
-            arg,
+            name: Ident::with_span(name.span, word),
+            arg: FunctionArgExpr::Expr(expr),
             operator: FunctionArgOperator::RightArrow,
         });
     }
     Ok(made)
 }
 
-fn slot_of(lengths: &[&str], name: &str) -> Option<usize> {
-    match name {
-        "data" | "input" => Some(0),
-        "timecol" | "time_column" => Some(1),
-        name => lengths
-            .iter()
-            .position(|length| *length == name)
-            .map(|at| at + 2),
+/// How many inputs a form has.
+fn inputs(form: Form) -> usize {
+    match form {
+        Form::Relation => 1,
+        Form::Group => 0,
     }
 }
 
-fn unnamed(expr: Expr) -> FunctionArg {
+fn slot_of(form: Form, lengths: &[&str], name: &str) -> Option<usize> {
+    let inputs = inputs(form);
+    match name {
+        "data" | "input" if form == Form::Relation => Some(0),
+        "timecol" | "time_column" => Some(inputs),
+        name => lengths
+            .iter()
+            .position(|length| *length == name)
+            .map(|at| at + inputs + 1),
+    }
+}
+
+pub(super) fn unnamed(expr: Expr) -> FunctionArg {
     FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
 }
 
@@ -266,8 +324,8 @@ fn as_query(input: Expr, position: Position) -> Result<Expr> {
     let relation = match input {
         Expr::Subquery(_) => return Ok(input),
         Expr::Nested(inner) => return as_query(*inner, position),
-        Expr::Identifier(ident) => factor(ObjectName::from(vec![ident])),
-        Expr::CompoundIdentifier(idents) => factor(ObjectName::from(idents)),
+        Expr::Identifier(ident) => table_factor(ObjectName::from(vec![ident]), None, None),
+        Expr::CompoundIdentifier(idents) => table_factor(ObjectName::from(idents), None, None),
         Expr::Function(mut function) if Kind::of(&function.name).is_some() => {
             let kind = Kind::of(&function.name).expect("it is one");
             from_call(kind, &mut function, None)?
@@ -283,49 +341,45 @@ fn as_query(input: Expr, position: Position) -> Result<Expr> {
     Ok(Expr::Subquery(select_all_from(relation)))
 }
 
-fn factor(name: ObjectName) -> TableFactor {
-    TableFactor::Table {
-        name,
-        alias: None,
-        args: None,
-        with_hints: Vec::new(),
-        version: None,
-        with_ordinality: false,
-        partitions: Vec::new(),
-        json_path: None,
-        sample: None,
-        index_hints: Vec::new(),
-    }
+/// `SELECT * FROM relation`.
+pub(super) fn select_all_from(relation: TableFactor) -> Box<Query> {
+    select_all(vec![TableWithJoins {
+        relation,
+        joins: Vec::new(),
+    }])
 }
 
-fn select_all_from(relation: TableFactor) -> Box<Query> {
+/// `SELECT * FROM ..`.
+pub(super) fn select_all(from: Vec<TableWithJoins>) -> Box<Query> {
     let dialect = PostgreSqlDialect {};
     let mut query = Parser::new(&dialect)
-        .try_with_sql("SELECT * FROM t")
+        .try_with_sql("SELECT *")
         .and_then(|mut parser| parser.parse_query())
         .expect("the text is a query");
     if let SetExpr::Select(select) = query.body.as_mut() {
-        select.from[0].relation = relation;
+        select.from = from;
     }
     query
 }
 
 /// `ts` or `DESCRIPTOR(ts)`.
-fn as_column(kind: Kind, expr: Expr, position: Position) -> Result<Expr> {
+fn as_column(kind: Kind, form: Form, expr: Expr, position: Position) -> Result<Expr> {
     let place = expr_position(&expr).unwrap_or(position);
     match expr {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => Ok(expr),
-        Expr::Nested(inner) => as_column(kind, *inner, place),
+        Expr::Nested(inner) => as_column(kind, form, *inner, place),
         Expr::Function(function) if is_descriptor(&function) => match function.args {
             FunctionArguments::List(list) => match list.args.into_iter().next() {
                 Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(
                     column @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_)),
                 ))) => Ok(column),
-                _ => Err(no_column(kind, place)),
+                _ => Err(no_column(kind, form, place)),
             },
-            FunctionArguments::None | FunctionArguments::Subquery(_) => Err(no_column(kind, place)),
+            FunctionArguments::None | FunctionArguments::Subquery(_) => {
+                Err(no_column(kind, form, place))
+            }
         },
-        _ => Err(no_column(kind, place)),
+        _ => Err(no_column(kind, form, place)),
     }
 }
 
@@ -341,6 +395,24 @@ fn is_descriptor(function: &Function) -> bool {
         FunctionArguments::None | FunctionArguments::Subquery(_) => false,
     };
     named(&function.name) && single
+}
+
+/// How long a window waits: a length that is not negative.
+fn grace(expr: Expr, position: Position) -> Result<Expr> {
+    let place = expr_position(&expr).unwrap_or(position);
+    if let Some(Ok(micros)) = interval::of_expr(&expr)
+        && micros < 0
+    {
+        return Err(Error::user(
+            SqlState::InvalidParameterValue,
+            format!(
+                "a window's grace must not be negative, and {} is",
+                interval::format(micros)
+            ),
+        )
+        .at(Some(place)));
+    }
+    length(expr, false, position)
 }
 
 /// An interval argument: constants become `INTERVAL` literals and are checked.
@@ -375,9 +447,10 @@ fn length(expr: Expr, positive: bool, position: Position) -> Result<Expr> {
     }
 }
 
-fn wrong_arity(kind: Kind, count: usize, position: Position) -> Error {
+pub(super) fn wrong_arity(kind: Kind, form: Form, count: usize, position: Position) -> Error {
     let (names, needed) = kind.lengths();
-    let (least, most) = (needed + 2, names.len() + 2);
+    let others = inputs(form) + 1;
+    let (least, most) = (needed + others, names.len() + others);
     let takes = if least == most {
         format!("{least}")
     } else {
@@ -387,30 +460,38 @@ fn wrong_arity(kind: Kind, count: usize, position: Position) -> Error {
         SqlState::WindowingError,
         format!("{} takes {takes} arguments, not {count}", kind.name()),
     )
-    .hint(format!("Write {}.", kind.example()))
+    .hint(format!("Write {}.", kind.example(form)))
     .at(Some(position))
 }
 
-fn no_column(kind: Kind, position: Position) -> Error {
+fn no_column(kind: Kind, form: Form, position: Position) -> Error {
+    let place = match form {
+        Form::Relation => "second",
+        Form::Group => "first",
+    };
     Error::user(
         SqlState::WindowingError,
         format!(
-            "the second argument of {} must be the event-time column",
+            "the {place} argument of {} must be the event-time column",
             kind.name()
         ),
     )
-    .hint(format!("Write {}.", kind.example()))
+    .hint(format!("Write {}.", kind.example(form)))
     .at(Some(position))
 }
 
-fn unknown(kind: Kind, name: &Ident) -> Error {
+fn unknown(kind: Kind, form: Form, name: &Ident) -> Error {
     let (lengths, _) = kind.lengths();
+    let data = match form {
+        Form::Relation => "data, ",
+        Form::Group => "",
+    };
     Error::user(
         SqlState::WindowingError,
         format!("{} has no argument \"{}\"", kind.name(), name.value),
     )
     .hint(format!(
-        "Its arguments are data, timecol, {}.",
+        "Its arguments are {data}timecol, {}, {GRACE}.",
         lengths.join(", ")
     ))
     .at(Some(tokens::place(name.span.start)))
@@ -424,11 +505,10 @@ fn twice(name: &Ident) -> Error {
     .at(Some(tokens::place(name.span.start)))
 }
 
-fn position_of(name: &ObjectName, fallback: Option<Position>) -> Position {
+pub(super) fn position_of(name: &ObjectName) -> Position {
     let start = name.span().start;
-    match (start.line, fallback) {
-        (0, Some(fallback)) => fallback,
-        (0, None) => Position { line: 1, column: 1 },
+    match start.line {
+        0 => Position { line: 1, column: 1 },
         _ => tokens::place(start),
     }
 }

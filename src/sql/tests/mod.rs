@@ -4,6 +4,7 @@ mod errors;
 mod limits;
 mod queries;
 mod statements;
+mod windows;
 
 use super::{
     Close, ColumnClause, ColumnKind, CopyFormat, CopyOptions, CreateTable, ExplainTarget, Fetch,
