@@ -14,7 +14,7 @@ use super::depends::relation;
 use super::{ColumnOrigin, Definition, Definitions, TableDefinition};
 use crate::error::{Error, Position, Result, SqlState};
 use crate::sql::{EVENT_TIME_COLUMN, Statement, fold};
-use crate::types::MetadataColumn;
+use crate::types::{MetadataColumn, WindowBound};
 
 impl Definitions {
     /// Names the event-time column in every window of a statement that names none.
@@ -95,8 +95,14 @@ fn of_query(query: &Query, definitions: &Definitions) -> Result<Found> {
     let [source] = select.from.as_slice() else {
         return Ok(Found::Unknown);
     };
-    if grouped || !source.joins.is_empty() {
+    if !source.joins.is_empty() {
         return Ok(Found::Unknown);
+    }
+    if grouped {
+        // The event time of windows is their last instant, if they are what it is grouped by.
+        let windowed = matches!(&source.relation, TableFactor::Table { args: Some(_), .. });
+        let time = passed_on(WindowBound::Time.column(), select).filter(|_| windowed);
+        return Ok(time.map_or(Found::Unknown, Found::Column));
     }
     Ok(match of_source(&source.relation, definitions)? {
         Found::Column(column) => passed_on(&column, select).map_or(Found::Unknown, Found::Column),

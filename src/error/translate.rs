@@ -195,6 +195,9 @@ fn schema(error: &SchemaError) -> Error {
                 .collect();
             match nearest(&field.name, &names) {
                 Some(near) => error.hint(format!("Perhaps you meant the column \"{near}\".")),
+                None if ["window_start", "window_end", "window_time"].contains(&&*field.name) => {
+                    error.hint("Windows have it: FROM TUMBLE(t, time_column, INTERVAL '1 minute').")
+                }
                 None => error,
             }
         }
@@ -202,6 +205,7 @@ fn schema(error: &SchemaError) -> Error {
             SqlState::AmbiguousColumn,
             format!("column reference \"{}\" is ambiguous", field.name),
         )
+        .hint(format!("Say whose it is, such as a.{}.", field.name))
         .at(column_position(field)),
         SchemaError::DuplicateQualifiedField { name, .. }
         | SchemaError::DuplicateUnqualifiedField { name } => Error::user(

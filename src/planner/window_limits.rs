@@ -18,7 +18,7 @@ pub(super) fn check_kind(kind: WindowKind) -> Result<(), Error> {
         WindowKind::Hop { slide, size, .. } if slide > size => {
             return Err(
                 refused("a hopping window's slide is greater than its size".to_owned()).hint(
-                    "HOP takes the slide before the size. Rows between the windows would be lost; \
+                    "HOP takes the slide before the size, window(..) after it. Rows between the windows would be lost; \
                      filter them away if that is meant.",
                 ),
             );

@@ -2,7 +2,8 @@
 //! the window's bounds.
 
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, TimeUnit};
-use datafusion::common::internal_err;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, internal_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -115,6 +116,12 @@ impl<'a> Call<'a> {
             Some(grace) => interval(grace, "grace", &input, context)?,
             None => 0,
         };
+        let keys = self
+            .keys
+            .iter()
+            .map(|key| session_key(key, &input, context))
+            .collect::<Result<Vec<_>>>()?;
+        let Hidden { input, time, keys } = Hidden::try_new(input, time, keys)?;
         if let WindowKind::Tumble { .. } = kind {
             if let Some(grace) = self.grace {
                 let error = Error::user(
@@ -127,14 +134,9 @@ impl<'a> Call<'a> {
                         .at(position(grace)),
                 ));
             }
-            return with_bounds(input, kind, &time);
+            return shown(with_bounds(input, kind, &time)?);
         }
-        let keys = self
-            .keys
-            .iter()
-            .map(|key| session_key(key, &input, context))
-            .collect::<Result<_>>()?;
-        Ok(WindowNode::try_new(input, kind, time, keys, grace)?.into_plan())
+        shown(WindowNode::try_new(input, kind, time, keys, grace)?.into_plan())
     }
 
     fn kind(
@@ -170,6 +172,65 @@ impl<'a> Call<'a> {
         check_kind(kind).map_err(|error| external(error.at(self.position)))?;
         Ok(kind)
     }
+}
+
+/// What the names of the input's columns begin with that the window's own columns hide.
+const HIDDEN: &str = "$below.";
+
+/// A window's input; where it has windows already, their bounds step aside for the new ones.
+struct Hidden {
+    input: LogicalPlan,
+    time: Expr,
+    keys: Vec<Expr>,
+}
+
+impl Hidden {
+    fn try_new(input: LogicalPlan, time: Expr, keys: Vec<Expr>) -> Result<Self> {
+        let is_bound = |column: &Column| WindowBound::ALL.iter().any(|b| b.column() == column.name);
+        let columns = input.schema().columns();
+        if !columns.iter().any(is_bound) {
+            return Ok(Self { input, time, keys });
+        }
+        let hidden = |column: &Column| format!("{HIDDEN}{}", column.name);
+        let items = columns.into_iter().map(|column| match is_bound(&column) {
+            true => {
+                let (relation, name) = (column.relation.clone(), hidden(&column));
+                Expr::Column(column).alias_qualified(relation, name)
+            }
+            false => Expr::Column(column),
+        });
+        let input = LogicalPlanBuilder::from(input).project(items)?.build()?;
+        let moved = |expr: Expr| {
+            expr.transform(|expr| match expr {
+                Expr::Column(column) if is_bound(&column) => {
+                    let name = hidden(&column);
+                    let column = Column::new(column.relation, name);
+                    Ok(Transformed::yes(Expr::Column(column)))
+                }
+                other => Ok(Transformed::no(other)),
+            })
+            .map(|moved| moved.data)
+        };
+        Ok(Self {
+            input,
+            time: moved(time)?,
+            keys: keys.into_iter().map(moved).collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// The columns that are not hidden.
+fn shown(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns();
+    let (hidden, shown): (Vec<Column>, Vec<Column>) = columns
+        .into_iter()
+        .partition(|column| column.name.starts_with(HIDDEN));
+    if hidden.is_empty() {
+        return Ok(plan);
+    }
+    LogicalPlanBuilder::from(plan)
+        .project(shown.into_iter().map(Expr::Column))?
+        .build()
 }
 
 /// A key of a session. A pair is the input's column of that name or, if it has none, the expression

@@ -27,6 +27,7 @@ mod names;
 mod objects;
 mod options;
 mod parser;
+mod placement;
 mod prepared;
 mod query;
 mod row_fields;

@@ -6,7 +6,9 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::dialect::StatementDialect;
 use super::statement::StreamQuery;
-use super::{depth, emit, row_fields, subscribe, syntax, tokens, window_clause, window_function};
+use super::{
+    depth, emit, placement, row_fields, subscribe, syntax, tokens, window_clause, window_function,
+};
 use crate::error::{Error, Position, Result, SqlState};
 
 /// A statement's text with its place, for the texts of its parts.
@@ -48,6 +50,7 @@ pub(super) fn parse(mut query: Vec<TokenWithSpan>, source: Source<'_>) -> Result
     let query = window_clause::rewrite(query)?;
     let mut query = with_parser(query, end, |parser| parser.parse_query())?;
     refuse_changes(&query, source.start)?;
+    placement::check(&query)?;
     window_function::canonicalize(&mut query)?;
     row_fields::respell(&mut query);
     Ok(StreamQuery {

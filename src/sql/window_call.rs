@@ -5,7 +5,7 @@
 //! these are written.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
 };
 
 use super::window_function::{self, Form, Kind};
@@ -94,11 +94,18 @@ fn single_name(name: &ObjectName) -> Option<String> {
 /// # Errors
 /// Arguments that the function does not take.
 pub(super) fn read(expr: &Expr) -> Result<Option<Call>> {
-    let Expr::Function(call) = expr else {
-        return match expr {
-            Expr::Nested(inner) => read(inner),
-            _ => Ok(None),
-        };
+    let call = match expr {
+        Expr::Function(call) => call,
+        Expr::Nested(inner) => return read(inner),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let Some(bound) = field(access_chain) else {
+                return Ok(None);
+            };
+            let whole = read(root)?.filter(|call| call.shows == Shows::Window);
+            let shows = Shows::Bound(bound);
+            return Ok(whole.map(|call| Call { shows, ..call }));
+        }
+        _ => return Ok(None),
     };
     let Some((name, (kind, order, shows))) =
         single_name(&call.name).and_then(|name| function(&name).map(|found| (name, found)))
@@ -125,6 +132,22 @@ pub(super) fn read(expr: &Expr) -> Result<Option<Call>> {
         position,
     };
     Ok(Some(Call { window, shows }))
+}
+
+/// The bound that a field of a window is, by the field's name.
+pub(super) fn bound_named(field: &Ident) -> Option<WindowBound> {
+    match grammar::folded(field).as_str() {
+        "start" => Some(WindowBound::Start),
+        "end" => Some(WindowBound::End),
+        _ => None,
+    }
+}
+
+fn field(access: &[AccessExpr]) -> Option<WindowBound> {
+    match access {
+        [AccessExpr::Dot(Expr::Identifier(field))] => bound_named(field),
+        _ => None,
+    }
 }
 
 fn plain_args(call: &Function) -> Option<Vec<FunctionArg>> {

@@ -18,11 +18,12 @@ use sqlparser::ast::{
     ObjectName, OrderBy, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
     Visit, VisitMut, Visitor, VisitorMut,
 };
+use sqlparser::tokenizer::Span;
 
-use super::grammar;
 use super::window_call::{self, GroupWindow};
 use super::window_function::{self, EVENT_TIME_COLUMN, Kind, PARTITION_BY};
 use super::window_shown::{Bounds, Shown, bound_of, column};
+use super::{grammar, tokens};
 use crate::error::{Error, Position, Result, SqlState};
 use crate::types::WindowBound;
 
@@ -245,7 +246,8 @@ fn grouped(
     if let (Kind::Session, SetExpr::Select(inner)) = (window.kind, input.body.as_mut()) {
         inner.selection = select.selection.take();
     }
-    let name = Ident::new(window.kind.name());
+    let place = tokens::location(window.position);
+    let name = Ident::with_span(Span::new(place, place), window.kind.name());
     let mut args = vec![window_function::unnamed(Expr::Subquery(input))];
     args.extend(window.args);
     args.extend(keys);

@@ -179,6 +179,13 @@ impl<'a> Shown<'a> {
             return Some(name);
         }
         match expr {
+            Expr::CompoundFieldAccess { .. } => match window_call::read(expr) {
+                Ok(Some(call)) if call.shows == Shows::Bound(WindowBound::Start) => {
+                    Some("start".to_owned())
+                }
+                Ok(Some(_)) => Some("end".to_owned()),
+                Ok(None) | Err(_) => None,
+            },
             Expr::CompoundIdentifier(parts) if self.named(expr).is_some() => {
                 parts.last().map(grammar::folded)
             }
@@ -249,11 +256,7 @@ impl<'a> Shown<'a> {
             }
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [row, field] if self.rows.contains(&grammar::folded(row)) => {
-                    match grammar::folded(field).as_str() {
-                        "start" => Some(Shows::Bound(WindowBound::Start)),
-                        "end" => Some(Shows::Bound(WindowBound::End)),
-                        _ => None,
-                    }
+                    window_call::bound_named(field).map(Shows::Bound)
                 }
                 _ => None,
             },
@@ -265,7 +268,7 @@ impl<'a> Shown<'a> {
 impl VisitorMut for Shown<'_> {
     type Break = Error;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         let shows = match window_call::read(expr) {
             Ok(Some(call)) if self.window.is_some() => match self.check(&call) {
                 Ok(()) => Some(call.shows),

@@ -66,6 +66,10 @@ fn the_window_of_group_by_may_be_named_elsewhere() {
             "SELECT named_struct('start', window_start, 'end', window_end) AS w, count(*) FROM @ GROUP BY window_start, window_end HAVING count(*) > 1 ORDER BY window_start DESC, window_end DESC, 2",
         ),
         (
+            "SELECT window(ts, '1 minute').start, (tumble(ts, '1 minute')).\"end\" FROM t GROUP BY 1, tumble(ts, '1 minute')",
+            "SELECT window_start AS start, window_end AS end FROM @ GROUP BY window_start, window_end",
+        ),
+        (
             "SELECT tumble(ts, '1 minute') FROM t GROUP BY 1",
             "SELECT named_struct('start', window_start, 'end', window_end) AS tumble FROM @ GROUP BY window_start, window_end",
         ),
