@@ -118,10 +118,8 @@ impl<'a> Shown<'a> {
         select: &mut Select,
         order_by: Option<&mut OrderBy>,
     ) -> Result<()> {
-        if let Some(OrderBy {
-            kind: OrderByKind::Expressions(exprs),
-            ..
-        }) = order_by
+        if let Some(order_by) = order_by
+            && let OrderByKind::Expressions(exprs) = &mut order_by.kind
         {
             self.in_order_by(exprs)?;
         }

@@ -134,80 +134,83 @@ fn a_window_clause_groups_by_its_window() {
     }
 }
 
+/// A text, the code and the place of its error, and words of it.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "SELECT 1 FROM t WHERE tumble(ts, '1 s') = 1",
+        "42P20 1:23",
+        "WHERE comes before windows",
+    ),
+    (
+        "SELECT tumble_start(ts, '1 s') FROM t",
+        "42P20 1:8",
+        "nothing is grouped by it",
+    ),
+    (
+        "SELECT 1 FROM t GROUP BY tumble(ts, '1 s'), hop(ts, '1 s', '2 s')",
+        "42P20 1:45",
+        "one window at a time",
+    ),
+    (
+        "SELECT tumble_start(ts, '2 s') FROM t GROUP BY tumble(ts, '1 s')",
+        "42P20 1:8",
+        "another window",
+    ),
+    (
+        "SELECT 1 GROUP BY tumble(ts, '1 s')",
+        "42P20 1:19",
+        "needs a table",
+    ),
+    (
+        "SELECT 1 FROM t GROUP BY tumble(ts)",
+        "42P20 1:26",
+        "tumble takes 2 or 3 arguments, not 1",
+    ),
+    (
+        "SELECT 1 FROM t GROUP BY window(ts)",
+        "42P20 1:26",
+        "window takes 2, 3 or 4 arguments, not 1",
+    ),
+    (
+        "SELECT 1 FROM t GROUP BY tumble(ts, '1 s', gap => '1 s')",
+        "42P20 1:44",
+        "tumble has no argument \"gap\" | Its arguments are timecol, size, offset, grace.",
+    ),
+    (
+        "SELECT 1 FROM t GROUP BY tumble(ts, '0 s')",
+        "22023 1:37",
+        "greater than zero",
+    ),
+    (
+        "SELECT 1 FROM t GROUP BY tumble(ts + 1, '1 s')",
+        "42P20 1:33",
+        "the first argument of tumble must be the event-time column",
+    ),
+    (
+        "SELECT 1 FROM t GROUP BY ROLLUP (session(ts, '1 s'), k)",
+        "0A000 1:34",
+        "sessions with GROUPING SETS",
+    ),
+    (
+        "SELECT 1 FROM t WINDOW SESSION (1 SECOND)",
+        "42P20 1:17",
+        "a session needs GROUP BY",
+    ),
+    (
+        "SELECT 1 FROM TUMBLE(t, ts, '1 s', partition_by => k)",
+        "42P20 1:36",
+        "tumble has no argument",
+    ),
+    (
+        "SELECT 1 FROM TUMBLE(t, ts, '1 s', grace => '-1 s')",
+        "22023 1:45",
+        "must not be negative",
+    ),
+];
+
 #[test]
 fn a_window_in_the_wrong_place_is_refused() {
-    for (text, start, words) in [
-        (
-            "SELECT 1 FROM t WHERE tumble(ts, '1 s') = 1",
-            "42P20 1:23",
-            "WHERE comes before windows",
-        ),
-        (
-            "SELECT tumble_start(ts, '1 s') FROM t",
-            "42P20 1:8",
-            "nothing is grouped by it",
-        ),
-        (
-            "SELECT 1 FROM t GROUP BY tumble(ts, '1 s'), hop(ts, '1 s', '2 s')",
-            "42P20 1:45",
-            "one window at a time",
-        ),
-        (
-            "SELECT tumble_start(ts, '2 s') FROM t GROUP BY tumble(ts, '1 s')",
-            "42P20 1:8",
-            "another window",
-        ),
-        (
-            "SELECT 1 GROUP BY tumble(ts, '1 s')",
-            "42P20 1:19",
-            "needs a table",
-        ),
-        (
-            "SELECT 1 FROM t GROUP BY tumble(ts)",
-            "42P20 1:26",
-            "tumble takes 2 or 3 arguments, not 1",
-        ),
-        (
-            "SELECT 1 FROM t GROUP BY window(ts)",
-            "42P20 1:26",
-            "window takes 2, 3 or 4 arguments, not 1",
-        ),
-        (
-            "SELECT 1 FROM t GROUP BY tumble(ts, '1 s', gap => '1 s')",
-            "42P20 1:44",
-            "tumble has no argument \"gap\" | Its arguments are timecol, size, offset, grace.",
-        ),
-        (
-            "SELECT 1 FROM t GROUP BY tumble(ts, '0 s')",
-            "22023 1:37",
-            "greater than zero",
-        ),
-        (
-            "SELECT 1 FROM t GROUP BY tumble(ts + 1, '1 s')",
-            "42P20 1:33",
-            "the first argument of tumble must be the event-time column",
-        ),
-        (
-            "SELECT 1 FROM t GROUP BY ROLLUP (session(ts, '1 s'), k)",
-            "0A000 1:34",
-            "sessions with GROUPING SETS",
-        ),
-        (
-            "SELECT 1 FROM t WINDOW SESSION (1 SECOND)",
-            "42P20 1:17",
-            "a session needs GROUP BY",
-        ),
-        (
-            "SELECT 1 FROM TUMBLE(t, ts, '1 s', partition_by => k)",
-            "42P20 1:36",
-            "tumble has no argument",
-        ),
-        (
-            "SELECT 1 FROM TUMBLE(t, ts, '1 s', grace => '-1 s')",
-            "22023 1:45",
-            "must not be negative",
-        ),
-    ] {
+    for (text, start, words) in REFUSED {
         check_error(text, start, words);
     }
 }
