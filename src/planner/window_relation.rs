@@ -18,7 +18,6 @@ use super::window_limits::check_kind;
 use super::window_node::WindowNode;
 use crate::catalog::{EVENT_TIME_MARK, sql_type_name};
 use crate::error::{Error, Position, SqlState};
-use crate::functions::window_bound;
 use crate::sql::{EVENT_TIME_COLUMN, GRACE, PARTITION_BY, fold as fold_name};
 use crate::types::{WindowBound, WindowKind};
 
@@ -122,20 +121,6 @@ impl<'a> Call<'a> {
             .map(|key| session_key(key, &input, context))
             .collect::<Result<Vec<_>>>()?;
         let Hidden { input, time, keys } = Hidden::try_new(input, time, keys)?;
-        if let WindowKind::Tumble { .. } = kind {
-            if let Some(grace) = self.grace {
-                let error = Error::user(
-                    SqlState::FeatureNotSupported,
-                    "the grace of a tumbling window is not supported yet",
-                );
-                return Err(external(
-                    error
-                        .hint("Late rows are bounded by the table's WATERMARK clause.")
-                        .at(position(grace)),
-                ));
-            }
-            return shown(with_bounds(input, kind, &time)?);
-        }
         shown(WindowNode::try_new(input, kind, time, keys, grace)?.into_plan())
     }
 
@@ -287,20 +272,6 @@ fn time_column(
             ),
         )),
     }
-}
-
-/// All columns of the input, and the window's bounds.
-fn with_bounds(input: LogicalPlan, kind: WindowKind, time: &Expr) -> Result<LogicalPlan> {
-    let mut columns: Vec<Expr> = input
-        .schema()
-        .columns()
-        .into_iter()
-        .map(Expr::Column)
-        .collect();
-    for bound in [WindowBound::Start, WindowBound::End, WindowBound::Time] {
-        columns.push(window_bound(kind, bound, time.clone()).alias(bound.column()));
-    }
-    LogicalPlanBuilder::from(input).project(columns)?.build()
 }
 
 fn check_time(time: &Expr, input: &LogicalPlan, position: Option<Position>) -> Result<()> {

@@ -201,15 +201,6 @@ impl WindowBound {
     /// All bounds, in the order of their columns.
     pub const ALL: [Self; 3] = [Self::Start, Self::End, Self::Time];
 
-    /// How far the bound lies after the start of a window of one fixed size. Microseconds.
-    pub fn after_start(self, kind: WindowKind) -> i64 {
-        match self {
-            Self::Start => 0,
-            Self::End => kind.size(),
-            Self::Time => kind.size() - 1,
-        }
-    }
-
     /// The column's name.
     pub fn column(self) -> &'static str {
         match self {
