@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast as cast_expr};
 use datafusion::physical_plan::collect;
 use datafusion::sql::parser::Statement as DataFusionStatement;
@@ -219,7 +220,9 @@ async fn rows(
     columns: &[Column],
 ) -> Result<Vec<RecordBatch>> {
     let plan = planned(session, insert, columns).await?;
-    let state = session.state()?;
+    let mut state = SessionState::clone(&*session.state()?);
+    // now() is the time of this statement.
+    state.mark_start_execution();
     let physical = state
         .create_physical_plan(&plan)
         .await
