@@ -29,13 +29,14 @@ impl Changed {
     ) -> Self {
         assert_eq!(after.num_rows(), old.len(), "one old form or none a row");
         let mut olds = 0u32..;
-        let mut pairs = Vec::with_capacity(old.len() + gone);
+        // First what is gone, so that it does not take away a row that came in its place: a session
+        // that was joined may have begun where the joined one begins.
+        let rows = u32::try_from(before.num_rows()).expect("a batch has less than 2^32 rows");
+        let kept = rows - u32::try_from(gone).expect("they are rows of `before`");
+        let mut pairs: Vec<_> = (kept..rows).map(|row| (Some(row), None)).collect();
         for (row, old) in (0u32..).zip(old) {
             let before = old.as_ref().and_then(|_| olds.next());
             pairs.push((before, Some(row)));
-        }
-        for _ in 0..gone {
-            pairs.push((olds.next(), None));
         }
         Self {
             before,
