@@ -7,6 +7,7 @@ use fastrand::Rng;
 
 use super::case::{Aggregate, Case, Emit, Event, Grouping, Shape, Spelling, Step};
 use super::features::{AGGREGATES, Feature, on};
+use super::oracle::filters_after_windows;
 use super::windows::Window;
 
 const SECOND: i64 = 1_000_000;
@@ -73,6 +74,12 @@ pub(super) fn case(seed: u64, beyond: bool) -> Case {
         having: having(&mut rng, shape, emit).to_owned(),
         steps: Vec::new(),
     };
+    if filters_after_windows(&made)
+        && made.emit != Emit::Snapshot
+        && !on(Feature::SessionConditions)
+    {
+        "true".clone_into(&mut made.filter);
+    }
     made.steps = steps(&mut rng, &made, start);
     made
 }
@@ -148,7 +155,11 @@ fn shape(rng: &mut Rng, window: Window, beyond: bool) -> Shape {
         Shape::View => on(Feature::Views),
         Shape::Union => on(Feature::Union) && !beyond,
         Shape::Cascade => on(Feature::Cascade) && !beyond && window != Window::None,
-        Shape::Top => on(Feature::Top) && !beyond && window != Window::None,
+        Shape::Top => {
+            let sessions = matches!(window, Window::Session { .. });
+            let known = window != Window::None && (!sessions || on(Feature::TopSessions));
+            on(Feature::Top) && !beyond && known
+        }
     };
     let shapes: Vec<Shape> = Shape::ALL
         .iter()

@@ -65,7 +65,8 @@ pub(super) fn filters_after_windows(case: &Case) -> bool {
         case.spelling,
         Spelling::Clause | Spelling::Group | Spelling::Spark
     );
-    matches!(case.window, Window::Session { .. }) && !own && case.shape != Shape::View
+    let before = case.shape == Shape::View || question::has_filter_inside(case);
+    matches!(case.window, Window::Session { .. }) && !own && !before
 }
 
 /// For each row its keys as one text, and whether the condition lets it through.

@@ -3,6 +3,7 @@
 //! Invariant: both give the same columns in the same order: the window's bounds, the keys, the aggregates.
 
 use super::case::{Case, Emit, Grouping, Shape, Spelling, interval, length};
+use super::features::{Feature, on};
 use super::windows::Window;
 
 /// The two tables' names; a case's tables are `NAME_NUMBER`.
@@ -67,7 +68,7 @@ pub(super) fn query(case: &Case, number: usize) -> String {
     let query = match case.shape {
         Shape::Cascade => {
             let from = format!(
-                "TUMBLE(base_{number}, window_time, {})",
+                "TUMBLE(base_{number}, rowtime, {})",
                 interval(case.outer_size())
             );
             outer(
@@ -97,7 +98,7 @@ fn windowed(case: &Case, number: usize) -> String {
         }
         Shape::Plain | Shape::Top | Shape::Cascade => format!("events_{number}"),
     };
-    let filter = if case.shape == Shape::View {
+    let filter = if case.shape == Shape::View || has_filter_inside(case) {
         "true"
     } else {
         &case.filter
@@ -206,10 +207,20 @@ fn function(case: &Case, relation: &str) -> String {
             )
         }
         Spelling::Query if !is_query => {
-            format!("{name}((SELECT * FROM {relation}){keys}, at, {values})")
+            let filter = match has_filter_inside(case) {
+                true => format!(" WHERE {}", case.filter),
+                false => String::new(),
+            };
+            format!("{name}((SELECT * FROM {relation}{filter}){keys}, at, {values})")
         }
         _ => format!("{name}({relation}{keys}, at, {values})"),
     }
+}
+
+/// Whether the condition stands in the window's own input. Only a session can tell.
+pub(super) fn has_filter_inside(case: &Case) -> bool {
+    let session = matches!(case.window, Window::Session { .. });
+    session && case.spelling == Spelling::Query && case.shape != Shape::Union
 }
 
 /// The window as ksqlDB's clause.
@@ -280,12 +291,21 @@ pub(super) fn plain(case: &Case) -> String {
 
 /// The first level of a cascade.
 fn inner(case: &Case, number: usize) -> String {
+    let bounds = if on(Feature::HiddenBounds) {
+        "window_start, window_end, window_time AS rowtime"
+    } else {
+        "window_time AS rowtime"
+    };
     format!(
-        "SELECT window_start, window_end, window_time{}, count(*) AS n, sum(v) AS s FROM {} WHERE {} \
+        "SELECT {bounds}{}, count(*) AS n, sum(v) AS s FROM {} WHERE {} \
          GROUP BY window_start, window_end, window_time{}",
         named("k", &case.keys),
         function(case, &format!("events_{number}")),
-        case.filter,
+        if has_filter_inside(case) {
+            "true"
+        } else {
+            &case.filter
+        },
         listed(&case.keys)
     )
 }
