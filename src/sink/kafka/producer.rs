@@ -183,11 +183,25 @@ impl Producer {
     /// # Errors
     /// When a message could not be delivered.
     pub fn check(&self) -> Result<()> {
-        self.client().poll(Duration::ZERO);
+        self.take_reports();
         let failed = self.client().context().take_failed();
         match failed.first {
             Some(code) => Err(self.explain(code, failed.messages)),
             None => Ok(()),
+        }
+    }
+
+    /// Takes all delivery reports that have come. A look of the library without waiting takes one,
+    /// and what is not taken keeps its messages in memory.
+    fn take_reports(&self) {
+        let mut before = self.in_flight();
+        while before > 0 {
+            self.client().poll(Duration::ZERO);
+            let after = self.in_flight();
+            if after >= before {
+                break;
+            }
+            before = after;
         }
     }
 
