@@ -16,6 +16,7 @@ use crate::sink::kafka::{KafkaForm, KafkaSink, KafkaSinkOptions};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::sql::CreateSink;
 use crate::task;
+use crate::types::KafkaConnection;
 
 const TAG: &str = "CREATE SINK";
 
@@ -33,7 +34,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     let state = session.state()?;
     let plan = continuous(&services, &state, Wanted::sink(&sink)).await?;
     check(&sink, &plan).map_err(at)?;
-    refuse_loop(&sink, &plan)?;
+    refuse_loop(&sink, &plan).await?;
     if make_topic(&sink).await? {
         let topic = &sink.options.topic;
         let text = format!("topic \"{topic}\" did not exist and was made");
@@ -136,20 +137,30 @@ fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
 }
 
 /// A query whose sink writes what the query reads would never come to an end.
-fn refuse_loop(sink: &SinkDefinition, plan: &StreamPlan) -> Result<()> {
-    let options = &sink.options;
-    let reads_it = plan.inputs.iter().any(|input| {
-        let scan = &input.source.scan;
-        scan.topic == options.topic
-            && scan.connection.bootstrap_servers == options.connection.bootstrap_servers
+async fn refuse_loop(sink: &Arc<SinkDefinition>, plan: &StreamPlan) -> Result<()> {
+    let topic = sink.options.topic.clone();
+    let scans = plan.inputs.iter().map(|input| &input.source.scan);
+    let alike: Vec<KafkaConnection> = scans
+        .filter(|scan| scan.topic == topic)
+        .map(|scan| scan.connection.clone())
+        .collect();
+    let own = sink.options.connection.clone();
+    let reads_it = task::spawn_blocking(move || {
+        for connection in alike {
+            if connection.bootstrap_servers == own.bootstrap_servers {
+                return Ok(true);
+            }
+            let own = Cluster::connect(&own)?;
+            if own.is_same(&Cluster::connect(&connection)?, ANSWER_TIMEOUT)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     });
-    if !reads_it {
+    if !reads_it.await? {
         return Ok(());
     }
-    let message = format!(
-        "the sink would write to topic \"{}\", which its query reads",
-        options.topic
-    );
+    let message = format!("the sink would write to topic \"{topic}\", which its query reads");
     Err(Error::user(SqlState::InvalidTableDefinition, message).hint("Choose another topic."))
 }
 

@@ -75,6 +75,19 @@ impl Cluster {
         Ok(names)
     }
 
+    /// True when both reach the same cluster, however its addresses are written: a broker of the one
+    /// is a broker of the other.
+    ///
+    /// # Errors
+    /// No answer in time.
+    pub fn is_same(&self, other: &Self, timeout: Duration) -> Result<bool> {
+        let brokers = |cluster: &Self| {
+            metadata::brokers(&cluster.client, timeout)
+                .map_err(|code| cluster.translate(None, &code.into()))
+        };
+        Ok(!brokers(self)?.is_disjoint(&brokers(other)?))
+    }
+
     /// What each partition holds now: the first offset and the one after the last.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "the library answers in C structures")]
 
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::ptr;
 use std::slice;
@@ -69,6 +70,44 @@ pub(super) fn fetch(
         topics
     };
     Ok(Ok(topics))
+}
+
+/// Asks for the addresses by which the cluster's brokers want to be reached. Blocks up to `timeout`.
+///
+/// # Errors
+/// The library's code.
+pub(super) fn brokers(
+    client: &Client,
+    timeout: Duration,
+) -> std::result::Result<BTreeSet<String>, Code> {
+    let mut answer: *const sys::rd_kafka_metadata = ptr::null();
+    // SAFETY: the handle is valid, no topic is asked for; `answer` is written on success only.
+    let failure = unsafe {
+        sys::rd_kafka_metadata(
+            client.as_ptr(),
+            1,
+            ptr::null_mut(),
+            &raw mut answer,
+            milliseconds(timeout),
+        )
+    };
+    let code = Code(failure as i32);
+    if !code.is_ok() {
+        return Err(code);
+    }
+    // SAFETY: on success `answer` is a valid structure, which lives until it is destroyed; a
+    // broker's host is a C string.
+    unsafe {
+        let brokers = items((*answer).brokers, (*answer).broker_cnt).iter();
+        let addresses = brokers
+            .map(|broker| {
+                let host = CStr::from_ptr(broker.host).to_string_lossy();
+                format!("{host}:{}", broker.port)
+            })
+            .collect();
+        sys::rd_kafka_metadata_destroy(answer);
+        Ok(addresses)
+    }
 }
 
 /// # Safety
