@@ -6,7 +6,7 @@
 //! ```
 //! Tumbling windows, and all others once each row stands for one of its windows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use arrow::array::TimestampMicrosecondArray;
 
@@ -86,25 +86,27 @@ impl Fixed {
         clock: &RowClock<'_>,
     ) -> Result<Vec<LateRow>> {
         let mut late = BTreeMap::new();
-        let mut on_time = BTreeSet::new();
+        let mut passed_over = Vec::new();
         let mut windows: BTreeMap<WindowSpan, Vec<u32>> = BTreeMap::new();
         for (row, index) in (0u32..).zip(0..bounds.len()) {
             let span = span_of(kind, bound, bounds.value(index)).ok_or_else(out_of_range)?;
-            let is_late = span.end <= clock.closed_until(index);
-            if span.end > clock.ignore_until && is_late {
+            if span.end <= clock.ignore_until {
+                passed_over.push(row);
+            } else if span.end <= clock.closed_until(index) {
                 let row = clock.late(index, span);
                 late.insert(row.row, row);
-                continue;
-            }
-            on_time.insert(clock.rows.origin_of(index));
-            if span.end > clock.ignore_until {
+            } else {
                 windows.entry(span).or_default().push(row);
+            }
+        }
+        if !late.is_empty() {
+            for row in windows.values().flatten().chain(&passed_over) {
+                late.remove(&clock.rows.origin_of(*row as usize));
             }
         }
         for (span, rows) in windows {
             self.update(grouping, columns, span, &Picked::Some(rows))?;
         }
-        late.retain(|origin, _| !on_time.contains(origin));
         Ok(late.into_values().collect())
     }
 

@@ -1,6 +1,8 @@
 //! A batch's rows on their way into group tables: keys, arguments and filters evaluated once, and
 //! for GROUPING SETS the keys of each set.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_null_array};
@@ -57,6 +59,18 @@ impl Grouping {
     /// An empty table.
     pub(super) fn table(&self) -> Result<GroupTable> {
         GroupTable::try_new(&self.keys, &self.functions, self.readable)
+    }
+
+    /// The table at a place; an empty one if there is none yet.
+    pub(super) fn table_at<'a, K: Ord>(
+        &self,
+        tables: &'a mut BTreeMap<K, GroupTable>,
+        place: K,
+    ) -> Result<&'a mut GroupTable> {
+        Ok(match tables.entry(place) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(self.table()?),
+        })
     }
 
     /// A table of frozen groups.

@@ -65,10 +65,7 @@ impl Growing {
         for (place, picked) in placements.places {
             let start = self.kind.start_of(place.pane).unwrap_or(place.pane);
             let panes = &mut self.starts.entry(start).or_default().panes;
-            let table = match panes.entry(place.pane) {
-                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::btree_map::Entry::Vacant(free) => free.insert(grouping.table()?),
-            };
+            let table = grouping.table_at(panes, place.pane)?;
             grouping.update(table, columns, picked.rows(), |_| ())?;
         }
         Ok(placements.late)

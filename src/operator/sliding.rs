@@ -73,9 +73,9 @@ impl Sliding {
         let placements = place_all(self.kind, times, clock)?;
         for (place, picked) in placements.places {
             let table = if self.is_whole(place) {
-                table_in(&mut self.live, place.pane, grouping)?
+                grouping.table_at(&mut self.live, place.pane)?
             } else {
-                table_in(&mut self.apart, place, grouping)?
+                grouping.table_at(&mut self.apart, place)?
             };
             grouping.update(table, columns, picked.rows(), |_| ())?;
         }
@@ -210,15 +210,4 @@ impl Sliding {
         let frozen: usize = frozen.map(|(_, part)| part.size_bytes()).sum();
         tables + frozen + self.back.as_ref().map_or(0, Frozen::size_bytes)
     }
-}
-
-fn table_in<'a, K: Ord>(
-    tables: &'a mut BTreeMap<K, GroupTable>,
-    key: K,
-    grouping: &Grouping,
-) -> Result<&'a mut GroupTable> {
-    Ok(match tables.entry(key) {
-        std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-        std::collections::btree_map::Entry::Vacant(free) => free.insert(grouping.table()?),
-    })
 }
