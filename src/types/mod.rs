@@ -7,6 +7,7 @@ mod columns;
 mod kafka;
 mod message_batch;
 mod number;
+mod state_image;
 mod time;
 mod window;
 
@@ -15,5 +16,6 @@ pub use columns::{JsonPath, MetadataColumn, PathStep};
 pub use kafka::{InputPartition, KafkaConnection, Offset, PartitionId, PartitionRange};
 pub use message_batch::{Message, MessageBatch, Span};
 pub use number::{ExactSum, fits, float_is_less, rounded_quotient};
+pub use state_image::{StateImage, StateNote, TableId, TablePlace, TableRows};
 pub use time::{EventTime, ProcessingTime, Watermark};
 pub use window::{WindowBound, WindowKind, WindowSpan, length};
