@@ -1,5 +1,7 @@
 //! Checkpoints from outside of the store: what is written, what a crash leaves, what damage does.
 
+mod crash;
+mod damage;
 mod history;
 mod memory;
 mod store;

@@ -1,0 +1,112 @@
+//! A crash between any two steps of a write: all of them are tried.
+
+use super::assert_same;
+use super::history::{Epoch, history};
+use super::memory::Memory;
+use crate::checkpoint::{CheckpointStore, Committed};
+
+const EPOCHS: u64 = 14;
+
+/// Writes a history until the place stops; gives how many checkpoints were written.
+fn write_until_stopped(place: &Memory, history: &[Epoch]) -> usize {
+    let mut store = CheckpointStore::new(Box::new(place.clone()));
+    if store.recover(super::TEXT, Committed::Latest).is_err() {
+        return 0;
+    }
+    let stopped = history
+        .iter()
+        .position(|epoch| store.write(&epoch.checkpoint).is_err());
+    stopped.unwrap_or(history.len())
+}
+
+/// Stops after each number of steps that there is, and hands what is left to a check.
+fn after_each_step(history: &[Epoch], check: impl Fn(&Memory, usize)) {
+    for steps in 0.. {
+        let place = Memory::default();
+        place.stop_after(Some(steps));
+        let written = write_until_stopped(&place, history);
+        place.stop_after(None);
+        check(&place, written);
+        if written == history.len() {
+            assert!(steps > 100, "only {steps} steps were tried");
+            return;
+        }
+    }
+}
+
+#[test]
+fn after_a_crash_the_checkpoint_before_or_the_new_one_is_there() {
+    let history = history(7, EPOCHS);
+    after_each_step(&history, |place, written| {
+        let mut store = CheckpointStore::new(Box::new(place.clone()));
+        let recovered = store.recover(super::TEXT, Committed::Latest).unwrap();
+        let next = match recovered {
+            None => {
+                assert_eq!(written, 0, "a checkpoint was lost");
+                0
+            }
+            Some(recovered) => {
+                assert_eq!(recovered.refused, [] as [String; 0]);
+                let epoch = usize::try_from(recovered.checkpoint.epoch).unwrap();
+                let possible = [written.checked_sub(1), Some(written)];
+                assert!(possible.contains(&Some(epoch)), "{epoch} after {written}");
+                assert_same(
+                    &recovered.checkpoint,
+                    epoch as u64,
+                    &history[epoch].contents,
+                );
+                epoch + 1
+            }
+        };
+        goes_on(place, store, &history[next..]);
+    });
+}
+
+#[test]
+fn after_a_crash_the_epoch_that_the_sink_has_committed_is_there() {
+    let history = history(11, EPOCHS);
+    after_each_step(&history, |place, written| {
+        // The sink commits what was written; the crash comes before the next one is.
+        let committed = written.checked_sub(1);
+        let mut store = CheckpointStore::new(Box::new(place.clone()));
+        let said = Committed::Epoch(committed.map(|epoch| epoch as u64));
+        let recovered = store.recover(super::TEXT, said).unwrap();
+        match (recovered, committed) {
+            (Some(recovered), Some(epoch)) => {
+                assert_same(
+                    &recovered.checkpoint,
+                    epoch as u64,
+                    &history[epoch].contents,
+                );
+                goes_on(place, store, &history[epoch + 1..]);
+            }
+            // Nothing was committed: epoch 0 is true, whether its checkpoint was begun or not.
+            (Some(recovered), None) => {
+                assert_same(&recovered.checkpoint, 0, &history[0].contents);
+                goes_on(place, store, &history[1..]);
+            }
+            (None, None) => goes_on(place, store, &history),
+            (None, Some(epoch)) => panic!("epoch {epoch} was lost"),
+        }
+    });
+}
+
+/// Writes the rest of a history, and finds its end and nothing that is not needed.
+fn goes_on(place: &Memory, mut store: CheckpointStore, rest: &[Epoch]) {
+    let Some(last) = rest.last() else { return };
+    for epoch in rest {
+        let written = store.write(&epoch.checkpoint).unwrap();
+        assert_eq!(written.left_over, [] as [String; 0]);
+    }
+    let mut store = CheckpointStore::new(Box::new(place.clone()));
+    let recovered = store
+        .recover(super::TEXT, Committed::Latest)
+        .unwrap()
+        .unwrap();
+    assert_same(&recovered.checkpoint, last.checkpoint.epoch, &last.contents);
+    let manifests = place
+        .objects()
+        .into_keys()
+        .filter(|name| name.ends_with(".json"));
+    assert!(manifests.count() <= 2, "old manifests are left");
+}
