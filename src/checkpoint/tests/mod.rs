@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod fixture;
 mod history;
 mod memory;
 mod store;
