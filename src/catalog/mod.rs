@@ -16,6 +16,7 @@ mod depends;
 mod event_time;
 mod options;
 mod query_options;
+mod server_id;
 mod sink;
 mod store;
 mod table;
@@ -28,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use data_type::{sql_type_name, to_arrow};
 pub use definition::{Definition, Definitions};
 pub use query_options::query_options;
-pub use sink::{Delivery, SinkDefinition, SinkFormat, SinkOptions};
+pub use sink::{DELIVERY_DEFAULT, Delivery, SinkDefinition, SinkFormat, SinkOptions};
 pub use table::{
     Column, ColumnOrigin, EVENT_TIME_MARK, KafkaTableOptions, TableDefinition, WatermarkDefinition,
 };
@@ -67,6 +68,8 @@ pub struct Catalog {
 
 #[derive(Debug)]
 struct Inner {
+    /// Tells this server from others that use the same Kafka.
+    server_id: String,
     current: Mutex<Arc<Definitions>>,
     store: Option<Store>,
 }
@@ -88,6 +91,7 @@ impl Catalog {
         let current = Mutex::new(Arc::new(definitions));
         Ok(Self {
             inner: Arc::new(Inner {
+                server_id: server_id::of(dir)?,
                 current,
                 store: Some(store),
             }),
@@ -99,10 +103,16 @@ impl Catalog {
         let current = Mutex::new(Arc::new(Definitions::default()));
         Self {
             inner: Arc::new(Inner {
+                server_id: server_id::new(),
                 current,
                 store: None,
             }),
         }
+    }
+
+    /// What tells this server from others: made once for a data directory.
+    pub fn server_id(&self) -> &str {
+        &self.inner.server_id
     }
 
     /// What exists now; later changes do not show in it.
@@ -113,18 +123,19 @@ impl Catalog {
     /// Says whether a definition could be added now; for statements that do something before.
     ///
     /// # Errors
-    /// A taken name, a missing dependency.
+    /// A taken name, a missing dependency, a transactional id that another sink has.
     pub fn check(&self, definition: &Definition, mode: CreateMode) -> Result<Created> {
-        check(definition, mode, &self.lock())
+        check(definition, mode, &self.lock(), self.server_id())
     }
 
     /// Adds a definition; it lasts when this returns.
     ///
     /// # Errors
-    /// A taken name, a missing dependency, a disk that refuses.
+    /// A taken name, a missing dependency, a transactional id that another sink has, a disk that
+    /// refuses.
     pub fn create(&self, definition: Definition, mode: CreateMode) -> Result<Created> {
         let mut current = self.lock();
-        if check(&definition, mode, &current)? == Created::Existed {
+        if check(&definition, mode, &current, self.server_id())? == Created::Existed {
             return Ok(Created::Existed);
         }
         let mut next = current.by_name().clone();
@@ -216,7 +227,12 @@ fn missing(kind: ObjectKind, name: &str, current: &Definitions) -> Error {
 }
 
 /// What would come of a creation.
-fn check(definition: &Definition, mode: CreateMode, current: &Definitions) -> Result<Created> {
+fn check(
+    definition: &Definition,
+    mode: CreateMode,
+    current: &Definitions,
+    server_id: &str,
+) -> Result<Created> {
     if let Some(existing) = current.get(definition.name()) {
         match mode {
             CreateMode::IfNotExists => return Ok(Created::Existed),
@@ -225,7 +241,35 @@ fn check(definition: &Definition, mode: CreateMode, current: &Definitions) -> Re
         }
     }
     check_dependencies(definition, current)?;
+    check_transactional_id(definition, current, server_id)?;
     Ok(Created::New)
+}
+
+/// Two sinks of one id would keep each other from writing.
+fn check_transactional_id(
+    definition: &Definition,
+    current: &Definitions,
+    server_id: &str,
+) -> Result<()> {
+    let id_of = |definition: &Definition| match definition {
+        Definition::Sink(sink) => sink.transactional_id(server_id),
+        Definition::Table(_) | Definition::View(_) | Definition::MaterializedView(_) => None,
+    };
+    let Some(id) = id_of(definition) else {
+        return Ok(());
+    };
+    let has_it = |other: &&Definition| {
+        other.name() != definition.name() && id_of(other).as_ref() == Some(&id)
+    };
+    match current.all().find(has_it) {
+        None => Ok(()),
+        Some(other) => Err(Error::user(
+            SqlState::DuplicateObject,
+            format!("the transactional id \"{id}\" is in use"),
+        )
+        .detail(format!("Sink \"{}\" has it.", other.name()))
+        .hint("Leave transactional_id out, or choose another one.")),
+    }
 }
 
 /// The definition of that name and kind.

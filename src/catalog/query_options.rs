@@ -1,5 +1,5 @@
 //! `state_ttl`, `allowed_lateness` and `trigger`: in `WITH (..)` of a view or sink, and as session
-//! variables for live queries, with the same spellings.
+//! variables for live queries, with the same spellings. `checkpoint_interval`: in `WITH (..)` only.
 
 use std::time::Duration;
 
@@ -9,6 +9,11 @@ use crate::plan::{QueryOptions, Trigger};
 use crate::sql;
 
 const TRIGGERS: &str = "'continuous', 'interval 200 ms' or 'available now'";
+const INTERVAL: &str = "an interval from 10 ms to 10 minutes";
+/// A shorter one would end an epoch with every few micro-batches.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// A longer one would not fit into a transaction of Kafka, which takes a quarter of an hour at most.
+const INTERVAL_MAX: Duration = Duration::from_secs(600);
 const TTL: &str = "an interval above zero, or 'off'";
 
 /// The values of the session variables of these names.
@@ -24,6 +29,7 @@ pub fn query_options(
         state_ttl: ttl(state_ttl)?,
         allowed_lateness: length(allowed_lateness)?,
         trigger: trigger_of(trigger)?,
+        checkpoint_interval: None,
     })
 }
 
@@ -44,7 +50,19 @@ pub(super) fn take(options: &mut Options<'_>) -> Result<QueryOptions> {
         state_ttl,
         allowed_lateness,
         trigger,
+        checkpoint_interval: checkpoint_interval(options)?,
     })
+}
+
+fn checkpoint_interval(options: &mut Options<'_>) -> Result<Option<Duration>> {
+    let interval = options.duration("checkpoint_interval", None)?;
+    let Some(clause) = options.given("checkpoint_interval") else {
+        return Ok(None);
+    };
+    match interval {
+        Some(interval) if (INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) => Ok(Some(interval)),
+        Some(_) | None => Err(invalid(clause, INTERVAL)),
+    }
 }
 
 fn ttl(text: &str) -> Result<Option<Duration>> {
@@ -108,6 +126,7 @@ mod tests {
                 state_ttl: Some(Duration::from_secs(3_600)),
                 allowed_lateness: Some(Duration::from_secs(10)),
                 trigger: Trigger::Interval(Duration::from_millis(200)),
+                checkpoint_interval: None,
             }
         );
         let now = options("off", "0 s", "available-now").unwrap();

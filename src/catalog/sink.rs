@@ -1,7 +1,7 @@
 //! Sinks: a query whose rows go out.
 
 use super::depends::names_in;
-use super::options::{Options, masked};
+use super::options::{Options, invalid, masked};
 use super::query_options;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::QueryOptions;
@@ -42,6 +42,8 @@ pub struct SinkOptions {
     pub headers: Vec<String>,
     /// What is promised.
     pub delivery: Delivery,
+    /// Under which id its transactions run, if it was given.
+    pub transactional_id: Option<String>,
     /// The partitions of a topic that is made.
     pub partitions: Option<u32>,
 }
@@ -62,7 +64,17 @@ pub enum SinkFormat {
 pub enum Delivery {
     /// No row is lost; after a crash some may come twice.
     AtLeastOnce,
+    /// A reader of committed messages sees each row once.
+    ExactlyOnce,
 }
+
+/// What a sink promises that does not say it.
+pub const DELIVERY_DEFAULT: Delivery = Delivery::AtLeastOnce;
+
+const DELIVERIES: [(&str, Delivery); 2] = [
+    ("exactly once", Delivery::ExactlyOnce),
+    ("at least once", Delivery::AtLeastOnce),
+];
 
 const FORMATS: [(&str, SinkFormat); 3] = [
     ("json", SinkFormat::Json),
@@ -91,11 +103,21 @@ impl SinkDefinition {
             format: options.word("format", &FORMATS, SinkFormat::Json)?,
             key_columns: key_columns(clause, list(options.text("key_columns")?))?,
             headers: list(options.text("headers")?),
-            delivery: delivery(&mut options)?,
+            delivery: options.word("delivery", &DELIVERIES, DELIVERY_DEFAULT)?,
+            transactional_id: transactional_id(&mut options)?,
             partitions: options.count("partitions")?,
         };
         let query_options = query_options::take(&mut options)?;
+        let given_id = options.given("transactional_id");
         options.finish("a kafka sink")?;
+        if let Some(given) = given_id
+            && parsed.delivery == Delivery::AtLeastOnce
+        {
+            let text = "a sink that delivers at least once has no transactions";
+            return Err(Error::user(SqlState::InvalidTableDefinition, text)
+                .hint("Say delivery = 'exactly once', or leave transactional_id out.")
+                .at(Some(given.position)));
+        }
         if parsed.format == SinkFormat::Upsert && parsed.key_columns.is_empty() {
             return Err(Error::user(
                 SqlState::InvalidTableDefinition,
@@ -113,6 +135,17 @@ impl SinkDefinition {
             sql: masked(&clause.text)?,
             statement: clause.text.clone(),
         })
+    }
+}
+
+impl SinkDefinition {
+    /// The id of its transactions on the server of that id; `None` without transactions.
+    pub fn transactional_id(&self, server_id: &str) -> Option<String> {
+        match (self.options.delivery, &self.options.transactional_id) {
+            (Delivery::AtLeastOnce, _) => None,
+            (Delivery::ExactlyOnce, Some(given)) => Some(given.clone()),
+            (Delivery::ExactlyOnce, None) => Some(format!("headwater-{server_id}-{}", self.name)),
+        }
     }
 }
 
@@ -135,14 +168,13 @@ fn key_columns(clause: &CreateSink, option: Vec<String>) -> Result<Vec<String>> 
     }
 }
 
-fn delivery(options: &mut Options<'_>) -> Result<Delivery> {
-    let words = [("at least once", true), ("exactly once", false)];
-    if options.word("delivery", &words, true)? {
-        return Ok(Delivery::AtLeastOnce);
+/// The id as it was given: Kafka takes any text that is not empty.
+fn transactional_id(options: &mut Options<'_>) -> Result<Option<String>> {
+    let id = options.text("transactional_id")?;
+    if id.as_ref().is_some_and(String::is_empty)
+        && let Some(clause) = options.given("transactional_id")
+    {
+        return Err(invalid(clause, "a text that is not empty"));
     }
-    Err(Error::user(
-        SqlState::FeatureNotSupported,
-        "delivery = 'exactly once' is not supported yet",
-    )
-    .hint("Leave it out: the sink then delivers at least once."))
+    Ok(id)
 }

@@ -53,6 +53,41 @@ fn a_directory_serves_one_server_at_a_time() {
 }
 
 #[test]
+fn a_sink_has_an_id_of_its_server_unless_it_names_one() {
+    let catalog = Catalog::in_memory();
+    create(&catalog, TRADES).unwrap();
+    let sink = |name: &str, more: &str| {
+        create(
+            &catalog,
+            &format!(
+                "CREATE SINK {name} WITH (connector = 'kafka', topic = 't', \
+                 bootstrap_servers = 'localhost:9092'{more}) AS SELECT id FROM trades"
+            ),
+        )
+    };
+    let id_of = |name: &str| match catalog.snapshot().get(name) {
+        Some(Definition::Sink(sink)) => sink.transactional_id(catalog.server_id()),
+        _ => panic!("no sink {name}"),
+    };
+    sink("a", ", delivery = 'exactly once'").unwrap();
+    sink("b", ", delivery = 'at least once'").unwrap();
+    sink(
+        "c",
+        ", delivery = 'exactly once', transactional_id = 'mine'",
+    )
+    .unwrap();
+    let of_a = format!("headwater-{}-a", catalog.server_id());
+    assert_eq!(id_of("a"), Some(of_a.clone()));
+    assert_eq!(id_of("b"), None);
+    assert_eq!(id_of("c").as_deref(), Some("mine"));
+    for taken in ["mine", &of_a] {
+        let more = format!(", delivery = 'exactly once', transactional_id = '{taken}'");
+        let error = sink("d", &more).unwrap_err();
+        assert_eq!(error.state(), SqlState::DuplicateObject, "{error}");
+    }
+}
+
+#[test]
 fn a_changed_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     create(&Catalog::open(dir.path(), None).unwrap(), TRADES).unwrap();

@@ -223,6 +223,10 @@ impl Engine {
         };
         self.lock().insert(id, entry);
         self.forget_ended();
+        let checkpoint_interval = plan
+            .options
+            .checkpoint_interval
+            .unwrap_or(options.checkpoint_interval);
         let supervisor = Supervisor {
             plan: Arc::new(plan),
             destination,
@@ -232,7 +236,7 @@ impl Engine {
                 clock: SharedClock::clone(&options.clock),
                 set_aside: Arc::clone(&self.inner.set_aside),
                 state_bytes_max: options.query_bytes_max,
-                checkpoint_interval: options.checkpoint_interval,
+                checkpoint_interval,
                 read_max: (options.read_rows_max, options.read_bytes_max),
             },
             lanes_max: options.lanes_max,

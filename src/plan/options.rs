@@ -15,4 +15,6 @@ pub struct QueryOptions {
     pub allowed_lateness: Option<Duration>,
     /// When micro-batches run.
     pub trigger: Trigger,
+    /// How often an epoch ends. `None`: as the server has it.
+    pub checkpoint_interval: Option<Duration>,
 }

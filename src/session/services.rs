@@ -15,8 +15,8 @@ use crate::error::Result;
 use crate::task::Compute;
 use crate::telemetry::ServerCounters;
 
-/// How often an epoch of a query ends.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often an epoch of a query ends, unless it says so itself.
+pub(super) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 #[derive(Debug)]

@@ -3,19 +3,37 @@
 //! Owns what "handed over" means for each kind of sink. Knows nothing of checkpoints: the engine says
 //! when an epoch ends.
 //! Invariant: when [`Sink::commit`] returns, every row staged before it is durable outside.
+//! Invariant: a sink of which the outside keeps the epoch lets no row be seen before its epoch's commit.
 
 pub mod kafka;
 
 use crate::error::Result;
 use crate::types::{ChangeBatch, ProcessingTime};
 
+/// What the outside says of the epochs that it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// It keeps no epoch: rows of an epoch that is run again may be there twice.
+    Unknown,
+    /// The last epoch that was committed counts, and nothing after it does. `None`: none ever was, or
+    /// the outside has forgotten it.
+    Epoch(Option<u64>),
+}
+
 /// Takes the rows of one query. Its calls block and come from one thread.
 ///
 /// ```text
-/// stage(rows) .. stage(rows) → commit(epoch)      the usual course
-///                            → abort()            the epoch will be run again: its rows must not count
+/// committed() → stage(rows) .. stage(rows) → commit(epoch)   the usual course
+///                                          → abort()         the epoch will be run again
 /// ```
 pub trait Sink: Send {
+    /// Which epoch the outside has last taken. Asked once, when the sink was opened and before anything
+    /// is staged: what an earlier process left open is given up by then.
+    ///
+    /// # Errors
+    /// When the outside does not answer.
+    fn committed(&mut self) -> Result<Outside>;
+
     /// Takes rows over, with the time of their micro-batch. A sink that promises "at least once" may
     /// publish them at once.
     ///
@@ -23,10 +41,12 @@ pub trait Sink: Send {
     /// When the rows cannot be written as this sink writes them, or the outside refuses them.
     fn stage(&mut self, rows: &ChangeBatch, at: ProcessingTime) -> Result<()>;
 
-    /// Ends an epoch: all rows staged since the last one are durable outside when it returns.
+    /// Ends an epoch: all rows staged since the last one are durable outside when it returns, and the
+    /// outside knows the epoch's number if it keeps one. An epoch may have no rows.
     ///
     /// # Errors
-    /// When one of them could not be delivered. The epoch must be run again.
+    /// When one of them could not be delivered, or it is not known whether the epoch was taken. The
+    /// sink must be opened again, and tells then by [`Sink::committed`].
     fn commit(&mut self, epoch: u64) -> Result<()>;
 
     /// Gives up what was staged since the last commit. Rows that are published already stay; under

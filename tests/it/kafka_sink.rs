@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use headwater::error::SqlState;
 use headwater::sink::Sink;
-use headwater::sink::kafka::{KafkaForm, KafkaSink, KafkaSinkOptions, Produced, produce};
+use headwater::sink::kafka::{
+    KafkaDelivery, KafkaForm, KafkaSink, KafkaSinkOptions, Produced, produce,
+};
 use headwater::source::Cluster;
 use headwater::types::{ChangeBatch, KafkaConnection, ProcessingTime};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -34,6 +36,7 @@ fn topic(test: &str, partitions: u32) -> Option<KafkaSinkOptions> {
         key_columns: Vec::new(),
         headers: Vec::new(),
         form: KafkaForm::Append,
+        delivery: KafkaDelivery::AtLeastOnce,
     })
 }
 

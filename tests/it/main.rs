@@ -21,6 +21,7 @@ mod recovery;
 mod demo;
 mod equivalence;
 mod kafka_scan;
+mod exactly_once;
 mod kafka_sink;
 mod kafka_source;
 mod kafka;

@@ -10,9 +10,10 @@ use crate::catalog::{Definition, SinkDefinition, SinkFormat};
 use crate::engine::OpenSink;
 use crate::error::{Error, Result, SqlState, nearest};
 use crate::plan::{Changelog, StreamPlan};
+use crate::session::services::CHECKPOINT_INTERVAL;
 use crate::session::{Outcome, Services, Session};
 use crate::sink::Sink;
-use crate::sink::kafka::{KafkaForm, KafkaSink, KafkaSinkOptions};
+use crate::sink::kafka::{KafkaDelivery, KafkaForm, KafkaSink, KafkaSinkOptions};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::sql::CreateSink;
 use crate::task;
@@ -40,7 +41,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
         let text = format!("topic \"{topic}\" did not exist and was made");
         notice(session, Error::user(SqlState::SuccessfulCompletion, text));
     }
-    let (name, open) = (sink.name.clone(), open(&sink, &plan.schema));
+    let (name, open) = (sink.name.clone(), open(&services, &sink, &plan.schema));
     define(session, definition, mode, move |engine| {
         engine.create_sink(&name, plan, open)
     })
@@ -55,13 +56,23 @@ pub(in crate::session) async fn start(
 ) -> Result<()> {
     let state = services.base_state()?;
     let plan = continuous(services, state, Wanted::sink(sink)).await?;
-    let open = open(sink, &plan.schema);
+    let open = open(services, sink, &plan.schema);
     services.engine.create_sink(&sink.name, plan, open)
 }
 
 /// Opens the sink for each try of its query.
-fn open(sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> OpenSink {
+fn open(services: &Services, sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> OpenSink {
     let (sink, schema) = (Arc::clone(sink), Arc::clone(schema));
+    let delivery = match sink.transactional_id(services.catalog.server_id()) {
+        None => KafkaDelivery::AtLeastOnce,
+        Some(transactional_id) => KafkaDelivery::ExactlyOnce {
+            transactional_id,
+            interval: sink
+                .query_options
+                .checkpoint_interval
+                .unwrap_or(CHECKPOINT_INTERVAL),
+        },
+    };
     Box::new(move || {
         let options = KafkaSinkOptions {
             connection: sink.options.connection.clone(),
@@ -73,6 +84,7 @@ fn open(sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> OpenSink {
                 SinkFormat::Upsert => KafkaForm::Upsert,
                 SinkFormat::Debezium => KafkaForm::Debezium(sink.name.clone()),
             },
+            delivery: delivery.clone(),
         };
         let opened = KafkaSink::open(&options, &schema)?;
         Ok(Box::new(opened) as Box<dyn Sink>)

@@ -1,7 +1,8 @@
-//! A query's rows to a topic, at least once.
+//! A query's rows to a topic.
 //!
-//! Invariant: rows that a commit has confirmed are on all in-sync replicas; rows of an epoch that is
-//! run again may be there twice.
+//! Invariant: rows that a commit has confirmed are on all in-sync replicas. Rows of an epoch that is
+//! run again may be there twice under "at least once"; under "exactly once" no reader of committed
+//! messages has seen them before.
 
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use arrow::datatypes::SchemaRef;
 use super::envelope::Envelopes;
 use super::producer::{Outgoing, Producer};
 use super::record::{Encoded, Records};
+use super::transactions::Transactions;
 use crate::error::{Error, Result};
-use crate::sink::Sink;
+use crate::sink::{Outside, Sink};
 use crate::source::ANSWER_TIMEOUT;
 use crate::types::{ChangeBatch, KafkaConnection, Op, ProcessingTime};
 
@@ -31,6 +33,22 @@ pub struct KafkaSinkOptions {
     pub headers: Vec<String>,
     /// Which rows become which messages.
     pub form: KafkaForm,
+    /// What is promised.
+    pub delivery: KafkaDelivery,
+}
+
+/// What a sink promises, and what it needs for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KafkaDelivery {
+    /// No row is lost; after a failure some may come twice.
+    AtLeastOnce,
+    /// One transaction an epoch.
+    ExactlyOnce {
+        /// Whoever uses it last has the sink; an older user is kept from writing.
+        transactional_id: String,
+        /// How often an epoch ends: a transaction may take longer.
+        interval: Duration,
+    },
 }
 
 /// Which rows become which messages.
@@ -48,7 +66,12 @@ pub enum KafkaForm {
 pub struct KafkaSink {
     records: Records,
     form: Form,
-    producer: Producer,
+    way: Way,
+}
+
+enum Way {
+    AtLeastOnce(Producer),
+    ExactlyOnce(Transactions),
 }
 
 /// Either may be absent.
@@ -69,8 +92,22 @@ impl KafkaSink {
     /// column has no form in JSON, or a property under `kafka.` is unknown or invalid.
     pub fn open(options: &KafkaSinkOptions, schema: &SchemaRef) -> Result<Self> {
         let records = Records::try_new(schema, &options.key_columns, &options.headers)?;
-        let producer = Producer::connect(&options.connection, &options.topic, DELIVERY_TIMEOUT)?;
-        producer.check_topic(ANSWER_TIMEOUT)?;
+        let (connection, topic) = (&options.connection, options.topic.as_str());
+        let way = match &options.delivery {
+            KafkaDelivery::AtLeastOnce => {
+                let producer = Producer::connect(connection, topic, DELIVERY_TIMEOUT)?;
+                producer.check_topic(ANSWER_TIMEOUT)?;
+                Way::AtLeastOnce(producer)
+            }
+            KafkaDelivery::ExactlyOnce {
+                transactional_id,
+                interval,
+            } => {
+                let times = (*interval, DELIVERY_TIMEOUT);
+                let opened = Transactions::open(connection, topic, transactional_id, times)?;
+                Way::ExactlyOnce(opened)
+            }
+        };
         let form = match &options.form {
             KafkaForm::Append => Form::Append,
             KafkaForm::Upsert => Form::Upsert,
@@ -78,11 +115,7 @@ impl KafkaSink {
                 Form::Debezium(Envelopes::new(name), !options.key_columns.is_empty())
             }
         };
-        Ok(Self {
-            records,
-            form,
-            producer,
-        })
+        Ok(Self { records, form, way })
     }
 }
 
@@ -114,7 +147,23 @@ impl Form {
     }
 }
 
+impl Way {
+    fn send(&mut self, message: Outgoing<'_>) -> Result<()> {
+        match self {
+            Self::AtLeastOnce(producer) => producer.send(message),
+            Self::ExactlyOnce(transactions) => transactions.send(message),
+        }
+    }
+}
+
 impl Sink for KafkaSink {
+    fn committed(&mut self) -> Result<Outside> {
+        Ok(match &self.way {
+            Way::AtLeastOnce(_) => Outside::Unknown,
+            Way::ExactlyOnce(transactions) => Outside::Epoch(transactions.committed()),
+        })
+    }
+
     fn stage(&mut self, rows: &ChangeBatch, at: ProcessingTime) -> Result<()> {
         let encoded = self.records.encode(rows.rows())?;
         for row in 0..rows.rows().num_rows() {
@@ -122,26 +171,40 @@ impl Sink for KafkaSink {
                 continue;
             };
             let headers = encoded.headers(row);
-            self.producer.send(Outgoing {
+            self.way.send(Outgoing {
                 key: key.as_deref(),
                 value: value.as_deref(),
                 headers: &headers,
                 timestamp_ms: None,
             })?;
         }
-        self.producer.check()
+        match &self.way {
+            Way::AtLeastOnce(producer) => producer.check(),
+            Way::ExactlyOnce(transactions) => transactions.check(),
+        }
     }
 
-    fn commit(&mut self, _epoch: u64) -> Result<()> {
-        self.producer.drain()
+    fn commit(&mut self, epoch: u64) -> Result<()> {
+        match &mut self.way {
+            Way::AtLeastOnce(producer) => producer.drain(),
+            Way::ExactlyOnce(transactions) => transactions.commit(epoch),
+        }
     }
 
     fn abort(&mut self) -> Result<()> {
-        self.producer.abort();
-        Ok(())
+        match &mut self.way {
+            Way::AtLeastOnce(producer) => {
+                producer.abort();
+                Ok(())
+            }
+            Way::ExactlyOnce(transactions) => transactions.abort(),
+        }
     }
 
     fn backlog(&self) -> u64 {
-        self.producer.in_flight()
+        match &self.way {
+            Way::AtLeastOnce(producer) => producer.backlog(),
+            Way::ExactlyOnce(transactions) => transactions.backlog(),
+        }
     }
 }

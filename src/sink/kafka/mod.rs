@@ -20,17 +20,20 @@
 //! | upsert | a message | none | a message | its key without a value (tombstone) |
 //! | debezium | `"op":"c"` | with its new form | `"op":"u"`, with both | `"op":"d"` |
 //!
-//! Delivery is at least once: messages go out as they are staged, and a commit waits until the broker
-//! has confirmed each of them on all in-sync replicas.
+//! Messages go out as they are staged, and a commit waits until the broker has confirmed each of them on
+//! all in-sync replicas. Under "exactly once" they belong to a transaction, which the commit ends and
+//! which carries the epoch's number; under "at least once" they are seen at once.
 
 mod envelope;
 mod insert;
 mod kafka_sink;
+mod marker;
 mod producer;
 mod record;
 mod side_topic;
+mod transactions;
 
 pub use insert::{Produced, produce};
-pub use kafka_sink::{KafkaForm, KafkaSink, KafkaSinkOptions};
+pub use kafka_sink::{KafkaDelivery, KafkaForm, KafkaSink, KafkaSinkOptions};
 pub use producer::{HeaderText, Outgoing, Producer};
 pub use side_topic::SideTopic;

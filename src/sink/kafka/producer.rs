@@ -20,7 +20,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::source::kafka::client::sentence;
 use crate::source::kafka::code::{Code, Meaning};
 use crate::source::kafka::errors;
-use crate::source::kafka::properties::{self, Again};
+use crate::source::kafka::properties::{self, Again, Properties};
 use crate::source::kafka::report::Reports;
 use crate::task;
 use crate::types::KafkaConnection;
@@ -65,7 +65,20 @@ impl Producer {
         topic: &str,
         delivery_timeout: Duration,
     ) -> Result<Self> {
-        Self::new(connection, topic, Again::Known, delivery_timeout)
+        let properties = properties::for_producer(connection, Again::Known)?;
+        Self::new(properties, topic, delivery_timeout)
+    }
+
+    /// A client whose messages count when their transaction is committed. No message may take longer
+    /// than its transaction.
+    pub(super) fn transactional(
+        connection: &KafkaConnection,
+        topic: &str,
+        id: &str,
+        (transaction, delivery): (Duration, Duration),
+    ) -> Result<Self> {
+        let properties = properties::for_transactions(connection, id, transaction)?;
+        Self::new(properties, topic, delivery.min(transaction))
     }
 
     /// A client for one statement, which starts sooner.
@@ -74,17 +87,15 @@ impl Producer {
         topic: &str,
         delivery_timeout: Duration,
     ) -> Result<Self> {
-        Self::new(connection, topic, Again::Twice, delivery_timeout)
+        let properties = properties::for_producer(connection, Again::Twice)?;
+        Self::new(properties, topic, delivery_timeout)
     }
 
-    fn new(
-        connection: &KafkaConnection,
-        topic: &str,
-        again: Again,
-        delivery_timeout: Duration,
-    ) -> Result<Self> {
+    fn new(properties: Properties, topic: &str, delivery_timeout: Duration) -> Result<Self> {
+        let servers = properties.get("bootstrap.servers").cloned();
+        let servers = servers.unwrap_or_default();
         let mut config = ClientConfig::new();
-        for (name, value) in properties::for_producer(connection, again)? {
+        for (name, value) in properties {
             config.set(name, value);
         }
         config.set(
@@ -93,13 +104,13 @@ impl Producer {
         );
         config.set_log_level(RDKafkaLogLevel::Notice);
         let deliveries = Deliveries {
-            reports: Reports::new(&connection.bootstrap_servers),
+            reports: Reports::new(&servers),
             failed: Mutex::new(Failed::default()),
         };
         let client = config.create_with_context(deliveries).map_err(invalid)?;
         Ok(Self {
             client: Some(client),
-            servers: connection.bootstrap_servers.clone(),
+            servers,
             topic: topic.to_owned(),
             delivery_timeout,
         })
@@ -223,8 +234,13 @@ impl Producer {
         self.check()
     }
 
-    /// Messages that the broker has not confirmed yet.
-    pub(super) fn in_flight(&self) -> u64 {
+    /// Messages that the broker has not confirmed yet, by what has come back so far.
+    pub(super) fn backlog(&self) -> u64 {
+        self.take_reports();
+        self.in_flight()
+    }
+
+    fn in_flight(&self) -> u64 {
         u64::try_from(self.client().in_flight_count()).unwrap_or(0)
     }
 
@@ -239,8 +255,25 @@ impl Producer {
         client.context().take_failed();
     }
 
-    fn client(&self) -> &BaseProducer<Deliveries> {
+    /// The library's client.
+    pub(super) fn client(&self) -> &BaseProducer<Deliveries> {
         self.client.as_ref().expect("taken only by drop")
+    }
+
+    /// Where it produces to.
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The cluster, as it was given.
+    pub(super) fn servers(&self) -> &str {
+        &self.servers
+    }
+
+    /// Why the connection failed, as last told; and whether it was for the credentials.
+    pub(super) fn last_failure(&self) -> (Option<String>, bool) {
+        let reports = &self.client().context().reports;
+        (reports.last_failure(), reports.take_credentials_refused())
     }
 
     /// Why `messages` of them could not be delivered; 0 if none was sent.
@@ -300,7 +333,7 @@ impl Drop for Producer {
 }
 
 /// What became of the messages, as the library reports it while it is polled.
-struct Deliveries {
+pub(super) struct Deliveries {
     reports: Reports,
     failed: Mutex<Failed>,
 }
@@ -354,12 +387,14 @@ fn headers(headers: &[HeaderText]) -> OwnedHeaders {
     )
 }
 
-fn code_of(error: &KafkaError) -> Code {
+/// The library's code of an error.
+pub(super) fn code_of(error: &KafkaError) -> Code {
     let unknown = RDKafkaErrorCode::Unknown;
     Code(error.rdkafka_error_code().unwrap_or(unknown) as i32)
 }
 
-fn invalid(error: KafkaError) -> Error {
+/// The error of properties that the library does not take.
+pub(super) fn invalid(error: KafkaError) -> Error {
     let (name, text) = match error {
         KafkaError::ClientConfig(_, text, name, _) => (format!(" \"kafka.{name}\""), text),
         other => (String::new(), other.to_string()),

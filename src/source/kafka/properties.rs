@@ -4,6 +4,7 @@
 //! decide itself, where it is refused.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::error::{Error, Result, SqlState};
 use crate::types::KafkaConnection;
@@ -22,6 +23,7 @@ const OURS: &[&str] = &[
     "enable.partition.eof",
     "isolation.level",
     "log.queue",
+    "transaction.timeout.ms",
     "transactional.id",
 ];
 
@@ -133,6 +135,52 @@ pub(crate) fn for_producer(connection: &KafkaConnection, again: Again) -> Result
     )
 }
 
+/// For producing in transactions.
+///
+/// # Errors
+/// When the connection sets a property that is not its to set.
+pub(crate) fn for_transactions(
+    connection: &KafkaConnection,
+    id: &str,
+    timeout: Duration,
+) -> Result<Properties> {
+    let mut properties = for_producer(connection, Again::Known)?;
+    let mut set = |name: &str, value: String| properties.insert(name.to_owned(), value);
+    set("transactional.id", id.to_owned());
+    set("transaction.timeout.ms", timeout.as_millis().to_string());
+    let unless_given = [
+        // Rows are seen when their transaction ends: until then they may wait for one another.
+        ("linger.ms", "5"),
+        // A coordinator that is still ending the last transaction is asked again soon.
+        ("retry.backoff.ms", "5"),
+    ];
+    for (name, value) in unless_given {
+        if !connection.properties.contains_key(name) {
+            set(name, value.to_owned());
+        }
+    }
+    Ok(properties)
+}
+
+/// For a consumer group's offsets alone: no message is read.
+///
+/// # Errors
+/// When the connection sets a property that is not its to set.
+pub(crate) fn for_offsets(connection: &KafkaConnection, group: &str) -> Result<Properties> {
+    with_connection(
+        connection,
+        &[
+            ("group.id", group),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            // An offset that a transaction is about to set is waited for.
+            ("isolation.level", "read_committed"),
+            ("allow.auto.create.topics", "false"),
+            ("session.timeout.ms", "45000"),
+        ],
+    )
+}
+
 fn with_connection(connection: &KafkaConnection, own: &[(&str, &str)]) -> Result<Properties> {
     let common = [
         ("client.id", "headwater"),
@@ -192,7 +240,9 @@ fn uses_tls(properties: &Properties) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Again, Fetching, for_metadata, for_producer, for_reader};
+    use std::time::Duration;
+
+    use super::{Again, Fetching, for_metadata, for_producer, for_reader, for_transactions};
     use crate::types::KafkaConnection;
 
     fn connection(properties: &[(&str, &str)]) -> KafkaConnection {
@@ -249,6 +299,19 @@ mod tests {
             for_producer(&given, Again::Known).unwrap()["ssl.ca.location"],
             "/ca.pem"
         );
+    }
+
+    #[test]
+    fn transactions_wait_for_their_commit_unless_they_are_told_otherwise() {
+        let of = |properties| {
+            let timeout = Duration::from_secs(90);
+            for_transactions(&connection(properties), "id", timeout).unwrap()
+        };
+        let plain = of(&[]);
+        assert_eq!(plain["transactional.id"], "id");
+        assert_eq!(plain["transaction.timeout.ms"], "90000");
+        assert_eq!(plain["linger.ms"], "5");
+        assert_eq!(of(&[("linger.ms", "0")])["linger.ms"], "0");
     }
 
     #[test]
