@@ -29,6 +29,8 @@ pub struct SourcePlan {
     pub dead_letter_topic: Option<String>,
     /// Rows that came after their window had closed are sent to this topic too.
     pub late_topic: Option<String>,
+    /// How far it was read is told to this consumer group; nothing reads it back.
+    pub group_id: Option<String>,
     /// At most so many messages a second.
     pub max_rows_per_second: Option<u32>,
 }

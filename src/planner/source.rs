@@ -139,6 +139,7 @@ pub(super) fn source(
         dead_letter_topic: table.options.dead_letter_topic.clone(),
         late_topic: table.options.late_topic.clone(),
         startup: table.options.scan_startup.clone(),
+        group_id: table.options.group_id.clone(),
         on_error: table.options.on_error,
         max_rows_per_second: table.options.max_rows_per_second,
     })

@@ -3,11 +3,12 @@
 //!
 //! Owns the consuming side of the client library, behind plain types. Knows nothing of formats, SQL
 //! or queries, and keeps no offsets: a caller says where to read and remembers how far it came.
-//! Invariant: every call blocks for a bounded time and runs off the runtime; nothing is committed to
-//! a consumer group.
+//! Invariant: every call blocks for a bounded time and runs off the runtime; a consumer group is told
+//! offsets, and never asked for them.
 
 pub(crate) mod kafka;
 
 pub use kafka::{
-    ANSWER_TIMEOUT, Cluster, PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker,
+    ANSWER_TIMEOUT, Cluster, GroupOffsets, PartitionEnd, Problem, Read, Reader, ReaderOptions,
+    Waker,
 };

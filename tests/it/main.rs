@@ -22,6 +22,7 @@ mod demo;
 mod equivalence;
 mod kafka_scan;
 mod exactly_once;
+mod group_offsets;
 mod kafka_sink;
 mod kafka_source;
 mod kafka;

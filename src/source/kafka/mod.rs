@@ -1,5 +1,6 @@
 //! Kafka by librdkafka: one client for questions about topics and offsets ([`Cluster`]), one for
-//! each reader ([`Reader`]).
+//! each reader ([`Reader`]), one for a consumer group that is told how far it was read
+//! ([`GroupOffsets`]).
 //!
 //! The library is called through its C interface: its batch queue costs half of what one safe call a
 //! message costs, and its log and error callbacks can be caught instead of reaching the terminal.
@@ -10,10 +11,12 @@ mod cluster;
 pub(crate) mod code;
 pub(crate) mod errors;
 mod gather;
+mod group_offsets;
 mod metadata;
 pub(crate) mod properties;
 mod reader;
 pub(crate) mod report;
 
 pub use cluster::{ANSWER_TIMEOUT, Cluster};
+pub use group_offsets::GroupOffsets;
 pub use reader::{PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker};
