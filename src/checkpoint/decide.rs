@@ -54,7 +54,7 @@ pub(super) enum Refusal {
     },
     /// The only right one is not there; these are.
     Missing {
-        epoch: u64,
+        committed: Option<u64>,
         there: Vec<u64>,
     },
     /// The only right one, or each of them.
@@ -76,17 +76,18 @@ pub(super) fn decide(found: &[Found], committed: Committed) -> Decision {
     }
     match committed {
         Committed::Epoch(None) | Committed::Latest if found.is_empty() => Decision::StartAnew,
-        Committed::Epoch(epoch) => exactly(found, epoch.unwrap_or(0)),
+        Committed::Epoch(committed) => exactly(found, committed),
         Committed::Latest => newest(found),
     }
 }
 
 /// The one before would double rows, the one after would lose some.
-fn exactly(found: &[Found], epoch: u64) -> Decision {
+fn exactly(found: &[Found], committed: Option<u64>) -> Decision {
+    let epoch = committed.unwrap_or(0);
     match found.iter().find(|found| found.epoch == epoch) {
         Some(found) => one(found),
         None => Decision::Refuse(Refusal::Missing {
-            epoch,
+            committed,
             there: found.iter().map(|found| found.epoch).collect(),
         }),
     }
@@ -161,20 +162,28 @@ impl Refusal {
                 name(epoch)
             ))
             .hint(format!("Give the query its former definition, or {ANEW}")),
-            Self::Missing { epoch, there } => {
+            Self::Missing { committed, there } => {
                 let there: Vec<String> = there.iter().map(u64::to_string).collect();
                 let there = match there.as_slice() {
                     [] => "There is no checkpoint.".to_owned(),
                     there => format!("There are those of the epochs {}.", there.join(", ")),
                 };
+                let sink = match committed {
+                    Some(epoch) => {
+                        format!("The sink has committed the results up to epoch {epoch}.")
+                    }
+                    None => "The sink knows of no committed results: they were never, or what it \
+                             remembered has expired."
+                        .to_owned(),
+                };
+                let name = name(&committed.unwrap_or(0));
                 Error::external(
                     SqlState::DataCorrupted,
                     false,
-                    format!("the checkpoint {} is missing", name(epoch)),
+                    format!("the checkpoint {name} is missing"),
                 )
                 .detail(format!(
-                    "The sink has committed the results up to epoch {epoch}; going on from another \
-                     one would lose or double rows. {there}"
+                    "{sink} Going on from another epoch would lose or double rows. {there}"
                 ))
                 .hint(format!("Put back the file, or {ANEW}"))
             }
@@ -227,9 +236,9 @@ mod tests {
         Decision::Refuse(Refusal::OfAnotherText { epoch })
     }
 
-    fn missing(epoch: u64, there: &[u64]) -> Decision {
-        let there = there.to_vec();
-        Decision::Refuse(Refusal::Missing { epoch, there })
+    fn missing(committed: impl Into<Option<u64>>, there: &[u64]) -> Decision {
+        let (committed, there) = (committed.into(), there.to_vec());
+        Decision::Refuse(Refusal::Missing { committed, there })
     }
 
     fn damaged(epoch: u64) -> Decision {
@@ -272,7 +281,7 @@ mod tests {
             (0, "rr", NONE, ReadState(0)),
             (0, "wr", NONE, Take(0)),
             (0, "dw", NONE, damaged(0)),
-            (6, "rr", NONE, missing(0, &[6, 7])),
+            (6, "rr", NONE, missing(None, &[6, 7])),
             // A newer server was here.
             (6, "rn", LATEST, newer(7)),
             (6, "nr", LATEST, newer(6)),
@@ -312,6 +321,7 @@ mod tests {
                 "definition changed",
             ),
             (missing(7, &[5]), SqlState::DataCorrupted, "is missing"),
+            (missing(None, &[]), SqlState::DataCorrupted, "is missing"),
             (damaged(7), SqlState::DataCorrupted, "cannot be used"),
         ];
         for (decision, state, words) in cases {

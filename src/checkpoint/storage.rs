@@ -112,11 +112,9 @@ impl LocalDirectory {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
             // Other names are not ours.
-            if let Ok(name) = entry.file_name().into_string()
+            if let Ok(name) = entry?.file_name().into_string()
                 && name != BESIDE
-                && entry.file_type()?.is_file()
             {
                 names.push(name);
             }
