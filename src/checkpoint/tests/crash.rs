@@ -3,7 +3,8 @@
 use super::assert_same;
 use super::history::{Epoch, history};
 use super::memory::Memory;
-use crate::checkpoint::{CheckpointStore, Committed};
+use crate::checkpoint::{CheckpointStore, Committed, Written};
+use crate::error::Result;
 
 const EPOCHS: u64 = 14;
 
@@ -13,9 +14,10 @@ fn write_until_stopped(place: &Memory, history: &[Epoch]) -> usize {
     if store.recover(super::TEXT, Committed::Latest).is_err() {
         return 0;
     }
-    let stopped = history
-        .iter()
-        .position(|epoch| store.write(&epoch.checkpoint).is_err());
+    // What could not be deleted any more: the crash came before the write had returned.
+    let returns = |written: Result<Written>| written.is_ok_and(|w| w.left_over.is_empty());
+    let mut epochs = history.iter();
+    let stopped = epochs.position(|epoch| !returns(store.write(&epoch.checkpoint)));
     stopped.unwrap_or(history.len())
 }
 
@@ -109,4 +111,29 @@ fn goes_on(place: &Memory, mut store: CheckpointStore, rest: &[Epoch]) {
         .into_keys()
         .filter(|name| name.ends_with(".json"));
     assert!(manifests.count() <= 2, "old manifests are left");
+}
+
+#[test]
+fn a_write_that_failed_may_be_tried_again() {
+    let history = history(13, EPOCHS);
+    for steps in 0..20 {
+        let place = Memory::default();
+        let mut store = CheckpointStore::new(Box::new(place.clone()));
+        store.recover(super::TEXT, Committed::Latest).unwrap();
+        let mut failures = 0;
+        for epoch in &history {
+            place.stop_after(Some(steps));
+            while store.write(&epoch.checkpoint).is_err() {
+                failures += 1;
+                place.stop_after(None);
+            }
+            place.stop_after(None);
+            let mut reading = CheckpointStore::new(Box::new(place.clone()));
+            let recovered = reading.recover(super::TEXT, Committed::Latest);
+            let found = recovered.unwrap().unwrap().checkpoint;
+            assert_same(&found, epoch.checkpoint.epoch, &epoch.contents);
+        }
+        // A write that only cannot clean up has not failed.
+        assert!(failures > 0 || steps >= 7, "{steps} steps were enough");
+    }
 }

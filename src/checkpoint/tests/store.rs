@@ -339,6 +339,51 @@ fn a_sink_that_names_another_epoch_is_refused() {
 }
 
 #[test]
+fn a_later_checkpoint_that_was_never_committed_does_not_come_back() {
+    let place = Memory::default();
+    let mut writing = fresh(&place);
+    let whole = |epoch| {
+        let value = i64::try_from(epoch).unwrap();
+        let rows = vec![rows(groups(0), &[(Some("ann"), Some(value))])];
+        checkpoint(epoch, image(true, rows))
+    };
+    writing.write(&whole(0)).unwrap();
+    writing.write(&whole(5)).unwrap();
+    let mut again = store(&place);
+    again
+        .recover(TEXT, Committed::Epoch(None))
+        .unwrap()
+        .unwrap();
+    assert!(
+        place.objects().contains_key(&manifest_name(5)),
+        "it may still be looked at"
+    );
+    again.write(&whole(1)).unwrap();
+    let found = store(&place)
+        .recover(TEXT, Committed::Latest)
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.checkpoint.epoch, 1);
+    assert_eq!(place.objects().len(), 4, "{:?}", place.objects().keys());
+}
+
+#[test]
+fn a_file_that_was_begun_before_a_crash_is_not_looked_at() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let dir = data_dir.path().join("queries/71");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("beside.new"), "{\"format\":1,\"crc32c\":").unwrap();
+    let mut writing = CheckpointStore::local(data_dir.path(), "q");
+    assert!(writing.recover(TEXT, Committed::Latest).unwrap().is_none());
+    let epoch = &history(1, 1)[0];
+    writing.write(&epoch.checkpoint).unwrap();
+    let mut reading = CheckpointStore::local(data_dir.path(), "q");
+    let found = reading.recover(TEXT, Committed::Latest).unwrap().unwrap();
+    assert_same(&found.checkpoint, 0, &epoch.contents);
+    assert!(!dir.join("beside.new").exists());
+}
+
+#[test]
 fn a_full_disk_is_told_and_what_was_there_stays() {
     let dir = tempfile::tempdir().unwrap();
     let place = LocalDirectory::new(dir.path().join("q"));
