@@ -7,10 +7,10 @@ use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
-use datafusion::sql::parser::Statement as DataFusionStatement;
-use sqlparser::ast::{Query, Statement};
+use sqlparser::ast::Query;
 
 use super::now::replace_now;
+use super::statement::plan_query;
 use crate::catalog::{Definition, Definitions, MaterializedViewDefinition};
 use crate::plan::BatchTime;
 use crate::sql::Emit;
@@ -40,10 +40,10 @@ pub(super) async fn optimised(
     definitions: &Definitions,
     time: &BatchTime,
 ) -> Result<Planned> {
-    let mut plan = plan_query(state, query).await?;
+    let mut plan = plan_query(state, Box::new(query.clone())).await?;
     let mut view_emit = None;
     while let Some(view) = materialized_view(&plan, definitions)? {
-        let inner = plan_query(state, &view.query.query).await?;
+        let inner = plan_query(state, view.query.query.clone()).await?;
         view_emit = Some(view.query.emit);
         plan = put_in(plan, view, &inner)?;
     }
@@ -59,12 +59,6 @@ pub(super) async fn optimised(
         .collect();
     let plan = Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})?;
     Ok(Planned { plan, view_emit })
-}
-
-async fn plan_query(state: &SessionState, query: &Query) -> Result<LogicalPlan> {
-    let statement = Statement::Query(Box::new(query.clone()));
-    let statement = DataFusionStatement::Statement(Box::new(statement));
-    state.statement_to_plan(statement).await
 }
 
 /// A materialized view that the plan scans, if there is one.

@@ -14,6 +14,7 @@ use sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Query, Spanned, TableFactor, TableFunctionArgs,
 };
 
+use super::statement::window_function;
 use super::window_limits::check_kind;
 use super::window_node::WindowNode;
 use crate::catalog::{EVENT_TIME_MARK, sql_type_name};
@@ -40,10 +41,9 @@ impl RelationPlanner for WindowRelations {
         else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
-        let function = name.to_string().to_lowercase();
-        if !["tumble", "hop", "cumulate", "session"].contains(&function.as_str()) {
+        let Some(function) = window_function(name) else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
-        }
+        };
         let call = Call::read(&function, position(name), arguments)?;
         let plan = call.plan(context)?;
         let planned = PlannedRelation::new(plan, alias.clone());

@@ -8,10 +8,7 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::datasource::{MemTable, ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
-use datafusion::sql::parser::Statement as DataFusionStatement;
-use sqlparser::ast;
 
 use super::Services;
 use crate::catalog::{
@@ -20,7 +17,7 @@ use crate::catalog::{
 };
 use crate::clock::SharedClock;
 use crate::engine::SnapshotRejects;
-use crate::planner::table_scan;
+use crate::planner::{plan_query, table_scan};
 use crate::scan::TopicTable;
 
 /// The schema of the user's tables and views.
@@ -126,16 +123,9 @@ async fn view(
     view: &Arc<ViewDefinition>,
 ) -> Result<Arc<dyn TableProvider>> {
     let state = services.base_state().map_err(external)?;
-    let plan = plan_view(state, &view.query.query).await?;
+    let plan = plan_query(state, view.query.query.clone()).await?;
     let plan = rename(plan, &view.columns)?;
     Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
-}
-
-async fn plan_view(state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
-    let statement = ast::Statement::Query(Box::new(query.clone()));
-    state
-        .statement_to_plan(DataFusionStatement::Statement(Box::new(statement)))
-        .await
 }
 
 /// Gives a plan's columns the names that its CREATE statement lists.

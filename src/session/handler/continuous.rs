@@ -5,9 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::parser::Statement as DataFusionStatement;
 use futures::StreamExt;
-use sqlparser::ast;
 
 use super::subscribe;
 use crate::catalog::{
@@ -16,7 +14,7 @@ use crate::catalog::{
 use crate::engine::{Emitted, LiveRows, LiveStart};
 use crate::error::{Error, Result, SqlState, from_arrow, from_datafusion};
 use crate::plan::{QueryOptions, StreamPlan};
-use crate::planner::{Purpose, Request, plan_stream};
+use crate::planner::{Purpose, Request, plan_query, plan_stream};
 use crate::session::{Rows, Services, Session, pg_catalog};
 use crate::sql::StreamQuery;
 use crate::types::EventTime;
@@ -198,12 +196,8 @@ pub(in crate::session) async fn logical_of(
     query: &StreamQuery,
 ) -> Result<LogicalPlan> {
     let state = session.state()?;
-    let statement = ast::Statement::Query(query.query.clone());
-    let statement = DataFusionStatement::Statement(Box::new(statement));
-    state
-        .statement_to_plan(statement)
-        .await
-        .map_err(from_datafusion)
+    let planned = plan_query(&state, query.query.clone()).await;
+    planned.map_err(from_datafusion)
 }
 
 /// The columns of a view, a materialized view or a sink.

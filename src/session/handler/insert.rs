@@ -9,12 +9,12 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast as cast_expr};
 use datafusion::physical_plan::collect;
-use datafusion::sql::parser::Statement as DataFusionStatement;
 use sqlparser::ast;
 
 use crate::catalog::{Column, ColumnOrigin, Definition, TableDefinition};
 use crate::error::{Error, Position, Result, SqlState, from_arrow, from_datafusion, nearest};
 use crate::format::JsonEncoder;
+use crate::planner::plan_query;
 use crate::session::{Outcome, Session, parameters};
 use crate::sink::kafka::{Produced, produce};
 use crate::sql::fold;
@@ -241,11 +241,7 @@ async fn planned(
         .ok_or_else(|| Error::user(SqlState::SyntaxError, "INSERT needs VALUES or a SELECT"))?;
     exact_numbers(&mut source, columns);
     let state = session.state()?;
-    let statement = DataFusionStatement::Statement(Box::new(ast::Statement::Query(source)));
-    let plan = state
-        .statement_to_plan(statement)
-        .await
-        .map_err(from_datafusion)?;
+    let plan = plan_query(&state, source).await.map_err(from_datafusion)?;
     typed(plan, columns)
 }
 

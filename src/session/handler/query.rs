@@ -10,13 +10,13 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::execute_stream;
-use datafusion::sql::parser;
 use futures::StreamExt;
 use sqlparser::ast;
 use tokio::sync::mpsc;
 
 use super::subscribe;
 use crate::error::{Error, Result, SqlState};
+use crate::planner::plan_query;
 use crate::session::{Columns, Notice, Outcome, Rows, Session, Severity, parameters, pg_catalog};
 use crate::sql::{Renamed, StreamQuery};
 use crate::task::Scoped;
@@ -154,10 +154,7 @@ impl Reading {
 async fn logical(state: &SessionState, query: ast::Query) -> Result<(SessionState, LogicalPlan)> {
     let mut state = state.clone();
     state.mark_start_execution();
-    let statement = ast::Statement::Query(Box::new(query));
-    let plan = state
-        .statement_to_plan(parser::Statement::Statement(Box::new(statement)))
-        .await?;
+    let plan = plan_query(&state, Box::new(query)).await?;
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)
