@@ -20,7 +20,7 @@ use sqlparser::ast::BinaryOperator;
 const EXTENSION: (&str, &str) = ("ARROW:extension:name", "arrow.json");
 
 /// The functions behind the operators, which may also be called by name.
-pub fn json_functions() -> Vec<Arc<ScalarUDF>> {
+pub(super) fn json_functions() -> Vec<Arc<ScalarUDF>> {
     vec![function(false), function(true)]
 }
 

@@ -9,7 +9,7 @@ use super::integers::CheckedIntegers;
 use super::types::PostgresTypes;
 use super::window_exec::WindowPlanner;
 use super::window_relation::WindowRelations;
-use crate::functions::{AggregateSpellings, JsonOperators, aggregate_functions, json_functions};
+use crate::functions::{AggregateSpellings, JsonOperators, aggregate_functions, scalar_functions};
 
 /// Adds ours to a builder that already has DataFusion's defaults.
 pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
@@ -28,7 +28,7 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder
         .scalar_functions()
         .get_or_insert_with(Vec::new)
-        .extend(json_functions());
+        .extend(scalar_functions());
     builder
         .with_analyzer_rule(Arc::new(CheckedIntegers))
         .with_type_planner(Arc::new(PostgresTypes))
