@@ -45,8 +45,8 @@ const SWITCHES: &[(Feature, &str, bool)] = &[
     (Feature::Snapshots, "snapshots", true),
     (Feature::Functions, "functions", true),
     (Feature::Clause, "clause", true),
-    (Feature::GroupFunctions, "group_functions", false),
-    (Feature::Bin, "bin", false),
+    (Feature::GroupFunctions, "group_functions", true),
+    (Feature::Bin, "bin", true),
     (Feature::WindowChanges, "window_changes", true),
     (Feature::HavingChanges, "having_changes", true),
     (Feature::Every, "every", true),
@@ -55,7 +55,7 @@ const SWITCHES: &[(Feature, &str, bool)] = &[
     (Feature::GroupingSets, "grouping_sets", true),
     (Feature::Cascade, "cascade", true),
     // The columns of an outer window hide those of the window that it is over.
-    (Feature::HiddenBounds, "hidden_bounds", false),
+    (Feature::HiddenBounds, "hidden_bounds", true),
     // WHERE behind SESSION(..) in a continuous query.
     (Feature::SessionConditions, "session_conditions", false),
     (Feature::Top, "top", true),
