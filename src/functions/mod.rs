@@ -4,10 +4,13 @@
 
 mod aggregates;
 mod batch_time;
+mod byte_length;
 mod checked;
 mod date_bin;
 mod delegated;
+mod interval_scale;
 mod json;
+mod time_text;
 
 use std::sync::Arc;
 
@@ -16,11 +19,14 @@ use datafusion::logical_expr::ScalarUDF;
 pub use aggregates::{AggregateSpellings, aggregate_functions};
 pub use batch_time::{batch_time, is_batch_time};
 pub use checked::checked;
+pub use interval_scale::IntervalOperators;
 pub use json::JsonOperators;
+pub use time_text::with_seconds;
 
 /// The functions that are called by name.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = json::json_functions();
+    functions.extend(byte_length::byte_lengths());
     functions.push(date_bin::date_bin());
     functions
 }

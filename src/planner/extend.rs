@@ -6,10 +6,13 @@ use std::sync::Arc;
 use datafusion::execution::SessionStateBuilder;
 
 use super::integers::CheckedIntegers;
+use super::time_texts::TimeTexts;
 use super::types::PostgresTypes;
 use super::window_exec::WindowPlanner;
 use super::window_relation::WindowRelations;
-use crate::functions::{AggregateSpellings, JsonOperators, aggregate_functions, scalar_functions};
+use crate::functions::{
+    AggregateSpellings, IntervalOperators, JsonOperators, aggregate_functions, scalar_functions,
+};
 
 /// Adds ours to a builder that already has DataFusion's defaults.
 pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
@@ -22,6 +25,10 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .get_or_insert_with(Vec::new)
         .insert(0, Arc::new(AggregateSpellings));
     builder
+        .expr_planners()
+        .get_or_insert_with(Vec::new)
+        .insert(0, Arc::new(IntervalOperators));
+    builder
         .aggregate_functions()
         .get_or_insert_with(Vec::new)
         .extend(aggregate_functions());
@@ -31,6 +38,7 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .extend(scalar_functions());
     builder
         .with_analyzer_rule(Arc::new(CheckedIntegers))
+        .with_analyzer_rule(Arc::new(TimeTexts))
         .with_type_planner(Arc::new(PostgresTypes))
         .with_query_planner(Arc::new(WindowPlanner))
         .with_relation_planners(vec![Arc::new(WindowRelations)])

@@ -18,6 +18,7 @@ mod session_rows;
 mod source;
 mod statement;
 mod time_bucket;
+mod time_texts;
 mod types;
 mod window;
 mod window_exec;

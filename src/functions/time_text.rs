@@ -1,0 +1,108 @@
+//! Times in texts that leave the seconds out, as PostgreSQL takes them: `08:05`.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, StringViewArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+
+/// A text of a time, or of a date and a time, with its seconds; any other text as it is.
+pub fn with_seconds(text: Expr) -> Expr {
+    let function = ScalarUDF::from(WithSeconds {
+        signature: Signature::any(1, Volatility::Immutable),
+    });
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![text]))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct WithSeconds {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for WithSeconds {
+    fn name(&self) -> &'static str {
+        "with_seconds"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8View)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match &arguments.args[0] {
+            ColumnarValue::Scalar(text) => {
+                let text = text.try_as_str().flatten().map(completed);
+                Ok(ColumnarValue::Scalar(ScalarValue::Utf8View(text)))
+            }
+            ColumnarValue::Array(texts) => {
+                let texts: ArrayRef = cast(texts, &DataType::Utf8View)?;
+                let short = |text: &str| minutes_end(text).is_some();
+                if !texts.as_string_view().iter().flatten().any(short) {
+                    return Ok(ColumnarValue::Array(texts));
+                }
+                let texts = texts.as_string_view().iter();
+                let texts: StringViewArray = texts.map(|text| text.map(completed)).collect();
+                Ok(ColumnarValue::Array(Arc::new(texts)))
+            }
+        }
+    }
+}
+
+fn completed(text: &str) -> String {
+    match minutes_end(text) {
+        Some(end) => format!("{}:00{}", &text[..end], &text[end..]),
+        None => text.to_owned(),
+    }
+}
+
+/// Where the minutes end after which seconds are missing.
+fn minutes_end(text: &str) -> Option<usize> {
+    let colon = text.find(':')?;
+    let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+    let hour = colon.checked_sub(2)?;
+    let begins = hour == 0 || matches!(text.as_bytes()[hour - 1], b' ' | b'T' | b't');
+    let minutes = begins && digit(hour) && digit(hour + 1) && digit(colon + 1) && digit(colon + 2);
+    let end = colon + 3;
+    let ends = match text.as_bytes().get(end) {
+        None => true,
+        Some(next) => matches!(next, b' ' | b'+' | b'-' | b'Z' | b'z'),
+    };
+    (minutes && ends).then_some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::completed;
+
+    #[test]
+    fn only_missing_seconds_are_added() {
+        for (text, expected) in [
+            ("08:05", "08:05:00"),
+            ("2024-01-01 08:05", "2024-01-01 08:05:00"),
+            ("2024-01-01T08:05Z", "2024-01-01T08:05:00Z"),
+            ("2024-01-01 08:05+02:00", "2024-01-01 08:05:00+02:00"),
+            (
+                "2024-01-01 08:05 Europe/Berlin",
+                "2024-01-01 08:05:00 Europe/Berlin",
+            ),
+            ("2024-01-01 08:05:09", "2024-01-01 08:05:09"),
+            ("2024-01-01", "2024-01-01"),
+            ("2024-01-01 08:5", "2024-01-01 08:5"),
+            ("noon: 12", "noon: 12"),
+            ("über:05", "über:05"),
+            ("", ""),
+        ] {
+            assert_eq!(completed(text), expected);
+        }
+    }
+}

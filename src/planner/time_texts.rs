@@ -1,0 +1,49 @@
+//! Texts that become times may leave their seconds out.
+
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{Cast, TryCast};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::integers::rewrite_expressions;
+use crate::functions::with_seconds;
+
+/// Completes a text before it is cast to a time. Runs after the types have been made equal.
+#[derive(Debug)]
+pub(super) struct TimeTexts;
+
+impl AnalyzerRule for TimeTexts {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|node| rewrite_expressions(node, rewrite))
+            .map(|transformed| transformed.data)
+    }
+
+    fn name(&self) -> &str {
+        "time_texts"
+    }
+}
+
+fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let (Expr::Cast(Cast { expr: text, field }) | Expr::TryCast(TryCast { expr: text, field })) =
+        &expr
+    else {
+        return Ok(Transformed::no(expr));
+    };
+    let is_time = matches!(
+        field.data_type(),
+        DataType::Timestamp(..) | DataType::Time64(_) | DataType::Time32(_)
+    );
+    if !is_time || !text.get_type(schema).is_ok_and(|t| t.is_string()) {
+        return Ok(Transformed::no(expr));
+    }
+    let text = Box::new(with_seconds(Expr::clone(text)));
+    Ok(Transformed::yes(match expr {
+        Expr::TryCast(cast) => Expr::TryCast(TryCast { expr: text, ..cast }),
+        Expr::Cast(cast) => Expr::Cast(Cast { expr: text, ..cast }),
+        other => other,
+    }))
+}
