@@ -55,6 +55,14 @@ pub struct TopPlan {
 }
 
 impl OutputStage {
+    /// The aggregate that the step is, if it is one.
+    pub fn aggregate(&self) -> Option<&AggregatePlan> {
+        match self {
+            Self::Aggregate(aggregate) => Some(aggregate),
+            Self::Rows(_) | Self::Rank(_) | Self::Top(_) => None,
+        }
+    }
+
     /// A line for `EXPLAIN`.
     pub fn describe(&self) -> String {
         let order = |order: &[(Arc<dyn PhysicalExpr>, SortOptions)]| {

@@ -89,10 +89,7 @@ impl BatchTime {
 impl StreamPlan {
     /// The aggregates, from the topics' side.
     pub fn aggregates(&self) -> impl Iterator<Item = &AggregatePlan> {
-        let later = self.output.iter().filter_map(|stage| match stage {
-            OutputStage::Aggregate(aggregate) => Some(aggregate),
-            OutputStage::Rows(_) | OutputStage::Rank(_) | OutputStage::Top(_) => None,
-        });
+        let later = self.output.iter().filter_map(OutputStage::aggregate);
         self.aggregate.iter().chain(later)
     }
 

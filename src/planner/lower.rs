@@ -165,6 +165,13 @@ impl Chain<'_> {
             LogicalPlan::Sort(sort) => {
                 self.lower(&sort.input, above)?;
                 self.check_windowed("ORDER BY")?;
+                if self
+                    .aggregates()
+                    .last()
+                    .is_some_and(AggregatePlan::is_session)
+                {
+                    return Err(ranking::sessions_in_order());
+                }
                 let top = ranking::top(sort, self.state)?;
                 self.output.push(OutputStage::Top(top));
                 Ok(())
@@ -313,12 +320,17 @@ impl Chain<'_> {
         Ok(())
     }
 
+    /// The aggregates so far, from the topics' side.
+    fn aggregates(&self) -> impl Iterator<Item = &AggregatePlan> {
+        self.aggregate
+            .iter()
+            .chain(self.output.iter().filter_map(OutputStage::aggregate))
+    }
+
     /// What orders or numbers rows needs whole windows.
     fn check_windowed(&self, what: &str) -> Result<()> {
-        let whole = self.aggregate.as_ref().is_some_and(|aggregate| {
-            aggregate.window.is_some() && !aggregate.is_session() && !self.changes
-        });
-        if whole {
+        let first = self.aggregate.as_ref();
+        if first.is_some_and(|first| first.window.is_some()) && !self.changes {
             return Ok(());
         }
         Err(unsupported(&format!("{what} on rows that never are complete")).hint(

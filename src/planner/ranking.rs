@@ -106,21 +106,52 @@ fn refused(what: &str) -> Error {
     .hint("row_number(), rank() and dense_rank() over the rows of a window are.")
 }
 
-/// The rows of a partition must be complete when a window closes.
+/// Each session closes by itself: there is no first or last among those still to come.
+pub(super) fn sessions_in_order() -> Error {
+    Error::user(
+        SqlState::FeatureNotSupported,
+        "ORDER BY on sessions is not supported in a continuous query",
+    )
+    .hint(
+        "Sessions close one after the other. Number those that end together, ROW_NUMBER() OVER \
+         (PARTITION BY window_start, window_end ORDER BY ..), or keep them in a materialized view \
+         and order them when you query it.",
+    )
+}
+
+/// The rows of a partition must be complete when a window closes: all windows with the same end
+/// close at once, those with the same start only if they have the same length.
 fn check_partition(partition: &[Expr], input: &LogicalPlan) -> Result<()> {
-    let tells = |expr: &Expr| {
-        origins(expr, input)
-            .iter()
-            .all(|origin| match &origin.leaf {
+    let mut only_start = false;
+    let mut tells = |expr: &Expr| {
+        let origins = origins(expr, input);
+        let mut complete = true;
+        for origin in &origins {
+            complete &= match &origin.leaf {
                 Leaf::Bound(bound) => match (bound.bound, bound.kind) {
-                    (WindowBound::Start, WindowKind::Cumulate { .. }) => false,
+                    (
+                        WindowBound::Start,
+                        WindowKind::Cumulate { .. } | WindowKind::Session { .. },
+                    ) => {
+                        only_start = true;
+                        false
+                    }
                     (WindowBound::Start | WindowBound::End | WindowBound::Time, _) => true,
                 },
                 Leaf::Scan { .. } | Leaf::EventTime | Leaf::Other => false,
-            })
+            };
+        }
+        complete
     };
-    if partition.iter().any(tells) {
+    if partition.iter().any(&mut tells) {
         return Ok(());
+    }
+    if only_start {
+        return Err(Error::user(
+            SqlState::WindowingError,
+            "windows of this kind that start together end at different times",
+        )
+        .hint("Add window_end to the partition: PARTITION BY window_start, window_end, ..."));
     }
     Err(Error::user(
         SqlState::WindowingError,

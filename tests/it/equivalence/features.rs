@@ -60,7 +60,7 @@ const SWITCHES: &[(Feature, &str, bool)] = &[
     (Feature::SessionConditions, "session_conditions", false),
     (Feature::Top, "top", true),
     (Feature::TopChanges, "top_changes", false),
-    (Feature::TopSessions, "top_sessions", false),
+    (Feature::TopSessions, "top_sessions", true),
     (Feature::Idle, "idle", true),
     (Feature::FarTimes, "far_times", true),
     (Feature::Exact, "exact", true),
