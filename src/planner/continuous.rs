@@ -10,6 +10,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use sqlparser::ast::Query;
 
 use super::now::replace_now;
+use super::session_condition;
 use super::statement::plan_query;
 use crate::catalog::{Definition, Definitions, MaterializedViewDefinition};
 use crate::plan::BatchTime;
@@ -58,6 +59,7 @@ pub(super) async fn optimised(
         .filter(|rule| !LEFT_OUT.contains(&rule.name()))
         .collect();
     let plan = Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})?;
+    let plan = session_condition::into_aggregates(plan)?;
     Ok(Planned { plan, view_emit })
 }
 

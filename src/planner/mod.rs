@@ -14,6 +14,7 @@ mod lower;
 mod now;
 mod origin;
 mod ranking;
+mod session_condition;
 mod session_rows;
 mod source;
 mod statement;

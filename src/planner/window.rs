@@ -317,10 +317,10 @@ fn form(
             "the bounds of a session can only be grouped by, or used after the aggregate",
         )
         .hint("Put the condition or the expression into an outer query.")),
-        // The condition would have to leave rows out of the values, but not out of the session.
+        // The rows of a branch that it leaves out would have to stay in their session.
         WindowKind::Session { .. } if has_condition(input) => Err(Error::user(
             SqlState::FeatureNotSupported,
-            "a condition on the rows of a session's window is not supported",
+            "a condition on one branch's rows of a session's window is not supported",
         )
         .hint("Put it into the window's input: SESSION((SELECT * FROM t WHERE ..) PARTITION BY k, ts, gap).")),
         WindowKind::Hop { .. } | WindowKind::Cumulate { .. } if !plain || changes => {
@@ -361,8 +361,8 @@ fn passes_plain(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// True when the session node lets rows through that its own filter would not: a condition between
-/// it and the aggregate.
+/// True when a condition stands between the session node and the aggregate, and could not move
+/// into it.
 fn has_condition(plan: &LogicalPlan) -> bool {
     if WindowNode::of(plan).is_some() {
         return false;
@@ -371,6 +371,7 @@ fn has_condition(plan: &LogicalPlan) -> bool {
         LogicalPlan::Filter(_) => true,
         LogicalPlan::Projection(projection) => has_condition(&projection.input),
         LogicalPlan::SubqueryAlias(alias) => has_condition(&alias.input),
+        LogicalPlan::Union(union) => union.inputs.iter().any(|input| has_condition(input)),
         _ => false,
     }
 }

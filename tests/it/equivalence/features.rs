@@ -57,7 +57,7 @@ const SWITCHES: &[(Feature, &str, bool)] = &[
     // The columns of an outer window hide those of the window that it is over.
     (Feature::HiddenBounds, "hidden_bounds", true),
     // WHERE behind SESSION(..) in a continuous query.
-    (Feature::SessionConditions, "session_conditions", false),
+    (Feature::SessionConditions, "session_conditions", true),
     (Feature::Top, "top", true),
     (Feature::TopChanges, "top_changes", false),
     (Feature::TopSessions, "top_sessions", true),
