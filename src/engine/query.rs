@@ -90,6 +90,8 @@ pub(super) struct Query {
     greatest_event: EventTime,
     /// When the groups' memory is measured again: that costs.
     measure: Pace,
+    /// True when rows came since.
+    unmeasured: bool,
     /// Groups held, and the bytes that they hold, when last measured.
     held: (u64, u64),
 }
@@ -169,6 +171,7 @@ impl Query {
             ),
             greatest_event: EventTime::MIN,
             measure: Pace::new(MEASURE_EVERY, now),
+            unmeasured: false,
             held: (0, 0),
         })
     }
@@ -217,6 +220,7 @@ impl Query {
             watermark: (watermark > Watermark::MIN).then_some(watermark.0),
         };
         let taken = self.output.stage(rows, moment)?;
+        self.unmeasured |= counted.messages > 0;
         self.measure()?;
         self.dirty |= counted.messages > 0 || emitted > 0;
         self.publish(counted, emitted, Some(&input));
@@ -241,6 +245,9 @@ impl Query {
         }
         if self.dirty {
             until = until.min(self.epoch.next(now));
+        }
+        if self.unmeasured {
+            until = until.min(self.measure.next(now));
         }
         if let Emission::Every(_) = self.plan.emission {
             until = until.min(self.emitter.next(now).max(now + EVERY_MIN));
@@ -488,13 +495,14 @@ impl Query {
         )
     }
 
-    /// Measures the groups from time to time and holds them to the budget.
+    /// Measures the groups from time to time, the first ones at once, and holds them to the budget.
     fn measure(&mut self) -> Result<()> {
         let now = self.surroundings.clock.monotonic();
-        if !self.measure.is_due(now) {
+        if self.held.0 > 0 && !self.measure.is_due(now) {
             return Ok(());
         }
         self.measure.done(now);
+        self.unmeasured = false;
         let aggregates = || self.emitter.aggregates(&self.lanes);
         let groups: usize = aggregates().map(|a| a.groups()).sum();
         let bytes: usize = aggregates().map(|a| a.size_bytes()).sum();
