@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use super::window_relation::position;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{AggregatePlan, Emission, GroupColumn, OutputStage};
 use crate::sql::{Emit, StreamQuery};
@@ -69,14 +70,14 @@ pub(super) fn emission(
     }
 }
 
-/// Checks that the receiver can bear rows that replace others.
+/// Checks that the receiver can bear rows that replace others, if the query `updates` its rows.
 pub(super) fn check_updates(
     purpose: Purpose,
-    emission: Emission,
-    has_aggregate: bool,
+    query: &StreamQuery,
+    updates: bool,
     key: Option<&Vec<usize>>,
 ) -> Result<()> {
-    let updates = has_aggregate && emission != Emission::Final;
+    let place = query.emit_position.or_else(|| position(&*query.query));
     match purpose {
         Purpose::AppendSink if updates => Err(Error::user(
             SqlState::FeatureNotSupported,
@@ -85,13 +86,15 @@ pub(super) fn check_updates(
         .hint(
             "Use format = 'upsert' with key_columns, which keeps the newest row of each key; or a \
              window and EMIT FINAL, so that each row comes once.",
-        )),
+        )
+        .at(place)),
         Purpose::UpsertSink if updates && key.is_none() => Err(Error::user(
             SqlState::FeatureNotSupported,
             "the query changes rows that it has emitted, and not all of its GROUP BY columns are \
              in its output to be the key",
         )
-        .hint("Select every GROUP BY column, and name them in key_columns.")),
+        .hint("Select every GROUP BY column, and name them in key_columns.")
+        .at(place)),
         Purpose::Client
         | Purpose::View
         | Purpose::AppendSink

@@ -22,7 +22,7 @@ use super::window_node::WindowNode;
 use crate::catalog::Definitions;
 use crate::error::{Error, Result, SqlState, from_datafusion};
 use crate::plan::{
-    AggregatePlan, BatchTime, InputPlan, OutputStage, QueryOptions, RowStage, StreamPlan,
+    AggregatePlan, BatchTime, Emission, InputPlan, OutputStage, QueryOptions, RowStage, StreamPlan,
     WindowColumns, WindowPlan,
 };
 use crate::sql::{Emit, StreamQuery};
@@ -88,7 +88,8 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
     };
     let emission = changelog::emission(&query_emit, aggregate.as_ref(), &output)?;
     let key = changelog::key_columns(&logical, aggregate.as_ref(), &output);
-    changelog::check_updates(purpose, emission, aggregate.is_some(), key.as_ref())?;
+    let updates = aggregate.is_some() && emission != Emission::Final;
+    changelog::check_updates(purpose, &query_emit, updates, key.as_ref())?;
     if volatile_output {
         refuse_volatile_rows(purpose, key.as_ref())?;
     }

@@ -358,7 +358,7 @@ fn fold(value: Expr) -> Option<IntervalMonthDayNano> {
 }
 
 /// Where a piece of SQL stands.
-fn position(sql: &impl Spanned) -> Option<Position> {
+pub(super) fn position(sql: &impl Spanned) -> Option<Position> {
     let start = sql.span().start;
     (start.line > 0).then_some(Position {
         line: start.line,
