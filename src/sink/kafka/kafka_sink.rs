@@ -194,7 +194,7 @@ impl Sink for KafkaSink {
     fn abort(&mut self) -> Result<()> {
         match &mut self.way {
             Way::AtLeastOnce(producer) => {
-                producer.abort();
+                producer.abort(Duration::ZERO);
                 Ok(())
             }
             Way::ExactlyOnce(transactions) => transactions.abort(),

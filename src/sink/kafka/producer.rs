@@ -244,9 +244,12 @@ impl Producer {
         u64::try_from(self.client().in_flight_count()).unwrap_or(0)
     }
 
-    /// Gives up what is not sent yet and forgets what failed.
-    pub(super) fn abort(&self) {
+    /// Gives up what is not sent yet and forgets what failed. What is under way is waited for up to
+    /// `patience`, and given up then: the broker may have it or not.
+    pub(super) fn abort(&self, patience: Duration) {
         let client = self.client();
+        client.purge(PurgeConfig::default().queue());
+        self.settle(patience);
         client.purge(PurgeConfig::default().queue().inflight());
         while client.in_flight_count() > 0 {
             client.poll(POLL);

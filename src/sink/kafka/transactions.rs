@@ -29,8 +29,8 @@ use crate::types::KafkaConnection;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to leave a coordinator alone that is not ready.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long a producer that is given up may take to abort its transaction, so that readers need not
-/// wait until the broker does.
+/// How long what is under way is waited for when an epoch is given up, and how long a producer that is
+/// given up may take to abort its transaction, so that readers need not wait until the broker does.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A transaction may take at least so long.
 const TIMEOUT_MIN: Duration = Duration::from_secs(60);
@@ -140,7 +140,8 @@ impl Transactions {
     /// # Errors
     /// When the broker is not known to have heard of it.
     pub(super) fn abort(&mut self) -> Result<()> {
-        self.producer().abort();
+        // A message that came after its transaction's end would belong to no transaction.
+        self.producer().abort(FAREWELL);
         if self.open.is_none() {
             return Ok(());
         }
@@ -253,9 +254,8 @@ impl Transactions {
                 format!("a transaction for topic \"{topic}\" took too long and was aborted"),
             )
             .detail(format!(
-                "The transactional id is \"{id}\", the time {} s. {}",
-                self.timeout.as_secs(),
-                sentence(text)
+                "The broker waits {} s. The transactional id is \"{id}\".",
+                self.timeout.as_secs()
             ));
         }
         Error::external(
@@ -297,7 +297,7 @@ impl Drop for Transactions {
             return;
         }
         let abort = move || {
-            producer.abort();
+            producer.abort(FAREWELL);
             if let Err(error) = producer.client().abort_transaction(FAREWELL) {
                 tracing::debug!(target: "kafka", %error, "an open transaction is left to the broker");
             }

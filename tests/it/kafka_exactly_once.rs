@@ -18,7 +18,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::support::broker::{Broker, real_kafka};
+use crate::support::broker::{Broker, RealKafka, real_kafka};
 use crate::support::messages::{Cluster, Record};
 use crate::support::server::Server;
 use crate::support::wait;
@@ -244,6 +244,55 @@ async fn a_commit_with_and_without_rows_costs_milliseconds() {
         assert!(small < Duration::from_millis(90), "{small:?}");
     })
     .await;
+}
+
+/// The broker dies with an epoch's rows in it and comes back while they are being committed.
+fn outlive(place: &Stage, kill: impl FnOnce(), start_again: impl FnOnce()) {
+    let mut sink = place.open();
+    stage(&mut sink, 0..10).unwrap();
+    sink.commit(1).unwrap();
+    stage(&mut sink, 10..20).unwrap();
+    settle(&mut sink);
+    kill();
+    let commit = std::thread::spawn(move || {
+        let committed = stage(&mut sink, 20..30).and_then(|()| sink.commit(2));
+        (committed, sink)
+    });
+    wait::pause(Duration::from_millis(300));
+    start_again();
+    let (committed, sink) = commit.join().unwrap();
+    if let Err(error) = &committed {
+        assert_eq!(error.fault(), Fault::External { retry: true }, "{error:?}");
+    }
+    drop(sink);
+    let mut sink = wait::until("answer", || place.try_open().ok());
+    let epoch = match sink.committed().unwrap() {
+        Outside::Epoch(Some(epoch)) => epoch,
+        other => panic!("{other:?}"),
+    };
+    assert!(
+        epoch == 2 || (epoch == 1 && committed.is_err()),
+        "{epoch}, {committed:?}"
+    );
+    let whole = if epoch == 2 { 30 } else { 10 };
+    assert_eq!(place.read(), (0..whole).collect::<Vec<_>>(), "whole epochs");
+    stage(&mut sink, whole..40).unwrap();
+    sink.commit(epoch + 1).unwrap();
+    assert_eq!(place.read(), (0..40).collect::<Vec<_>>(), "nothing is lost");
+}
+
+#[tokio::test]
+async fn an_epoch_is_whole_or_not_there_when_the_broker_was_killed_under_it() {
+    let broker = Broker::start();
+    let place = Stage::at(&broker.bootstrap()).await;
+    let broker = std::cell::RefCell::new(broker);
+    let kill = || broker.borrow_mut().kill();
+    outlive(&place, kill, || broker.borrow_mut().start_again());
+    if real_kafka().is_some() {
+        let kafka = RealKafka::start();
+        let place = Stage::at(kafka.bootstrap()).await;
+        outlive(&place, || kafka.kill(), || kafka.start_again());
+    }
 }
 
 const NUMBERS: &str = "CREATE TABLE numbers (n bigint) WITH (connector = 'kafka', topic = 'numbers', format = 'json')";
