@@ -105,6 +105,11 @@ fn main() {
             &format!("INTERVAL '1 second', {MINUTE}"),
         ),
         tumble_million: windowed("million", "TUMBLE", MINUTE),
+        sessions: best(
+            "million",
+            "SELECT k, count(*) AS n FROM SESSION(million PARTITION BY k, at, INTERVAL '1 hour') \
+             GROUP BY window_start, window_end, k EMIT FINAL",
+        ),
         changes_ten: changes("ten"),
         changes_few: changes("few_of_million"),
     });
@@ -118,6 +123,7 @@ struct Runs {
     tumble_thousands: Run,
     hop_thousands: Run,
     tumble_million: Run,
+    sessions: Run,
     changes_ten: Run,
     changes_few: Run,
 }
@@ -145,6 +151,12 @@ fn tell(runs: &Runs) {
     );
     let stall = runs.tumble_million.stall().as_secs_f64() * 1_000.0;
     ratio("a window of 1,000,000 keys closes, ms", "at most 50", stall);
+    let (groups, bytes) = runs.sessions.held;
+    ratio(
+        "bytes an open session of a million, its count among them",
+        "about 100",
+        bytes as f64 / groups as f64,
+    );
     let few = runs.changes_few.between(MILLION, rows).as_secs_f64();
     let ten = runs.changes_ten.between(MILLION, rows).as_secs_f64();
     ratio(
@@ -166,12 +178,17 @@ fn scattered(row: u64) -> u64 {
     row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
 }
 
-/// How many rows had been read at which time, after each micro-batch.
-struct Run(Vec<(u64, Duration)>);
+/// What was seen of one run.
+struct Run {
+    /// How many rows had been read at which time, after each micro-batch.
+    read: Vec<(u64, Duration)>,
+    /// Groups held when last measured, and their bytes.
+    held: (u64, u64),
+}
 
 impl Run {
     fn whole(&self) -> Duration {
-        self.0.last().unwrap().1
+        self.read.last().unwrap().1
     }
 
     /// How many times as long it took.
@@ -181,13 +198,13 @@ impl Run {
 
     /// The time between two numbers of rows.
     fn between(&self, from: u64, to: u64) -> Duration {
-        let at = |rows| self.0.iter().find(|(read, _)| *read >= rows).unwrap().1;
+        let at = |rows| self.read.iter().find(|(read, _)| *read >= rows).unwrap().1;
         at(to) - at(from)
     }
 
     /// The longest time between two micro-batches once rows have come.
     fn stall(&self) -> Duration {
-        let ends = self.0.iter().filter(|(read, _)| *read > 0);
+        let ends = self.read.iter().filter(|(read, _)| *read > 0);
         let ends: Vec<Duration> = ends.map(|(_, at)| *at).collect();
         let gaps = ends.windows(2).map(|pair| pair[1] - pair[0]);
         gaps.max().unwrap_or_default()
@@ -250,12 +267,14 @@ async fn run(servers: &str, topic: &str, query: &str, rows: u64) -> Run {
             batch = live.stream.next() => drop(batch.unwrap().unwrap()),
             changed = changes.changed() => changed.unwrap(),
         }
-        let rows_in = running.status().rows_in;
+        let status = running.status();
+        let rows_in = status.rows_in;
         if rows_in > read.last().unwrap().0 {
             read.push((rows_in, began.elapsed()));
         }
         if rows_in >= rows {
-            return Run(read);
+            let held = (status.state_rows, status.state_bytes);
+            return Run { read, held };
         }
     }
 }

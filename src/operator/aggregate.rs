@@ -30,8 +30,8 @@ use super::sliding::Sliding;
 use super::unwindowed::Unwindowed;
 use crate::error::{Result, from_arrow};
 use crate::plan::{AggregatePlan, GroupColumn, WindowRows};
-use crate::state::{Frozen, GroupTable};
-use crate::types::{EventTime, Watermark, WindowKind, WindowSpan};
+use crate::state::GroupTable;
+use crate::types::{EventTime, Watermark, WindowBound, WindowKind, WindowSpan};
 
 /// The state of one lane, or of a whole query.
 pub struct Aggregate {
@@ -57,6 +57,14 @@ pub struct ClosedWindow {
     table: GroupTable,
 }
 
+/// The windows of some rows.
+enum Spans<'a> {
+    /// One for so many rows.
+    Same(WindowSpan, usize),
+    /// Each row's own.
+    Each(&'a [WindowSpan]),
+}
+
 /// Windows that have closed.
 pub enum Closed {
     /// Each with its groups, earliest first.
@@ -71,8 +79,7 @@ impl ClosedWindow {
     /// # Errors
     /// When an aggregate refuses to merge.
     pub fn merge(&mut self, other: Self) -> Result<()> {
-        let frozen: Frozen = other.table.freeze()?;
-        self.table.merge(&frozen)
+        self.table.absorb(other.table)
     }
 }
 
@@ -198,13 +205,13 @@ impl Aggregate {
     /// # Errors
     /// When an aggregate cannot give its value.
     pub fn rows_of(&self, closed: ClosedWindow) -> Result<RecordBatch> {
-        let groups = closed.table.len();
+        let spans = Spans::Same(closed.span, closed.table.len());
         let (keys, values) = closed.table.into_columns()?;
-        self.output(&vec![closed.span; groups], &keys, values)
+        self.output(spans, &keys, values)
     }
 
     fn session_rows(&self, closed: ClosedSessions) -> Result<RecordBatch> {
-        self.output(&closed.spans, &closed.keys, closed.values)
+        self.output(Spans::Each(&closed.spans), &closed.keys, closed.values)
     }
 
     /// What changed since the last call, window by window.
@@ -259,15 +266,14 @@ impl Aggregate {
         let converter = self.converter(&first)?;
         let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
         let found = changes.differences(&groups, &rows);
-        let spans = |rows: usize| vec![span; rows];
         let old = found.old.iter().flatten().count();
         let before = self.output(
-            &spans(old),
+            Spans::Same(span, old),
             &found.replaced_of(&keys)?,
             found.old_values(&converter)?.split_off(first.len()),
         )?;
         let after = self.output(
-            &spans(found.changed.len()),
+            Spans::Same(span, found.changed.len()),
             &found.changed_of(&keys)?,
             found.changed_of(&values)?,
         )?;
@@ -297,7 +303,7 @@ impl Aggregate {
         let old = super::changes::columns_of(emitted.iter().flatten(), &self.converter(&first)?)?;
         let none = WindowSpan { start: 0, end: 0 };
         let count = shown.true_count();
-        let before = self.output(&vec![none; count], &keys, old[first.len()..].to_vec())?;
+        let before = self.output(Spans::Same(none, count), &keys, old[first.len()..].to_vec())?;
         let after = before.slice(0, 0);
         Ok(Some(Changed::new::<()>(before, after, &[], count)))
     }
@@ -336,10 +342,10 @@ impl Aggregate {
         let old = found.old.iter().flatten();
         let old = old.chain(joined.iter().map(|(_, old)| old));
         let old = super::changes::columns_of(old, &converter)?;
-        let before = self.output(&spans_of(&old), &before_keys, old[2..].to_vec())?;
+        let before = self.output(Spans::Each(&spans_of(&old)), &before_keys, old[2..].to_vec())?;
         let new = found.changed_of(&kept)?;
         let after = self.output(
-            &spans_of(&new),
+            Spans::Each(&spans_of(&new)),
             &found.changed_of(&now.keys)?,
             new[2..].to_vec(),
         )?;
@@ -361,7 +367,7 @@ impl Aggregate {
 
     fn output(
         &self,
-        spans: &[WindowSpan],
+        spans: Spans<'_>,
         keys: &[ArrayRef],
         values: Vec<ArrayRef>,
     ) -> Result<RecordBatch> {
@@ -369,9 +375,7 @@ impl Aggregate {
         let mut columns = Vec::with_capacity(plan.schema.fields().len());
         for (column, field) in plan.groups.iter().zip(plan.schema.fields()) {
             columns.push(match column {
-                GroupColumn::Window(bound) => {
-                    instants(spans.iter().map(|span| span.bound(*bound)), field)
-                }
+                GroupColumn::Window(bound) => spans.column(*bound, field),
                 GroupColumn::Key(key) => Arc::clone(&keys[*key]),
             });
         }
@@ -456,10 +460,24 @@ fn spans_of(columns: &[ArrayRef]) -> Vec<WindowSpan> {
         .collect()
 }
 
-fn instants(micros: impl Iterator<Item = i64>, field: &FieldRef) -> ArrayRef {
-    let zone = match field.data_type() {
-        DataType::Timestamp(_, zone) => zone.clone(),
-        _ => None,
-    };
-    Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone_opt(zone))
+impl Spans<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Same(_, rows) => *rows,
+            Self::Each(spans) => spans.len(),
+        }
+    }
+
+    /// A bound of each row's window.
+    fn column(&self, bound: WindowBound, field: &FieldRef) -> ArrayRef {
+        let zone = match field.data_type() {
+            DataType::Timestamp(_, zone) => zone.clone(),
+            _ => None,
+        };
+        let micros = match self {
+            Self::Same(span, rows) => vec![span.bound(bound); *rows],
+            Self::Each(spans) => spans.iter().map(|span| span.bound(bound)).collect(),
+        };
+        Arc::new(TimestampMicrosecondArray::from(micros).with_timezone_opt(zone))
+    }
 }

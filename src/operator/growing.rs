@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use super::grouping::{Evaluated, Grouping};
 use super::placement::{LateRow, RowClock, place_all};
 use crate::error::Result;
-use crate::state::{Frozen, GroupTable};
+use crate::state::GroupTable;
 use crate::types::{WindowKind, WindowSpan};
 
 /// The open windows, by their common start.
@@ -26,7 +26,7 @@ pub(super) struct Growing {
 #[derive(Default)]
 struct Start {
     /// The sum of the panes of the windows that have closed.
-    running: Option<Frozen>,
+    running: Option<GroupTable>,
     /// The end of the last window that was given.
     closed_until: Option<i64>,
     /// Panes that take rows.
@@ -81,14 +81,17 @@ impl Growing {
         while let Some(span) = self.next().filter(|span| span.end <= until) {
             let windows = self.starts.entry(span.start).or_default();
             while let Some(pane) = windows.panes.first_entry().filter(|p| *p.key() < span.end) {
-                let frozen = pane.remove().freeze()?;
-                windows.running = Some(match &windows.running {
-                    Some(running) => grouping.thaw([running, &frozen])?.freeze()?,
-                    None => frozen,
-                });
+                match &mut windows.running {
+                    Some(running) => running.absorb(pane.remove())?,
+                    None => windows.running = Some(pane.remove()),
+                }
             }
             windows.closed_until = Some(span.end);
-            closed.push((span, grouping.thaw(&windows.running)?));
+            let mut table = grouping.table()?;
+            if let Some(running) = &mut windows.running {
+                table.add(running)?;
+            }
+            closed.push((span, table));
             if span.end >= span.start + self.size {
                 self.starts.remove(&span.start);
             }
@@ -111,13 +114,13 @@ impl Growing {
     pub(super) fn groups(&self) -> usize {
         let panes = self.starts.values().flat_map(|start| start.panes.values());
         let running = self.starts.values().filter_map(|s| s.running.as_ref());
-        panes.map(GroupTable::len).sum::<usize>() + running.map(Frozen::len).sum::<usize>()
+        panes.map(GroupTable::len).sum::<usize>() + running.map(GroupTable::len).sum::<usize>()
     }
 
     pub(super) fn size_bytes(&self) -> usize {
         let panes = self.starts.values().flat_map(|start| start.panes.values());
         let running = self.starts.values().filter_map(|s| s.running.as_ref());
         panes.map(GroupTable::size_bytes).sum::<usize>()
-            + running.map(Frozen::size_bytes).sum::<usize>()
+            + running.map(GroupTable::size_bytes).sum::<usize>()
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Sliding {
     /// The panes after the split, each for itself.
     back_panes: Vec<(i64, Frozen)>,
     /// Their sum.
-    back: Option<Frozen>,
+    back: Option<GroupTable>,
     /// Panes before this are frozen.
     frozen_until: i64,
     /// Rows that count only from some window on, or came to a frozen pane.
@@ -137,14 +137,13 @@ impl Sliding {
         if self.front.is_empty() {
             self.turn(grouping, span)?;
         }
-        let front = self.front.front().map(|(_, sum)| sum);
-        let mut table = grouping.thaw(front.into_iter().chain(&self.back))?;
+        let mut table = grouping.thaw(self.front.front().map(|(_, sum)| sum))?;
+        if let Some(back) = &mut self.back {
+            table.add(back)?;
+        }
         for (place, rows) in &mut self.apart {
             if span.start <= place.pane && place.from_end <= span.end {
-                // Frozen once, thawed for each of its windows: these are few rows.
-                let frozen = std::mem::replace(rows, grouping.table()?).freeze()?;
-                table.merge(&frozen)?;
-                rows.merge(&frozen)?;
+                table.add(rows)?;
             }
         }
         Ok(table)
@@ -157,10 +156,10 @@ impl Sliding {
             let frozen = table.freeze()?;
             // Without a front the back is about to become one, and needs no sum.
             if !self.front.is_empty() {
-                self.back = Some(match &self.back {
-                    Some(back) => grouping.thaw([back, &frozen])?.freeze()?,
-                    None => frozen.clone(),
-                });
+                match &mut self.back {
+                    Some(back) => back.merge(&frozen)?,
+                    None => self.back = Some(grouping.thaw([&frozen])?),
+                }
             }
             self.back_panes.push((pane, frozen));
         }
@@ -208,6 +207,6 @@ impl Sliding {
         let tables: usize = tables.map(GroupTable::size_bytes).sum();
         let frozen = self.back_panes.iter().chain(&self.front);
         let frozen: usize = frozen.map(|(_, part)| part.size_bytes()).sum();
-        tables + frozen + self.back.as_ref().map_or(0, Frozen::size_bytes)
+        tables + frozen + self.back.as_ref().map_or(0, GroupTable::size_bytes)
     }
 }

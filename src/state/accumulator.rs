@@ -1,8 +1,9 @@
 //! The trait behind which every aggregate function keeps its values, one a group.
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use arrow::compute::take;
 
-use crate::error::Result;
+use crate::error::{Result, from_arrow};
 
 /// One aggregate function's values for all groups of a table.
 pub(super) trait GroupAccumulator: Send {
@@ -15,6 +16,20 @@ pub(super) trait GroupAccumulator: Send {
 
     /// Gives the partial states of all groups and starts empty.
     fn take_state(&mut self) -> Result<Vec<ArrayRef>>;
+
+    /// Gives the partial states of some groups and keeps them. Costs in proportion to those groups
+    /// where [`Self::can_read`] is true, else to all.
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        let all = self.take_state()?;
+        let total = all.first().map_or(0, |column| column.len());
+        let same: Vec<usize> = (0..total).collect();
+        self.merge(&all, &same, total)?;
+        let rows = UInt64Array::from_iter_values(groups.iter().map(|group| *group as u64));
+        let columns = all.iter();
+        columns
+            .map(|column| take(column, &rows, None).map_err(from_arrow))
+            .collect()
+    }
 
     /// Gives the values of all groups and starts empty.
     fn take_values(&mut self, total: usize) -> Result<ArrayRef>;

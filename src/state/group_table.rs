@@ -25,30 +25,30 @@ pub struct GroupTable {
     groups: Vec<usize>,
 }
 
-/// A table's groups as they left it: partial states in arrays that never change, cheap to clone.
-#[derive(Debug, Clone)]
+/// A table's groups as they left it: keys and partial states that never change, cheap to clone.
+#[derive(Clone)]
 pub struct Frozen {
-    keys: Vec<ArrayRef>,
+    keys: Arc<Keys>,
     /// For each function its state columns.
     states: Vec<Vec<ArrayRef>>,
-    len: usize,
 }
 
 impl Frozen {
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
-        let arrays = self.keys.iter().chain(self.states.iter().flatten());
-        arrays.map(|array| array.get_array_memory_size()).sum()
+        let arrays = self.states.iter().flatten();
+        let arrays: usize = arrays.map(|array| array.get_array_memory_size()).sum();
+        self.keys.size_bytes() + arrays
     }
 
     /// The number of groups.
     pub fn len(&self) -> usize {
-        self.len
+        self.keys.count()
     }
 
     /// True without groups.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 }
 
@@ -138,17 +138,15 @@ impl GroupTable {
         Ok(&self.groups)
     }
 
-    /// Ends the table's life and gives its groups as partial states.
+    /// Ends the table's life and gives its groups as partial states. Nothing is copied where the
+    /// functions' states are moved.
     ///
     /// # Errors
     /// When a function cannot give its state.
     pub fn freeze(mut self) -> Result<Frozen> {
-        let len = self.len();
-        let states = self.accumulators.iter_mut();
         Ok(Frozen {
-            keys: self.keys.read(0..len)?,
-            states: states.map(|a| a.take_state()).collect::<Result<_>>()?,
-            len,
+            states: self.take_states()?,
+            keys: Arc::new(self.keys),
         })
     }
 
@@ -157,13 +155,60 @@ impl GroupTable {
     /// # Errors
     /// When a function refuses to merge.
     pub fn merge(&mut self, frozen: &Frozen) -> Result<()> {
-        if frozen.len == 0 {
+        self.intern_all(&frozen.keys);
+        self.merge_states(&frozen.states)
+    }
+
+    /// Takes in the groups of another table.
+    ///
+    /// # Errors
+    /// When a function refuses to merge.
+    pub fn absorb(&mut self, mut other: Self) -> Result<()> {
+        self.intern_all(&other.keys);
+        let states = other.take_states()?;
+        self.merge_states(&states)
+    }
+
+    /// Takes in the groups of another table, which keeps them.
+    ///
+    /// # Errors
+    /// When a function refuses to merge.
+    pub fn add(&mut self, other: &mut Self) -> Result<()> {
+        self.intern_all(&other.keys);
+        let states = other.take_states()?;
+        self.merge_states(&states)?;
+        other.number_all();
+        other.merge_states(&states)
+    }
+
+    /// Finds the group of each of another table's keys.
+    fn intern_all(&mut self, keys: &Keys) {
+        if self.is_empty() {
+            self.keys = keys.clone();
+            self.number_all();
+        } else {
+            self.keys.intern_all(keys, &mut self.groups);
+        }
+    }
+
+    fn take_states(&mut self) -> Result<Vec<Vec<ArrayRef>>> {
+        let accumulators = self.accumulators.iter_mut();
+        accumulators.map(|a| a.take_state()).collect()
+    }
+
+    /// Each group is a row's.
+    fn number_all(&mut self) {
+        self.groups.clear();
+        self.groups.extend(0..self.keys.count());
+    }
+
+    /// Hands the accumulators partial states, one a number in `groups`.
+    fn merge_states(&mut self, states: &[Vec<ArrayRef>]) -> Result<()> {
+        if self.groups.is_empty() {
             return Ok(());
         }
-        self.keys
-            .intern(&frozen.keys, frozen.len, &mut self.groups)?;
         let total = self.keys.count();
-        for (accumulator, states) in self.accumulators.iter_mut().zip(&frozen.states) {
+        for (accumulator, states) in self.accumulators.iter_mut().zip(states) {
             accumulator.merge(states, &self.groups, total)?;
         }
         Ok(())

@@ -4,19 +4,22 @@
 //! arena; anything else in Arrow's row format (`arrow::row`), which compares as bytes.
 //! NULL is a key like any other: all NULLs are one group.
 
-use ahash::RandomState;
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder};
 use arrow::datatypes::{DataType, FieldRef};
 use arrow::row::{RowConverter, SortField};
-use hashbrown::HashTable;
 
+use super::interner::Interner;
 use crate::error::{Error, Result, from_arrow};
 
 /// The keys of a group table, numbered in the order in which they first came.
+#[derive(Clone)]
 pub struct Keys {
     layout: Layout,
 }
 
+#[derive(Clone)]
 enum Layout {
     /// One group for all rows.
     None { seen: bool },
@@ -24,7 +27,7 @@ enum Layout {
     Text(Interner),
     /// Any columns.
     Rows {
-        converter: RowConverter,
+        converter: Arc<RowConverter>,
         interner: Interner,
     },
 }
@@ -37,16 +40,17 @@ impl Keys {
     pub fn try_new(fields: &[FieldRef]) -> Result<Self> {
         let layout = match fields {
             [] => Layout::None { seen: false },
-            [field] if field.data_type() == &DataType::Utf8View => Layout::Text(Interner::new()),
+            [field] if field.data_type() == &DataType::Utf8View => Layout::Text(Interner::new(false)),
             _ => {
                 let sort = fields
                     .iter()
                     .map(|f| SortField::new(f.data_type().clone()))
                     .collect();
                 let converter = RowConverter::new(sort).map_err(from_arrow)?;
+                let fixed_width = fields.iter().all(|field| has_fixed_width(field.data_type()));
                 Layout::Rows {
-                    converter,
-                    interner: Interner::new(),
+                    converter: Arc::new(converter),
+                    interner: Interner::new(fixed_width),
                 }
             }
         };
@@ -65,9 +69,7 @@ impl Keys {
     pub fn live(&self) -> usize {
         match &self.layout {
             Layout::None { seen } => usize::from(*seen),
-            Layout::Text(interner) | Layout::Rows { interner, .. } => {
-                interner.len() - interner.free.len()
-            }
+            Layout::Text(interner) | Layout::Rows { interner, .. } => interner.live(),
         }
     }
 
@@ -93,10 +95,28 @@ impl Keys {
                 interner,
             } => {
                 let rows = converter.convert_columns(columns).map_err(from_arrow)?;
-                groups.extend(rows.iter().map(|row| interner.intern(row.data())));
+                interner.intern(rows.num_rows(), |row| rows.row(row).data(), groups);
             }
         }
         Ok(())
+    }
+
+    /// Interns the keys of another table with the same columns; writes each one's group number to
+    /// `groups`.
+    pub fn intern_all(&mut self, other: &Self, groups: &mut Vec<usize>) {
+        groups.clear();
+        match (&mut self.layout, &other.layout) {
+            (Layout::None { seen }, Layout::None { seen: other }) => {
+                *seen |= other;
+                groups.extend(other.then_some(0));
+            }
+            (Layout::Text(interner), Layout::Text(other))
+            | (Layout::Rows { interner, .. }, Layout::Rows { interner: other, .. }) => {
+                debug_assert_eq!(other.live(), other.len(), "a removed key has no bytes");
+                interner.intern(other.len(), |number| other.bytes(number), groups);
+            }
+            _ => unreachable!("both are of one operator"),
+        }
     }
 
     /// Forgets a key that no row will be read back for; its number goes to a later one.
@@ -119,7 +139,7 @@ impl Keys {
                 for group in groups {
                     builder.append_option(text_of(interner.bytes(group))?);
                 }
-                Ok(vec![std::sync::Arc::new(builder.finish())])
+                Ok(vec![Arc::new(builder.finish())])
             }
             Layout::Rows {
                 converter,
@@ -153,26 +173,23 @@ fn text(column: &ArrayRef) -> Result<&StringViewArray> {
 
 /// NULL is the empty byte string; a text is 1 followed by its bytes.
 fn intern_text(interner: &mut Interner, column: &StringViewArray, groups: &mut Vec<usize>) {
-    let mut key = Vec::with_capacity(64);
-    let mut last: Option<(&str, usize)> = None;
+    let mut bytes = Vec::with_capacity(column.len() * 16);
+    let mut ends = Vec::with_capacity(column.len() + 1);
+    ends.push(0);
     for value in column {
-        let Some(value) = value else {
-            groups.push(interner.intern(&[]));
-            continue;
-        };
-        if let Some((text, group)) = last
-            && text == value
-        {
-            groups.push(group);
-            continue;
+        if let Some(value) = value {
+            bytes.push(1);
+            bytes.extend_from_slice(value.as_bytes());
         }
-        key.clear();
-        key.push(1);
-        key.extend_from_slice(value.as_bytes());
-        let group = interner.intern(&key);
-        last = Some((value, group));
-        groups.push(group);
+        ends.push(bytes.len());
     }
+    let key = |row: usize| &bytes[ends[row]..ends[row + 1]];
+    interner.intern(column.len(), key, groups);
+}
+
+/// Whether all values of a type, NULL too, are equally long in Arrow's row format.
+fn has_fixed_width(data_type: &DataType) -> bool {
+    data_type.is_primitive() || data_type == &DataType::Boolean
 }
 
 fn text_of(bytes: &[u8]) -> Result<Option<&str>> {
@@ -184,125 +201,8 @@ fn text_of(bytes: &[u8]) -> Result<Option<&str>> {
         .map_err(|_| Error::internal("an interned text key is not UTF-8"))
 }
 
-/// Byte strings, numbered, in one arena.
-struct Interner {
-    table: HashTable<Slot>,
-    arena: Vec<u8>,
-    /// Where each key lies in the arena.
-    places: Vec<Place>,
-    /// Numbers of removed keys.
-    free: Vec<u32>,
-    /// Bytes of removed keys that are still in the arena.
-    dead_bytes: usize,
-    hasher: RandomState,
-}
-
-/// A table entry holds the whole hash, so that a miss rarely touches the arena.
-#[derive(Clone, Copy)]
-struct Slot {
-    hash: u64,
-    group: u32,
-}
-
-#[derive(Clone, Copy)]
-struct Place {
-    start: usize,
-    len: u32,
-}
-
-/// Less garbage than this is not worth moving keys for.
-const DEAD_BYTES_MIN: usize = 64 << 10;
-
-impl Interner {
-    fn new() -> Self {
-        Self {
-            table: HashTable::new(),
-            arena: Vec::new(),
-            places: Vec::new(),
-            free: Vec::new(),
-            dead_bytes: 0,
-            // Numbers come in the order of arrival, never in the order of hashes.
-            hasher: RandomState::with_seeds(1, 2, 3, 4),
-        }
-    }
-
-    /// One more than the greatest number.
-    fn len(&self) -> usize {
-        self.places.len()
-    }
-
-    fn bytes(&self, group: usize) -> &[u8] {
-        let Place { start, len } = self.places[group];
-        &self.arena[start..start + len as usize]
-    }
-
-    fn intern(&mut self, key: &[u8]) -> usize {
-        let hash = self.hasher.hash_one(key);
-        let found = self.table.find(hash, |slot| {
-            slot.hash == hash && self.bytes(slot.group as usize) == key
-        });
-        if let Some(slot) = found {
-            return slot.group as usize;
-        }
-        let place = Place {
-            start: self.arena.len(),
-            len: u32::try_from(key.len()).expect("a message is shorter than 4 GiB"),
-        };
-        self.arena.extend_from_slice(key);
-        let group = match self.free.pop() {
-            Some(free) => {
-                self.places[free as usize] = place;
-                free
-            }
-            None => {
-                let next = u32::try_from(self.places.len());
-                self.places.push(place);
-                next.expect("the memory budget ends a query before 2^32 keys")
-            }
-        };
-        self.table
-            .insert_unique(hash, Slot { hash, group }, |slot| slot.hash);
-        group as usize
-    }
-
-    /// Forgets a key; its number goes to a later one.
-    fn remove(&mut self, group: usize) {
-        let number = u32::try_from(group).expect("it was given as one");
-        let hash = self.hasher.hash_one(self.bytes(group));
-        let found = self.table.find_entry(hash, |slot| slot.group == number);
-        let Ok(entry) = found else { return };
-        entry.remove();
-        self.dead_bytes += self.places[group].len as usize;
-        self.places[group].len = 0;
-        self.free.push(number);
-        if self.dead_bytes > DEAD_BYTES_MIN && self.dead_bytes * 2 > self.arena.len() {
-            self.compact();
-        }
-    }
-
-    fn compact(&mut self) {
-        let mut arena = Vec::with_capacity(self.arena.len() - self.dead_bytes);
-        for place in &mut self.places {
-            let start = arena.len();
-            arena.extend_from_slice(&self.arena[place.start..place.start + place.len as usize]);
-            place.start = start;
-        }
-        self.arena = arena;
-        self.dead_bytes = 0;
-    }
-
-    fn size_bytes(&self) -> usize {
-        self.arena.capacity()
-            + self.places.capacity() * size_of::<Place>()
-            + self.free.capacity() * size_of::<u32>()
-            + self.table.capacity() * (size_of::<Slot>() + 1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{Int64Array, StringViewArray};
     use arrow::datatypes::Field;
 

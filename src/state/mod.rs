@@ -12,6 +12,7 @@
 mod accumulator;
 mod group_table;
 mod grouped;
+mod interner;
 mod keys;
 mod native;
 mod per_group;

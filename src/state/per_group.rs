@@ -110,6 +110,33 @@ impl PerGroup {
         to_array(values, self.function.field().data_type())
     }
 
+    /// One column of state after the other.
+    fn columns(&self, states: Result<Vec<Vec<ScalarValue>>>) -> Result<Vec<ArrayRef>> {
+        let fields = self.function.state_fields().map_err(from_datafusion)?;
+        let mut columns: Vec<Vec<ScalarValue>> = vec![Vec::new(); fields.len()];
+        for state in states? {
+            for (column, value) in columns.iter_mut().zip(state) {
+                column.push(value);
+            }
+        }
+        let columns = columns.into_iter().zip(&fields);
+        columns
+            .map(|(values, field)| to_array(values, field.data_type()))
+            .collect()
+    }
+
+    /// A group's state; giving it may empty the accumulator, so a new one takes it in again.
+    fn keep_state(&mut self, group: usize) -> Result<Vec<ScalarValue>> {
+        let state = self.groups[group].state()?;
+        let mut fresh = self.function.create_accumulator().map_err(from_datafusion)?;
+        let columns = state.iter().map(ScalarValue::to_array);
+        let columns = columns.collect::<datafusion::error::Result<Vec<_>>>();
+        let merged = columns.and_then(|columns| fresh.merge_batch(&columns));
+        merged.map_err(from_datafusion)?;
+        self.groups[group].accumulator = fresh;
+        Ok(state)
+    }
+
     fn clear(&mut self) {
         self.groups.clear();
         self.size_bytes = 0;
@@ -134,19 +161,17 @@ impl GroupAccumulator for PerGroup {
     }
 
     fn take_state(&mut self) -> Result<Vec<ArrayRef>> {
-        let fields = self.function.state_fields().map_err(from_datafusion)?;
-        let mut columns: Vec<Vec<ScalarValue>> = vec![Vec::new(); fields.len()];
-        for group in &mut self.groups {
-            for (column, value) in columns.iter_mut().zip(group.state()?) {
-                column.push(value);
-            }
-        }
+        let states = self.groups.iter_mut().map(Group::state).collect();
         self.clear();
-        columns
-            .into_iter()
-            .zip(&fields)
-            .map(|(values, field)| to_array(values, field.data_type()))
-            .collect()
+        self.columns(states)
+    }
+
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        let mut states = Vec::with_capacity(groups.len());
+        for &group in groups {
+            states.push(self.keep_state(group));
+        }
+        self.columns(states.into_iter().collect())
     }
 
     fn take_values(&mut self, total: usize) -> Result<ArrayRef> {

@@ -62,6 +62,10 @@ impl GroupAccumulator for Bools {
         Ok(vec![self.take_values(total)?])
     }
 
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.read(groups)?])
+    }
+
     fn take_values(&mut self, total: usize) -> Result<ArrayRef> {
         self.values.resize(total, None);
         Ok(Arc::new(BooleanArray::from(std::mem::take(

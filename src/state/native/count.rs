@@ -39,6 +39,10 @@ impl GroupAccumulator for Count {
         Ok(vec![self.take_values(total)?])
     }
 
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.read(groups)?])
+    }
+
     fn take_values(&mut self, total: usize) -> Result<ArrayRef> {
         self.counts.resize(total, 0);
         Ok(Arc::new(Int64Array::from(std::mem::take(&mut self.counts))))

@@ -82,6 +82,10 @@ where
         Ok(vec![self.take_values(total)?])
     }
 
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.read(groups)?])
+    }
+
     fn take_values(&mut self, total: usize) -> Result<ArrayRef> {
         self.grow(total);
         let values = std::mem::take(&mut self.values);

@@ -30,6 +30,11 @@ impl<const N: usize> Parts<N> {
         Ok(states.collect::<Result<Vec<_>>>()?.concat())
     }
 
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        let states = self.0.iter_mut().map(|(part, _)| part.states_of(groups));
+        Ok(states.collect::<Result<Vec<_>>>()?.concat())
+    }
+
     fn values(
         &mut self,
         of: impl Fn(&mut Box<dyn GroupAccumulator>) -> Result<ArrayRef>,
@@ -92,6 +97,10 @@ impl GroupAccumulator for Candles {
 
     fn take_state(&mut self) -> Result<Vec<ArrayRef>> {
         self.parts.take_state()
+    }
+
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        self.parts.states_of(groups)
     }
 
     fn take_values(&mut self, total: usize) -> Result<ArrayRef> {
@@ -172,6 +181,10 @@ impl GroupAccumulator for WeightedMean {
 
     fn take_state(&mut self) -> Result<Vec<ArrayRef>> {
         self.parts.take_state()
+    }
+
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        self.parts.states_of(groups)
     }
 
     fn take_values(&mut self, total: usize) -> Result<ArrayRef> {

@@ -151,6 +151,11 @@ impl<T: ArrowPrimitiveType> Ordered<T> {
         }
     }
 
+    fn states(&self, values: Vec<Value<T::Native>>) -> Vec<ArrayRef> {
+        let keys: Decimal128Array = values.iter().map(|v| v.seen.then_some(v.key)).collect();
+        vec![self.array(values.into_iter()), Arc::new(keys)]
+    }
+
     fn array(&self, values: impl Iterator<Item = Value<T::Native>>) -> ArrayRef {
         let (values, valid): (Vec<_>, Vec<_>) = values.map(|v| (v.value, !v.is_null)).unzip();
         let nulls = Some(NullBuffer::from(valid)).filter(|nulls| nulls.null_count() > 0);
@@ -195,8 +200,11 @@ impl<T: ArrowPrimitiveType> GroupAccumulator for Ordered<T> {
 
     fn take_state(&mut self) -> Result<Vec<ArrayRef>> {
         let values = std::mem::take(&mut self.values);
-        let keys: Decimal128Array = values.iter().map(|v| v.seen.then_some(v.key)).collect();
-        Ok(vec![self.array(values.into_iter()), Arc::new(keys)])
+        Ok(self.states(values))
+    }
+
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        Ok(self.states(groups.iter().map(|&group| self.values[group]).collect()))
     }
 
     fn take_values(&mut self, total: usize) -> Result<ArrayRef> {

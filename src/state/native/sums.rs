@@ -62,6 +62,16 @@ impl<A: Adding> Sums<A> {
         (A::Sum::default_value(), 0)
     }
 
+    fn states(
+        sums: impl Iterator<Item = (<A::Sum as ArrowPrimitiveType>::Native, i64)>,
+    ) -> Vec<ArrayRef> {
+        let (sums, counts): (Vec<_>, Vec<_>) = sums.unzip();
+        vec![
+            Arc::new(PrimitiveArray::<A::Sum>::new(sums.into(), None)),
+            Arc::new(Int64Array::from(counts)),
+        ]
+    }
+
     fn array(
         &self,
         sums: impl Iterator<Item = (<A::Sum as ArrowPrimitiveType>::Native, i64)>,
@@ -108,11 +118,12 @@ impl<A: Adding> GroupAccumulator for Sums<A> {
     }
 
     fn take_state(&mut self) -> Result<Vec<ArrayRef>> {
-        let (sums, counts): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sums).into_iter().unzip();
-        Ok(vec![
-            Arc::new(PrimitiveArray::<A::Sum>::new(sums.into(), None)),
-            Arc::new(Int64Array::from(counts)),
-        ])
+        Ok(Self::states(std::mem::take(&mut self.sums).into_iter()))
+    }
+
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        let sums = groups.iter().map(|&group| self.sums[group]);
+        Ok(Self::states(sums))
     }
 
     fn take_values(&mut self, total: usize) -> Result<ArrayRef> {

@@ -114,6 +114,10 @@ impl GroupAccumulator for TextExtreme {
         Ok(vec![self.take_values(total)?])
     }
 
+    fn states_of(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.read(groups)?])
+    }
+
     fn take_values(&mut self, total: usize) -> Result<ArrayRef> {
         self.values.resize(total, None);
         let texts = self.array(self.values.iter())?;
