@@ -64,6 +64,13 @@ impl Watermarks {
         self.current = self.current.max(reached);
     }
 
+    /// The same for one partition, which is not active by that.
+    pub fn resume_partition(&mut self, partition: InputPartition, reached: Watermark) {
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.watermark = state.watermark.max(reached);
+        }
+    }
+
     /// Adds a partition that appeared.
     pub fn add(
         &mut self,

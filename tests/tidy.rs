@@ -15,7 +15,7 @@ use source::{File, named_rooms, project, words};
 const FOR_TESTS: [&str; 2] = ["broker", "functions"];
 
 /// Rooms that every room may name: they name none but each other.
-const SHARED: &str = "types error config clock task directory_lock telemetry";
+const SHARED: &str = "types error config clock task crash_point directory_lock telemetry";
 
 /// The rooms in the reading order of `src/lib.rs`, each with the rooms that it may name beside the shared ones.
 const ROOMS: &str = "
@@ -24,6 +24,7 @@ error:
 config:
 clock:
 task:
+crash_point:
 directory_lock:
 telemetry:
 types:

@@ -69,7 +69,7 @@ pub enum Delivery {
 }
 
 /// What a sink promises that does not say it.
-pub const DELIVERY_DEFAULT: Delivery = Delivery::AtLeastOnce;
+pub const DELIVERY_DEFAULT: Delivery = Delivery::ExactlyOnce;
 
 const DELIVERIES: [(&str, Delivery); 2] = [
     ("exactly once", Delivery::ExactlyOnce),

@@ -93,6 +93,8 @@ pub struct KafkaTableOptions {
     pub idle_timeout: Option<Duration>,
     /// What happens to a message that is no row.
     pub on_error: OnError,
+    /// Whether a query fails of which unread messages are there no more.
+    pub fails_on_data_loss: bool,
     /// Rejected messages are sent to this topic too.
     pub dead_letter_topic: Option<String>,
     /// Rows that came after their window had closed are sent to this topic too.
@@ -365,6 +367,11 @@ fn table_options(
                 ("fail", OnError::Fail),
             ],
             OnError::DeadLetter,
+        )?,
+        fails_on_data_loss: options.word(
+            "on_data_loss",
+            &[("fail", true), ("continue", false)],
+            true,
         )?,
         dead_letter_topic: other_topic(&mut options, "dead_letter_topic")?,
         late_topic: other_topic(&mut options, "late_topic")?,

@@ -64,8 +64,12 @@ pub(super) enum Refusal {
     },
 }
 
-/// Decides from the manifests that are there, in ascending order, and from what is committed.
-pub(super) fn decide(found: &[Found], committed: Committed) -> Decision {
+/// Decides from the manifests that are there, in ascending order, and from what is committed. A query
+/// that `is_new` has yet to write its first: what its sink says is of an earlier one.
+pub(super) fn decide(found: &[Found], committed: Committed, is_new: bool) -> Decision {
+    if is_new && found.is_empty() {
+        return Decision::StartAnew;
+    }
     for Found { epoch, condition } in found.iter().rev() {
         if let Condition::Newer(format) = condition {
             return Decision::Refuse(Refusal::Newer {
@@ -292,7 +296,7 @@ mod tests {
         for (first, letters, committed, decision) in cases {
             let found = found(first, letters);
             assert_eq!(
-                decide(&found, committed),
+                decide(&found, committed, false),
                 decision,
                 "{letters} from epoch {first}, {committed:?}"
             );
@@ -338,5 +342,13 @@ mod tests {
                     .is_some_and(|hint| hint.contains("drop the query"))
             );
         }
+    }
+    #[test]
+    fn a_query_without_a_first_checkpoint_starts_anew_only_if_it_is_new() {
+        for committed in [LATEST, NONE, at(0), at(7)] {
+            assert_eq!(decide(&[], committed, true), Decision::StartAnew);
+        }
+        let one = found(6, "r");
+        assert_eq!(decide(&one, at(7), true), missing(7, &[6]));
     }
 }

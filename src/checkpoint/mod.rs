@@ -14,8 +14,8 @@
 //! The last two manifests are kept, and every state file that one of them names.
 //! Invariant: a checkpoint that is read is one that was written, whole; otherwise it is refused.
 
-mod position;
 mod storage;
+mod in_memory;
 mod manifest;
 mod segment;
 mod fold;
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{Offset, PartitionId, StateImage};
 
-pub use position::{Position, PositionStore};
+pub use in_memory::InMemory;
 pub use storage::{Fill, LocalDirectory, Storage};
 pub use store::{CheckpointStore, Recovered, Written};
 

@@ -26,6 +26,9 @@ use super::{Checkpoint, Committed};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{StateImage, TableId, TableRows};
 
+/// It is there from a query's creation to its first checkpoint.
+const NEW: &str = "new";
+
 /// The checkpoints of one query.
 #[derive(Debug)]
 pub struct CheckpointStore {
@@ -102,8 +105,17 @@ impl CheckpointStore {
         Self::new(Box::new(LocalDirectory::of_query(data_dir, name)))
     }
 
-    /// Forgets the query. Whoever creates one calls it too, for what a crash has left of an
-    /// earlier one of its name.
+    /// Makes the place ready for a query that is created: what a crash has left of an earlier one of
+    /// its name goes, and until its first checkpoint it starts anew, whatever its sink says.
+    ///
+    /// # Errors
+    /// When the place refuses.
+    pub fn create(&mut self) -> Result<()> {
+        self.remove()?;
+        self.storage.put(NEW, &mut |_| Ok(()))
+    }
+
+    /// Forgets the query.
     ///
     /// # Errors
     /// When the place refuses.
@@ -122,9 +134,10 @@ impl CheckpointStore {
     pub fn recover(&mut self, text: &str, committed: Committed) -> Result<Option<Recovered>> {
         self.base = Base::Unknown;
         let (mut found, mut manifests) = self.look(text)?;
+        let is_new = self.storage.list()?.iter().any(|name| name == NEW);
         let mut read: Option<StateImage> = None;
         loop {
-            match decide(&found, committed) {
+            match decide(&found, committed, is_new) {
                 Decision::StartAnew => {
                     self.base = Base::Nothing;
                     return Ok(None);
@@ -308,7 +321,9 @@ impl CheckpointStore {
         let old_file =
             |name: &&String| state_epoch(name).is_some_and(|epoch| !files.contains(&epoch));
         // A manifest goes before the state that it names.
-        let old = there.iter().filter(old_manifest);
+        let old = there
+            .iter()
+            .filter(|name| *name == NEW || old_manifest(name));
         let old = old.chain(there.iter().filter(old_file));
         old.filter_map(|name| self.storage.delete(name).err())
             .map(|error| format!("What is no longer needed was not deleted: {error}."))

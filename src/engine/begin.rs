@@ -10,9 +10,9 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 
-use crate::checkpoint::Position;
+use crate::checkpoint::Checkpoint;
 use crate::clock;
-use crate::error::{Result, from_datafusion};
+use crate::error::{Error, Result, SqlState, from_datafusion};
 use crate::plan::{ScanStartup, SourcePlan, StreamPlan};
 use crate::scan::Decode;
 use crate::source::{ANSWER_TIMEOUT, Cluster, Reader, ReaderOptions};
@@ -92,24 +92,62 @@ fn created_input(source: &SourcePlan) -> Result<Vec<PartitionRange>> {
     })
 }
 
-/// Where a query begins that goes on with what an earlier run had reached.
-pub(super) fn resumed(plan: &StreamPlan, position: &Position) -> Result<Begin> {
-    let reached = |input: usize, range: PartitionRange| {
-        let next = position.next.get(input);
-        next.and_then(|next| next.get(&range.partition).copied())
-            .unwrap_or(range.start)
-    };
+/// Where a query begins that goes on from a checkpoint.
+///
+/// # Errors
+/// When messages that were not read are there no more, or the topic is another one.
+pub(super) fn resumed(plan: &StreamPlan, checkpoint: &Checkpoint) -> Result<Begin> {
     let mut inputs = Vec::with_capacity(plan.inputs.len());
     for (index, input) in plan.inputs.iter().enumerate() {
         let (_, ranges) = look(&input.source)?;
+        let mark = checkpoint.inputs.get(index);
+        let reached = |range: &PartitionRange| {
+            let partition = mark.and_then(|mark| mark.partitions.get(&range.partition));
+            partition.map(|partition| partition.next)
+        };
         let ranges = ranges.into_iter();
-        inputs.push(ranges.map(|r| begin_at(r, reached(index, r))).collect());
+        let ranges = ranges.map(|range| match reached(&range) {
+            Some(next) => go_on_at(&input.source, range, next),
+            None => Ok(range),
+        });
+        inputs.push(ranges.collect::<Result<_>>()?);
     }
-    Ok(Begin {
-        inputs,
-        ignore_until: EventTime(position.emitted_until),
-        ignore_before: EventTime::MIN,
-    })
+    Ok(Begin::everything(inputs))
+}
+
+/// A partition from an offset on that must be there, or be the end.
+fn go_on_at(source: &SourcePlan, range: PartitionRange, next: Offset) -> Result<PartitionRange> {
+    let topic = &source.scan.topic;
+    let (partition, read, start, end) = (range.partition.0, next.0, range.start.0, range.end.0);
+    let wrong = |text| Error::external(SqlState::ObjectNotInPrerequisiteState, false, text);
+    if next > range.end {
+        return Err(
+            wrong(format!("topic \"{topic}\" is not the one that was read"))
+                .detail(format!(
+                    "Partition {partition} was read up to offset {read} and ends at {end}."
+                ))
+                .hint("If it was made anew, drop the query and create it again."),
+        );
+    }
+    if next < range.start && source.fails_on_data_loss {
+        return Err(wrong(format!(
+            "messages of topic \"{topic}\" were removed before they were read"
+        ))
+        .detail(format!(
+            "Partition {partition} was read up to offset {read} and begins at {start}."
+        ))
+        .hint("To go on with what is left, create the table with on_data_loss = 'continue'."));
+    }
+    if next < range.start {
+        let lost = start - read;
+        tracing::warn!(
+            topic,
+            partition,
+            lost,
+            "messages were removed before they were read"
+        );
+    }
+    Ok(begin_at(range, next))
 }
 
 /// Where a live query begins.

@@ -9,9 +9,9 @@ use arrow::record_batch::RecordBatch;
 use super::lane::Lane;
 use super::pace::Pace;
 use crate::error::Result;
-use crate::operator::{Aggregate, Closed, ClosedWindow, RowPipeline, Tail};
-use crate::plan::{AggregatePlan, Emission, OutputStage, RowStage, StreamPlan};
-use crate::types::{ChangeBatch, EventTime, Watermark, WindowKind, WindowSpan};
+use crate::operator::{Aggregate, Closed, ClosedWindow, Imaging, RowPipeline, Tail};
+use crate::plan::{Emission, OutputStage, RowStage, StreamPlan};
+use crate::types::{ChangeBatch, EventTime, StateImage, Watermark, WindowSpan};
 
 /// The end of a query's plan.
 pub(super) struct Emitter {
@@ -26,14 +26,14 @@ pub(super) struct Emitter {
 }
 
 impl Emitter {
-    pub(super) fn try_new(plan: &Arc<StreamPlan>, now: Duration) -> Result<Self> {
+    pub(super) fn try_new(plan: &Arc<StreamPlan>, durable: bool, now: Duration) -> Result<Self> {
         let rows = plan.output.iter().filter_map(|stage| match stage {
             OutputStage::Rows(stage) => Some(stage.clone()),
             OutputStage::Aggregate(_) | OutputStage::Rank(_) | OutputStage::Top(_) => None,
         });
         let rows: Vec<RowStage> = rows.collect();
         Ok(Self {
-            tail: Tail::try_new(&plan.output)?,
+            tail: Tail::try_new(&plan.output, durable)?,
             rows: RowPipeline::new(&rows),
             pace: Pace::of_emission(plan.emission, now),
             closed: 0,
@@ -100,33 +100,6 @@ impl Emitter {
         }
     }
 
-    /// Windows that end at or before this have been emitted.
-    pub(super) fn emitted_until(&self, watermark: Watermark) -> i64 {
-        let last = self.plan.aggregates().last();
-        let window = last.and_then(|last| last.window.as_ref());
-        let behind = window.map_or(0, |window| window.delay.saturating_add(window.grace));
-        watermark.0.0.saturating_sub(behind)
-    }
-
-    /// No row before this event time is needed for the windows that are open.
-    pub(super) fn needed_from(&self, lanes: &[Lane]) -> Option<EventTime> {
-        let open = lanes.iter().filter_map(|lane| lane.aggregate.as_ref());
-        let first = open.filter_map(Aggregate::first_open).min();
-        // A window over windows needs the rows of those that lie in it.
-        let mut reach = 0i64;
-        let below = self.plan.aggregates();
-        let later = self
-            .tail
-            .aggregates()
-            .zip(below)
-            .filter_map(|(aggregate, below)| {
-                reach = reach.saturating_add(length_of(below));
-                let start = aggregate.first_open()?.0;
-                Some(EventTime(start.saturating_sub(reach)))
-            });
-        first.into_iter().chain(later).min()
-    }
-
     /// Rows of windows that have closed, before HAVING, since the last call.
     pub(super) fn take_closed(&mut self) -> u64 {
         std::mem::take(&mut self.closed)
@@ -146,6 +119,34 @@ impl Emitter {
         next.min_by_key(|(_, at)| *at)
     }
 
+    /// Takes down what of the state has changed since the last image.
+    pub(super) fn image(&mut self, lanes: &mut [Lane], image: &mut StateImage) -> Result<()> {
+        for (number, lane) in lanes.iter_mut().enumerate() {
+            if let Some(aggregate) = &mut lane.aggregate {
+                aggregate.image(&mut Imaging::new(image, 0, number))?;
+            }
+        }
+        for (number, aggregate) in (1..).zip(self.tail.aggregates_mut()) {
+            aggregate.image(&mut Imaging::new(image, number, 0))?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a whole image, whatever the number of lanes that it was taken of.
+    pub(super) fn restore(&mut self, lanes: &mut [Lane], image: &StateImage) -> Result<()> {
+        let count = lanes.len();
+        for (number, lane) in lanes.iter_mut().enumerate() {
+            if let Some(aggregate) = &mut lane.aggregate {
+                let own = |operator: usize, lane: usize| operator == 0 && lane % count == number;
+                restore(aggregate, image, own)?;
+            }
+        }
+        for (number, aggregate) in (1..).zip(self.tail.aggregates_mut()) {
+            restore(aggregate, image, |operator, _| operator == number)?;
+        }
+        Ok(())
+    }
+
     /// All aggregates' states.
     pub(super) fn aggregates<'a>(
         &'a self,
@@ -156,13 +157,21 @@ impl Emitter {
     }
 }
 
-/// How far a window's rows may lie before its last instant; a session's start is not bounded.
-fn length_of(plan: &AggregatePlan) -> i64 {
-    match plan.window.as_ref().map(|window| window.kind) {
-        Some(WindowKind::Session { .. }) => i64::MAX,
-        Some(kind) => kind.size(),
-        None => 0,
-    }
+/// Gives an aggregate what of an image is its own, by operator and lane.
+fn restore(
+    aggregate: &mut Aggregate,
+    image: &StateImage,
+    own: impl Fn(usize, usize) -> bool,
+) -> Result<()> {
+    let rows = image
+        .rows
+        .iter()
+        .filter(|rows| own(rows.table.operator, rows.table.lane));
+    let notes = image
+        .notes
+        .iter()
+        .filter(|note| own(note.operator, note.lane));
+    aggregate.restore(&rows.collect::<Vec<_>>(), &notes.collect::<Vec<_>>())
 }
 
 /// The lane of a query that has only one.

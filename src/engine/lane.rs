@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::event_time::{Standing, Times, times};
 use crate::error::{Result, from_arrow};
-use crate::operator::{Aggregate, Lateness, RowPipeline, Rows};
+use crate::operator::{Aggregate, Lateness, RowPipeline, Rows, TableUse};
 use crate::plan::{Changelog, SourcePlan, StreamPlan};
 use crate::scan::Decode;
 use crate::types::{EventTime, InputPartition, MessageBatch, Offset, PartitionId, Watermark};
@@ -49,9 +49,7 @@ pub(super) struct LaneOutput {
     pub late: Vec<(usize, LateMessage)>,
     /// The greatest that each partition said of the watermark.
     pub said: BTreeMap<InputPartition, Watermark>,
-    /// The greatest event time of all rows.
-    pub greatest_event: Option<EventTime>,
-    /// The same of each partition's.
+    /// The greatest event time of each partition's rows.
     pub greatest_events: BTreeMap<InputPartition, EventTime>,
     /// The next offset of each partition.
     pub next: BTreeMap<InputPartition, Offset>,
@@ -155,8 +153,6 @@ impl LaneOutput {
     /// Notes the times of a batch, of which so many rows passed the conditions.
     fn note(&mut self, times: &Times, passed: usize) {
         self.counted.passed += passed as u64;
-        let greatest = arrow::compute::max(&times.event).map(EventTime);
-        self.greatest_event = self.greatest_event.max(greatest);
         for (partition, said) in &times.said {
             self.said.insert(*partition, *said);
         }
@@ -169,15 +165,22 @@ impl LaneOutput {
 }
 
 impl Lane {
-    /// A lane of a plan.
-    pub(super) fn try_new(plan: &StreamPlan, sources: &[Arc<SourcePlan>]) -> Result<Self> {
-        let readable = plan.changelog() == Changelog::Update;
+    /// A lane of a plan; a durable one gives images of its state.
+    pub(super) fn try_new(
+        plan: &StreamPlan,
+        sources: &[Arc<SourcePlan>],
+        durable: bool,
+    ) -> Result<Self> {
+        let wanted = TableUse {
+            readable: plan.changelog() == Changelog::Update,
+            durable,
+        };
         let ttl = plan.options.state_ttl;
         let ttl = ttl.map(|ttl| i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
         let aggregate = plan
             .aggregate
             .as_ref()
-            .map(|aggregate| Aggregate::try_new(Arc::new(aggregate.clone()), readable, ttl))
+            .map(|aggregate| Aggregate::try_new(Arc::new(aggregate.clone()), wanted, ttl))
             .transpose()?;
         let inputs = plan
             .inputs

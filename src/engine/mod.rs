@@ -5,8 +5,10 @@
 
 mod aside;
 mod begin;
+mod durable;
 mod emitter;
 mod event_time;
+mod groups;
 mod input;
 mod lane;
 mod live;
@@ -17,7 +19,6 @@ mod query;
 mod rate;
 mod rejected;
 mod report;
-mod resume;
 mod status;
 mod subscription;
 mod supervisor;
@@ -40,7 +41,7 @@ pub use status::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatu
 pub use subscription::Subscription;
 pub use supervisor::OpenSink;
 
-use crate::checkpoint::PositionStore;
+use crate::checkpoint::{CheckpointStore, InMemory};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Changelog, StreamPlan};
@@ -49,7 +50,7 @@ use crate::task;
 use crate::types::{InputPartition, KafkaConnection, Offset};
 use materialized::Form;
 use status::Identity;
-use supervisor::{Control, Destination, Supervisor};
+use supervisor::{Control, Destination, OpenCheckpoints, Supervisor};
 
 /// Batches of rows that wait for a live query's client.
 const LIVE_BATCHES_QUEUED_MAX: usize = 16;
@@ -98,7 +99,8 @@ struct Entry {
     shared: Arc<QueryShared>,
     control: Arc<Control>,
     view: Option<Arc<Materialized>>,
-    positions: Option<PositionStore>,
+    /// To forget them when the query is dropped.
+    checkpoints: Option<OpenCheckpoints>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -162,20 +164,38 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts the query of a sink.
+    /// Starts the query of a sink; a new one forgets what an earlier one of its name has left.
     ///
     /// # Errors
-    /// When there is no thread for it.
-    pub fn create_sink(&self, name: &str, plan: StreamPlan, open: OpenSink) -> Result<()> {
-        let positions = self
-            .inner
-            .options
-            .data_dir
-            .as_ref()
-            .map(|dir| PositionStore::new(dir, name));
-        let destination = Destination::Sink { open, positions };
+    /// When there is no thread for it, or the disk refuses.
+    pub fn create_sink(
+        &self,
+        name: &str,
+        plan: StreamPlan,
+        open: OpenSink,
+        is_new: bool,
+    ) -> Result<()> {
+        let checkpoints = self.checkpoints(name);
+        if is_new {
+            checkpoints().create()?;
+        }
+        let destination = Destination::Sink { open, checkpoints };
         self.start(QueryKind::Sink, Some(name), plan, destination)?;
         Ok(())
+    }
+
+    /// Where a query's checkpoints lie: in the data directory, or in memory where there is none.
+    fn checkpoints(&self, name: &str) -> OpenCheckpoints {
+        match &self.inner.options.data_dir {
+            Some(dir) => {
+                let (dir, name) = (dir.clone(), name.to_owned());
+                Box::new(move || CheckpointStore::local(&dir, &name))
+            }
+            None => {
+                let memory = InMemory::default();
+                Box::new(move || CheckpointStore::new(Box::new(memory.clone())))
+            }
+        }
     }
 
     fn start(
@@ -216,8 +236,8 @@ impl Engine {
                 Destination::View(view) => Some(Arc::clone(view)),
                 Destination::Client { .. } | Destination::Sink { .. } => None,
             },
-            positions: match &destination {
-                Destination::Sink { positions, .. } => positions.clone(),
+            checkpoints: match &destination {
+                Destination::Sink { .. } => Some(self.checkpoints(&name)),
                 Destination::Client { .. } | Destination::View(_) => None,
             },
         };
@@ -273,7 +293,7 @@ impl Engine {
                 shared,
                 control,
                 view: None,
-                positions: None,
+                checkpoints: None,
             },
         );
     }
@@ -295,8 +315,8 @@ impl Engine {
         if !entry.control.join(STOP_TIMEOUT) {
             tracing::warn!(query = %name, "query does not end, left behind");
         }
-        match entry.positions {
-            Some(positions) => positions.remove(),
+        match entry.checkpoints {
+            Some(checkpoints) => checkpoints().remove(),
             None => Ok(()),
         }
     }

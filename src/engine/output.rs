@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::materialized::Materialized;
-use crate::checkpoint::{Position, PositionStore};
+use crate::checkpoint::{Checkpoint, CheckpointStore};
+use crate::crash_point;
 use crate::error::Result;
 use crate::sink::Sink;
 use crate::types::{ChangeBatch, EventTime, ProcessingTime};
@@ -48,10 +49,12 @@ pub(super) enum Output {
     },
     /// Rows that are kept.
     View(Arc<Materialized>),
-    /// The outside world, and where the query notes how far it came.
+    /// The outside world, and where the query keeps what it holds.
     Sink {
         sink: Box<dyn Sink>,
-        positions: Option<PositionStore>,
+        /// Whether the sink knows the last epoch that counts.
+        keeps_epoch: bool,
+        checkpoints: CheckpointStore,
     },
 }
 
@@ -106,17 +109,50 @@ impl Output {
         }
     }
 
-    /// Makes what was staged in the position's epoch last, then notes the position.
-    pub(super) fn commit(&mut self, position: &Position) -> Result<()> {
+    /// Whether the query must be able to go on after a crash.
+    pub(super) fn is_durable(&self) -> bool {
+        matches!(self, Self::Sink { .. })
+    }
+
+    /// Writes the checkpoint of a query before its first row.
+    pub(super) fn begin(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         match self {
             Self::Client { .. } | Self::View(_) => Ok(()),
-            Self::Sink { sink, positions } => {
-                sink.commit(position.epoch)?;
-                positions
-                    .as_ref()
-                    .map_or(Ok(()), |store| store.write(position))
-            }
+            Self::Sink { checkpoints, .. } => checkpoints.write(checkpoint).map(drop),
         }
+    }
+
+    /// Makes what was staged in the checkpoint's epoch last, and the checkpoint itself; the act that
+    /// counts comes last.
+    pub(super) fn commit(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let Self::Sink {
+            sink,
+            keeps_epoch,
+            checkpoints,
+        } = self
+        else {
+            return Ok(());
+        };
+        let epoch = checkpoint.epoch;
+        crash_point::reach("an epoch ends");
+        let written = match keeps_epoch {
+            true => {
+                let written = checkpoints.write(checkpoint)?;
+                crash_point::reach("checkpoint written, sink not committed");
+                sink.commit(epoch)?;
+                written
+            }
+            false => {
+                sink.commit(epoch)?;
+                crash_point::reach("sink committed, checkpoint not written");
+                checkpoints.write(checkpoint)?
+            }
+        };
+        crash_point::reach("an epoch has ended");
+        for sentence in written.left_over {
+            tracing::warn!(epoch, "{sentence}");
+        }
+        Ok(())
     }
 
     /// True when nobody takes the rows any more.

@@ -16,20 +16,19 @@ use super::aside::Aside;
 use super::begin::Begin;
 use super::emitter::Emitter;
 use super::event_time::Standing;
+use super::groups::Groups;
 use super::input::{Collected, Inputs};
 use super::lane::{Counted, Lane, LaneOutput};
 use super::output::{Moment, Output};
 use super::pace::Pace;
 use super::rejected::SetAside;
 use super::report::{Report, Untold};
-use super::resume::Marks;
-use super::status::{PartitionStatus, QueryShared};
-use crate::checkpoint::Position;
+use super::status::{PartitionStatus, QueryKind, QueryShared};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result, SqlState, from_arrow};
 use crate::plan::{Emission, SourcePlan, StreamPlan, Trigger};
 use crate::task;
-use crate::types::{ChangeBatch, EventTime, InputPartition, MessageBatch, Offset, Watermark};
+use crate::types::{ChangeBatch, InputPartition, MessageBatch, Offset, Watermark};
 use crate::watermark::Watermarks;
 
 /// How long a query sleeps at the most before it looks whether its client is still there.
@@ -38,6 +37,8 @@ const TICK: Duration = Duration::from_secs(1);
 const EVERY_MIN: Duration = Duration::from_millis(1);
 /// How often a query that waits for its trigger looks whether it is to end.
 const HOLD_LOOK: Duration = Duration::from_millis(20);
+/// A broker forgets a sink's last epoch after some days.
+const RENEW_EVERY: Duration = Duration::from_secs(3_600);
 /// How often the memory of the groups is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(200);
 
@@ -66,28 +67,31 @@ pub(super) struct Wiring {
 
 /// A query under way.
 pub(super) struct Query {
-    plan: Arc<StreamPlan>,
-    sources: Vec<Arc<SourcePlan>>,
-    lanes: Vec<Lane>,
+    pub(super) plan: Arc<StreamPlan>,
+    pub(super) sources: Vec<Arc<SourcePlan>>,
+    pub(super) lanes: Vec<Lane>,
     inputs: Inputs,
-    watermarks: Watermarks,
-    emitter: Emitter,
-    output: Output,
+    pub(super) watermarks: Watermarks,
+    pub(super) emitter: Emitter,
+    pub(super) output: Output,
     pub shared: Arc<QueryShared>,
     surroundings: Surroundings,
-    partitions: BTreeMap<InputPartition, PartitionStatus>,
+    pub(super) partitions: BTreeMap<InputPartition, PartitionStatus>,
     /// Rows that the limit still allows.
-    left: Option<u64>,
+    pub(super) left: Option<u64>,
     /// When a micro-batch may begin.
     trigger: Pace,
     epoch: Pace,
-    epochs: u64,
+    /// When an epoch ends although nothing came, so that the outside does not forget the last one.
+    renew: Pace,
+    groups: Groups,
+    pub(super) epochs: u64,
+    /// True when the next image of the state stands for itself.
+    pub(super) whole: bool,
     /// True when something was staged or read since the last epoch.
     dirty: bool,
     untold: Untold,
     aside: Aside,
-    marks: Marks,
-    greatest_event: EventTime,
     /// When the groups' memory is measured again: that costs.
     measure: Pace,
     /// True when rows came since.
@@ -120,12 +124,15 @@ impl Query {
             .iter()
             .map(|input| Arc::new(input.source.clone()))
             .collect();
+        let durable = output.is_durable();
         let mut lanes: Vec<Lane> = (0..lanes)
-            .map(|_| Lane::try_new(plan, &sources))
+            .map(|_| Lane::try_new(plan, &sources, durable))
             .collect::<Result<_>>()?;
+        let created = shared.kind != QueryKind::Live;
+        let groups = Groups::open(sources.iter().map(|source| &**source), created)?;
         let aside = Aside::try_new(&shared.name, &surroundings.set_aside, &sources)?;
         let now = surroundings.clock.monotonic();
-        let mut emitter = Emitter::try_new(plan, now)?;
+        let mut emitter = Emitter::try_new(plan, durable, now)?;
         emitter.ignore(&mut lanes, begin.ignore_until, begin.ignore_before);
         let ids = begin.partitions();
         let ids = ids.map(|(place, _)| (place, sources[place.input].idle_timeout));
@@ -149,6 +156,8 @@ impl Query {
             emitter,
             left: plan.limit,
             epoch: Pace::new(surroundings.checkpoint_interval, now),
+            renew: Pace::new(RENEW_EVERY, now),
+            groups,
             plan: Arc::clone(plan),
             sources,
             lanes,
@@ -160,16 +169,10 @@ impl Query {
             partitions,
             trigger: Pace::of_trigger(plan.trigger, now),
             epochs: 0,
+            whole: true,
             dirty: false,
             untold: Untold::default(),
             aside,
-            marks: Marks::new(
-                begin
-                    .partitions()
-                    .map(|(place, range)| (place, range.start))
-                    .collect(),
-            ),
-            greatest_event: EventTime::MIN,
             measure: Pace::new(MEASURE_EVERY, now),
             unmeasured: false,
             held: (0, 0),
@@ -228,9 +231,11 @@ impl Query {
             return Ok(Some(Ended::Stopped));
         }
         let now = self.surroundings.clock.monotonic();
+        self.dirty |= self.renew.is_due(now);
         if self.dirty && (self.shared.flush_wanted() || self.epoch.is_due(now)) {
             self.end_epoch()?;
         }
+        self.groups.tick();
         let complete = self.left == Some(0)
             || (self.plan.trigger == Trigger::AvailableNow && self.is_caught_up());
         Ok(complete.then_some(Ended::Complete))
@@ -320,9 +325,6 @@ impl Query {
         let now = self.surroundings.clock.monotonic();
         let mut rows = Vec::new();
         for output in outputs {
-            self.greatest_event = self
-                .greatest_event
-                .max(output.greatest_event.unwrap_or(EventTime::MIN));
             for (partition, said) in output.said {
                 self.watermarks.observe(partition, said, now);
             }
@@ -417,12 +419,16 @@ impl Query {
             return Ok(());
         }
         self.epochs += 1;
-        let position = self.position();
-        self.output.commit(&position)?;
+        if self.output.is_durable() {
+            let checkpoint = self.checkpoint()?;
+            self.output.commit(&checkpoint)?;
+        }
         let not_sent = self.aside.settle(self.shared.flush_wanted());
         self.dirty = false;
         let now = self.surroundings.clock.monotonic();
         self.epoch.done(now);
+        self.renew.done(now);
+        self.groups.tell(&self.partitions);
         for status in self.partitions.values_mut() {
             status.committed = status.next;
         }
@@ -472,27 +478,6 @@ impl Query {
             partitions: &self.partitions,
         };
         self.shared.update(|status| report.tell(status));
-    }
-
-    /// Where a run that goes on after this epoch must begin to read.
-    fn position(&mut self) -> Position {
-        let next: BTreeMap<InputPartition, Offset> = self
-            .partitions
-            .iter()
-            .filter_map(|(id, s)| Some((*id, s.next?)))
-            .collect();
-        self.marks.add(self.greatest_event, next);
-        let open = self.emitter.needed_from(&self.lanes);
-        let mut next = vec![BTreeMap::new(); self.sources.len()];
-        for (place, offset) in self.marks.position(open) {
-            next[place.input].insert(place.partition, offset);
-        }
-        Position::new(
-            self.plan.text.clone(),
-            self.epochs,
-            self.emitter.emitted_until(self.watermarks.current()),
-            next,
-        )
     }
 
     /// Measures the groups from time to time, the first ones at once, and holds them to the budget.

@@ -14,10 +14,10 @@ use super::materialized::Materialized;
 use super::output::{Emitted, Output, Progress};
 use super::query::{Query, Surroundings, Wiring};
 use super::status::{QueryShared, QueryState};
-use crate::checkpoint::PositionStore;
+use crate::checkpoint::{Checkpoint, CheckpointStore, Committed};
 use crate::error::{Error, Fault, Result};
 use crate::plan::StreamPlan;
-use crate::sink::Sink;
+use crate::sink::{Outside, Sink};
 
 /// The first pause before a query tries again; it doubles each time.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -26,6 +26,19 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Opens a sink anew, for each try.
 pub type OpenSink = Box<dyn Fn() -> Result<Box<dyn Sink>> + Send>;
+
+/// Opens a query's checkpoints anew, for each try.
+pub(super) type OpenCheckpoints = Box<dyn Fn() -> CheckpointStore + Send>;
+
+/// How a try of a query begins.
+struct Start {
+    begin: Begin,
+    output: Output,
+    /// What it goes on from.
+    checkpoint: Option<Checkpoint>,
+    /// Without a checkpoint: the number of the epoch before its first.
+    epoch: u64,
+}
 
 /// Where a query's rows go, as its supervisor keeps it.
 pub(super) enum Destination {
@@ -37,7 +50,7 @@ pub(super) enum Destination {
     View(Arc<Materialized>),
     Sink {
         open: OpenSink,
-        positions: Option<PositionStore>,
+        checkpoints: OpenCheckpoints,
     },
 }
 
@@ -142,7 +155,12 @@ impl Supervisor {
     }
 
     fn attempt(&self) -> Result<()> {
-        let begin = self.begin()?;
+        let Start {
+            begin,
+            output,
+            checkpoint,
+            epoch,
+        } = self.start()?;
         let readers = begin.partitions().count().min(self.lanes_max).max(1);
         let lanes = if self.plan.has_one_lane() { 1 } else { readers };
         let (inputs, wake) = Inputs::open(
@@ -152,20 +170,6 @@ impl Supervisor {
             self.surroundings.read_max,
         )?;
         self.control.set_wake(Some(wake));
-        let output = match &self.destination {
-            Destination::Client { rows, progress, .. } => Output::Client {
-                rows: rows.clone(),
-                progress: Progress::new(*progress),
-            },
-            Destination::View(view) => {
-                view.clear();
-                Output::View(Arc::clone(view))
-            }
-            Destination::Sink { open, positions } => Output::Sink {
-                sink: open()?,
-                positions: positions.clone(),
-            },
-        };
         self.shared.restart();
         let wiring = Wiring {
             inputs,
@@ -175,28 +179,84 @@ impl Supervisor {
             surroundings: self.surroundings.clone(),
         };
         let mut query = Query::try_new(&self.plan, &begin, wiring)?;
-        tracing::info!(query = %self.shared.name, tables = %self.shared.tables.join(", "), lanes, "query running");
+        match &checkpoint {
+            Some(checkpoint) => query.restore(checkpoint)?,
+            None => query.note_begin(epoch)?,
+        }
+        let goes_on_from = checkpoint.map(|checkpoint| checkpoint.epoch);
+        tracing::info!(
+            query = %self.shared.name,
+            tables = %self.shared.tables.join(", "),
+            lanes,
+            goes_on_from,
+            "query running"
+        );
         query.run()?;
         Ok(())
     }
 
-    fn begin(&self) -> Result<Begin> {
+    /// Where the query begins, and where its rows go.
+    fn start(&self) -> Result<Start> {
+        let anew = |begin, output| Start {
+            begin,
+            output,
+            checkpoint: None,
+            epoch: 0,
+        };
         match &self.destination {
-            Destination::Client { start, .. } => begin::live(&self.plan, start),
-            Destination::Sink {
-                positions: Some(store),
-                ..
-            } => match store.read()? {
-                Some(position) if position.text == self.shared.text => {
-                    begin::resumed(&self.plan, &position)
-                }
-                Some(_) | None => begin::created(&self.plan),
-            },
-            Destination::View(_)
-            | Destination::Sink {
-                positions: None, ..
-            } => begin::created(&self.plan),
+            Destination::Client {
+                rows,
+                start,
+                progress,
+            } => {
+                let begin = begin::live(&self.plan, start)?;
+                let progress = Progress::new(*progress);
+                let rows = rows.clone();
+                Ok(anew(begin, Output::Client { rows, progress }))
+            }
+            Destination::View(view) => {
+                let begin = begin::created(&self.plan)?;
+                view.clear();
+                Ok(anew(begin, Output::View(Arc::clone(view))))
+            }
+            Destination::Sink { open, checkpoints } => self.recover(open()?, checkpoints()),
         }
+    }
+
+    /// A sink's query goes on from the checkpoint that counts; which one that is, the sink says if it
+    /// knows.
+    fn recover(&self, mut sink: Box<dyn Sink>, mut checkpoints: CheckpointStore) -> Result<Start> {
+        let outside = sink.committed()?;
+        let committed = match outside {
+            Outside::Unknown => Committed::Latest,
+            Outside::Epoch(epoch) => Committed::Epoch(epoch),
+        };
+        let recovered = checkpoints.recover(&self.shared.text, committed)?;
+        let checkpoint = recovered.map(|recovered| {
+            for sentence in &recovered.refused {
+                tracing::warn!(query = %self.shared.name, "{sentence}");
+            }
+            recovered.checkpoint
+        });
+        let begin = match &checkpoint {
+            Some(checkpoint) => begin::resumed(&self.plan, checkpoint)?,
+            None => begin::created(&self.plan)?,
+        };
+        let output = Output::Sink {
+            sink,
+            keeps_epoch: outside != Outside::Unknown,
+            checkpoints,
+        };
+        let epoch = match outside {
+            Outside::Unknown => 0,
+            Outside::Epoch(epoch) => epoch.unwrap_or(0),
+        };
+        Ok(Start {
+            begin,
+            output,
+            checkpoint,
+            epoch,
+        })
     }
 
     fn may_retry(&self, error: &Error) -> bool {

@@ -30,18 +30,19 @@ use super::sliding::Sliding;
 use super::unwindowed::Unwindowed;
 use crate::error::{Result, from_arrow};
 use crate::plan::{AggregatePlan, GroupColumn, WindowRows};
-use crate::state::GroupTable;
+use crate::state::{GroupTable, TableUse};
 use crate::types::{EventTime, Watermark, WindowBound, WindowKind, WindowSpan};
 
 /// The state of one lane, or of a whole query.
 pub struct Aggregate {
-    grouping: Grouping,
-    windows: Windows,
+    pub(super) grouping: Grouping,
+    pub(super) windows: Windows,
     /// Rows of windows that end at or before this are none of this query's business.
     ignore_until: i64,
 }
 
-enum Windows {
+/// What an aggregation holds, by its kind of window.
+pub(super) enum Windows {
     None(Box<Unwindowed>),
     Fixed(Fixed),
     Sliding(Sliding),
@@ -84,14 +85,15 @@ impl ClosedWindow {
 }
 
 impl Aggregate {
-    /// No groups yet. `readable` is needed for [`Self::emit_changes`]. Without a window, groups that
-    /// no row touched for `ttl` microseconds of event time go.
+    /// No groups yet. A readable one is needed for [`Self::emit_changes`], a durable one for
+    /// [`Self::image`]. Without a window, groups that no row touched for `ttl` microseconds of event
+    /// time go.
     ///
     /// # Errors
     /// When a key's type cannot be grouped or a function has no accumulator.
-    pub fn try_new(plan: Arc<AggregatePlan>, readable: bool, ttl: Option<i64>) -> Result<Self> {
+    pub fn try_new(plan: Arc<AggregatePlan>, wanted: TableUse, ttl: Option<i64>) -> Result<Self> {
         let window = plan.window.clone();
-        let grouping = Grouping::new(plan, readable);
+        let grouping = Grouping::new(plan, wanted);
         let windows = match window.map(|window| (window.kind, window.rows)) {
             None => Windows::None(Box::new(Unwindowed::new(ttl))),
             Some((_, WindowRows::Bound(..)) | (WindowKind::Tumble { .. }, _)) => {
@@ -223,7 +225,7 @@ impl Aggregate {
     /// If the tables were not made readable.
     pub fn emit_changes(&mut self) -> Result<Vec<Changed>> {
         assert!(
-            self.grouping.readable,
+            self.grouping.readable(),
             "only readable tables can emit changes"
         );
         let none = WindowSpan { start: 0, end: 0 };
@@ -266,6 +268,7 @@ impl Aggregate {
         let converter = self.converter(&first)?;
         let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
         let found = changes.differences(&groups, &rows);
+        table.touch(&found.picked(&groups));
         let old = found.old.iter().flatten().count();
         let before = self.output(
             Spans::Same(span, old),
@@ -333,6 +336,7 @@ impl Aggregate {
         let converter = self.converter(&[DataType::Int64, DataType::Int64])?;
         let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
         let found = sessions.changes.differences(&groups, &rows);
+        sessions.touch(&found.picked(&groups));
         let joined = std::mem::take(&mut sessions.joined);
         let mut before_keys = found.replaced_of(&now.keys)?;
         let joined_keys = sessions.keys_of(joined.iter().map(|(key, _)| *key))?;
@@ -342,7 +346,11 @@ impl Aggregate {
         let old = found.old.iter().flatten();
         let old = old.chain(joined.iter().map(|(_, old)| old));
         let old = super::changes::columns_of(old, &converter)?;
-        let before = self.output(Spans::Each(&spans_of(&old)), &before_keys, old[2..].to_vec())?;
+        let before = self.output(
+            Spans::Each(&spans_of(&old)),
+            &before_keys,
+            old[2..].to_vec(),
+        )?;
         let new = found.changed_of(&kept)?;
         let after = self.output(
             Spans::Each(&spans_of(&new)),
@@ -401,18 +409,6 @@ impl Aggregate {
             _ => self.next_close().map(|span| span.end),
         };
         end.is_some_and(|end| end <= self.closed_until(watermark))
-    }
-
-    /// The start of the earliest window that is still open.
-    pub fn first_open(&self) -> Option<EventTime> {
-        let start = match &self.windows {
-            Windows::None(_) => None,
-            Windows::Fixed(fixed) => fixed.first_start(),
-            Windows::Sliding(sliding) => sliding.first_pane(),
-            Windows::Growing(growing) => growing.first_start(),
-            Windows::Sessions(sessions) => sessions.first_start(),
-        };
-        start.map(EventTime)
     }
 
     /// The number of groups held.

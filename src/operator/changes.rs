@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, UInt32Array};
 use arrow::compute::take;
 use arrow::row::{RowConverter, Rows};
 
+use super::image::odd;
 use crate::error::{Result, from_arrow};
 
 /// The groups touched since the last emission, and the values last emitted of each.
@@ -84,6 +85,27 @@ impl Changes {
         Some(old)
     }
 
+    /// What was emitted last of some groups, in row format; NULL: nothing.
+    pub(super) fn emitted_of(&self, groups: impl Iterator<Item = usize>) -> ArrayRef {
+        let emitted = groups.map(|group| self.emitted.get(group).and_then(Option::as_deref));
+        Arc::new(emitted.collect::<BinaryArray>())
+    }
+
+    /// Takes in what was emitted last of some groups. They are looked at again.
+    pub(super) fn restore(&mut self, groups: &[usize], emitted: &ArrayRef) -> Result<()> {
+        let emitted = emitted.as_binary_opt::<i32>();
+        let emitted = emitted.ok_or_else(|| odd("what was emitted is of another type"))?;
+        self.touch(groups);
+        for (&group, emitted) in groups.iter().zip(emitted) {
+            if group >= self.emitted.len() {
+                self.emitted.resize(group + 1, None);
+            }
+            self.emitted_bytes += emitted.map_or(0, <[u8]>::len);
+            self.emitted[group] = emitted.map(Into::into);
+        }
+        Ok(())
+    }
+
     /// Memory held, in bytes.
     pub(super) fn size_bytes(&self) -> usize {
         self.touched.capacity() * size_of::<usize>()
@@ -94,6 +116,12 @@ impl Changes {
 }
 
 impl Differences {
+    /// The groups asked about that differ.
+    pub(super) fn picked(&self, groups: &[usize]) -> Vec<usize> {
+        let changed = self.changed.iter();
+        changed.map(|index| groups[*index as usize]).collect()
+    }
+
     /// The rows of `columns`, one a group asked about, that differ.
     pub(super) fn changed_of(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
         let picked = UInt32Array::from(self.changed.clone());

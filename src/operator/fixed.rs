@@ -7,15 +7,17 @@
 //! Tumbling windows, and all others once each row stands for one of its windows.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use arrow::array::TimestampMicrosecondArray;
 
 use super::changes::Changes;
 use super::grouping::{Evaluated, Grouping};
+use super::image::{Imaging, Restored};
 use super::placement::{LateRow, Picked, RowClock, out_of_range, place_all};
 use crate::error::Result;
 use crate::state::GroupTable;
-use crate::types::{WindowBound, WindowKind, WindowSpan};
+use crate::types::{TablePlace, WindowBound, WindowKind, WindowSpan};
 
 /// The open windows, in the order in which they close.
 #[derive(Default)]
@@ -45,10 +47,19 @@ impl Pane {
     ) -> Result<()> {
         let Self { table, changes } = self;
         grouping.update(table, columns, picked, |groups| {
-            if grouping.readable {
+            if grouping.readable() {
                 changes.touch(groups);
             }
         })
+    }
+
+    /// Takes in the groups of an image.
+    fn restore(&mut self, rows: &Restored<'_>) -> Result<()> {
+        let (groups, beside) = self.table.restore(rows.keys, rows.behind, rows.rows)?;
+        match beside {
+            [] => Ok(()),
+            [emitted, ..] => self.changes.restore(groups, emitted),
+        }
     }
 
     pub(super) fn size_bytes(&self) -> usize {
@@ -117,13 +128,16 @@ impl Fixed {
         span: WindowSpan,
         picked: &Picked,
     ) -> Result<()> {
-        let pane = match self.windows.entry(span) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(free) => {
-                free.insert(Pane::try_new(grouping)?)
-            }
-        };
+        let pane = self.pane(grouping, span)?;
         pane.update(grouping, columns, picked.rows())
+    }
+
+    /// A window's table; an empty one if there is none yet.
+    fn pane(&mut self, grouping: &Grouping, span: WindowSpan) -> Result<&mut Pane> {
+        Ok(match self.windows.entry(span) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(Pane::try_new(grouping)?),
+        })
     }
 
     /// Takes the windows that end at or before `until`, earliest first.
@@ -139,6 +153,30 @@ impl Fixed {
         closed
     }
 
+    /// Takes down what has changed of the open windows.
+    pub(super) fn image(&mut self, readable: bool, into: &mut Imaging<'_>) -> Result<()> {
+        for (&WindowSpan { start, end }, Pane { table, changes }) in &mut self.windows {
+            let place = TablePlace::Window { start, end };
+            let emitted = |groups: &[usize]| changes.emitted_of(groups.iter().copied());
+            into.table(place, table, |groups| match readable {
+                true => vec![emitted(groups)],
+                false => Vec::new(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes in groups of the window with these bounds.
+    pub(super) fn restore(
+        &mut self,
+        grouping: &Grouping,
+        (start, end): (i64, i64),
+        rows: &Restored<'_>,
+    ) -> Result<()> {
+        self.pane(grouping, WindowSpan { start, end })?
+            .restore(rows)
+    }
+
     /// The open windows.
     pub(super) fn open(&mut self) -> impl Iterator<Item = (WindowSpan, &mut Pane)> {
         self.windows.iter_mut().map(|(span, pane)| (*span, pane))
@@ -147,11 +185,6 @@ impl Fixed {
     /// The next window to close.
     pub(super) fn next(&self) -> Option<WindowSpan> {
         self.windows.keys().next().copied()
-    }
-
-    /// The earliest start of an open window.
-    pub(super) fn first_start(&self) -> Option<i64> {
-        self.windows.keys().map(|span| span.start).min()
     }
 
     pub(super) fn groups(&self) -> usize {

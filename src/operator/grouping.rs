@@ -15,7 +15,7 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use super::row_pipeline::{condition, evaluate};
 use crate::error::{Result, from_arrow, from_datafusion};
 use crate::plan::AggregatePlan;
-use crate::state::{Frozen, GroupTable, Rows as KeyedRows};
+use crate::state::{Frozen, GroupTable, Rows as KeyedRows, TableUse};
 
 /// What all tables of an aggregation have in common.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(super) struct Grouping {
     pub plan: Arc<AggregatePlan>,
     keys: Vec<FieldRef>,
     functions: Vec<Arc<AggregateFunctionExpr>>,
-    /// Whether values must be readable while a table lives.
-    pub readable: bool,
+    /// What the tables are for.
+    wanted: TableUse,
 }
 
 /// A batch's columns, evaluated.
@@ -36,14 +36,24 @@ pub(super) struct Evaluated {
 }
 
 impl Grouping {
-    pub(super) fn new(plan: Arc<AggregatePlan>, readable: bool) -> Self {
+    pub(super) fn new(plan: Arc<AggregatePlan>, wanted: TableUse) -> Self {
         let functions = plan.calls.iter().map(|call| Arc::clone(&call.function));
         Self {
             keys: plan.key_fields(),
             functions: functions.collect(),
             plan,
-            readable,
+            wanted,
         }
+    }
+
+    /// Whether values are read while a table lives.
+    pub(super) fn readable(&self) -> bool {
+        self.wanted.readable
+    }
+
+    /// Whether images are taken.
+    pub(super) fn durable(&self) -> bool {
+        self.wanted.durable
     }
 
     /// The key columns' fields.
@@ -58,7 +68,7 @@ impl Grouping {
 
     /// An empty table.
     pub(super) fn table(&self) -> Result<GroupTable> {
-        GroupTable::try_new(&self.keys, &self.functions, self.readable)
+        GroupTable::try_new(&self.keys, &self.functions, self.wanted)
     }
 
     /// The table at a place; an empty one if there is none yet.

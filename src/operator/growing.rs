@@ -9,10 +9,14 @@
 use std::collections::BTreeMap;
 
 use super::grouping::{Evaluated, Grouping};
+use super::image::{Imaging, Restored, odd};
 use super::placement::{LateRow, RowClock, place_all};
 use crate::error::Result;
 use crate::state::GroupTable;
-use crate::types::{WindowKind, WindowSpan};
+use crate::types::{StateNote, TablePlace, WindowKind, WindowSpan};
+
+/// What the end of a start's last closed window is called in an image, before the start.
+const CLOSED: &str = "closed of ";
 
 /// The open windows, by their common start.
 pub(super) struct Growing {
@@ -99,16 +103,71 @@ impl Growing {
         Ok(closed)
     }
 
+    /// Takes down what has changed.
+    pub(super) fn image(&mut self, into: &mut Imaging<'_>) -> Result<()> {
+        for (&start, windows) in &mut self.starts {
+            if let Some(closed) = windows.closed_until {
+                into.note(format!("{CLOSED}{start}"), closed);
+            }
+            if let Some(running) = &mut windows.running {
+                into.table(TablePlace::Running { start }, running, |_| Vec::new())?;
+            }
+            for (&pane, table) in &mut windows.panes {
+                let place = TablePlace::Pane {
+                    start: pane,
+                    from_end: pane + self.step,
+                };
+                into.table(place, table, |_| Vec::new())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a number of an image.
+    pub(super) fn restore_note(&mut self, note: &StateNote) -> Result<()> {
+        let start = note.name.strip_prefix(CLOSED);
+        let start = start.and_then(|start| start.parse().ok());
+        let start: i64 = start.ok_or_else(|| odd("a window's start is not a number"))?;
+        let windows = self.starts.entry(start).or_default();
+        windows.closed_until = windows.closed_until.max(Some(note.value));
+        Ok(())
+    }
+
+    /// Takes in the groups of a pane.
+    pub(super) fn restore_pane(
+        &mut self,
+        grouping: &Grouping,
+        pane: i64,
+        rows: &Restored<'_>,
+    ) -> Result<()> {
+        let start = self.kind.start_of(pane).unwrap_or(pane);
+        let panes = &mut self.starts.entry(start).or_default().panes;
+        let table = grouping.table_at(panes, pane)?;
+        table.restore(rows.keys, rows.behind, rows.rows)?;
+        Ok(())
+    }
+
+    /// Takes in the sum of the panes of a start.
+    pub(super) fn restore_running(
+        &mut self,
+        grouping: &Grouping,
+        start: i64,
+        rows: &Restored<'_>,
+    ) -> Result<()> {
+        let running = &mut self.starts.entry(start).or_default().running;
+        let table = match running {
+            Some(table) => table,
+            None => running.insert(grouping.table()?),
+        };
+        table.restore(rows.keys, rows.behind, rows.rows)?;
+        Ok(())
+    }
+
     /// The next window to close.
     pub(super) fn next(&self) -> Option<WindowSpan> {
         let (start, windows) = self.starts.first_key_value()?;
         let end = windows.next_end(self.step)?;
         Some(WindowSpan { start: *start, end })
-    }
-
-    /// The earliest start of an open window.
-    pub(super) fn first_start(&self) -> Option<i64> {
-        self.starts.keys().next().copied()
     }
 
     pub(super) fn groups(&self) -> usize {

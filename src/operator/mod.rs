@@ -8,6 +8,7 @@
 //!   `growing`, `sessions`.
 //! - `changes`, `changed`: which groups must be emitted again, and what their rows are then.
 //! - `tail`, `rank`: what is done with an aggregate's rows.
+//! - `image`: the state as rows, and back.
 
 mod aggregate;
 mod changed;
@@ -15,6 +16,7 @@ mod changes;
 mod fixed;
 mod growing;
 mod grouping;
+mod image;
 mod placement;
 mod rank;
 mod row_pipeline;
@@ -26,6 +28,9 @@ mod windows;
 
 pub use aggregate::{Aggregate, Closed, ClosedWindow};
 pub use changed::Changed;
+pub use image::Imaging;
 pub use placement::{LateRow, Lateness};
 pub use row_pipeline::{RowPipeline, Rows};
 pub use tail::Tail;
+
+pub use crate::state::TableUse;

@@ -8,6 +8,8 @@
 //! lie at least a gap apart; a session has closed, for the rows that come after, as soon as the
 //! watermark of a row has reached its end, wherever micro-batches are cut.
 
+mod image;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -17,7 +19,7 @@ use super::changes::Changes;
 use super::grouping::{Evaluated, Grouping};
 use super::placement::{LateRow, RowClock, out_of_range};
 use crate::error::Result;
-use crate::state::{Keys, Values};
+use crate::state::{Dirty, Keys, Values};
 use crate::types::WindowSpan;
 
 /// No session.
@@ -40,6 +42,10 @@ pub(super) struct Sessions {
     pub joined: Vec<(usize, Box<[u8]>)>,
     /// Sessions that end at or before this, or start before the other, are not emitted.
     ignore: (i64, i64),
+    /// `None`: nobody takes images.
+    dirty: Option<Dirty>,
+    /// How many of `joined` the last image named.
+    joined_told: usize,
     /// Each row's key and session in the batch under way; kept to reuse their memory.
     row_keys: Vec<usize>,
     row_sessions: Vec<usize>,
@@ -77,6 +83,8 @@ impl Sessions {
             changes: Changes::default(),
             joined: Vec::new(),
             ignore: (i64::MIN, i64::MIN),
+            dirty: grouping.durable().then(Dirty::default),
+            joined_told: 0,
             row_keys: Vec::new(),
             row_sessions: Vec::new(),
         })
@@ -131,14 +139,19 @@ impl Sessions {
             &self.row_sessions,
             self.sessions.len(),
         )?;
+        if let Some(dirty) = &mut self.dirty {
+            dirty.mark(&self.row_sessions, self.sessions.len());
+        }
         for (from, into) in joins {
             self.values.fold(from, into)?;
+            self.note_gone(&[from]);
+            self.touch(&[resolve(&self.sessions, into)]);
             if let Some(old) = self.changes.forget(from) {
                 self.joined.push((self.sessions[from].key as usize, old));
                 self.changes.touch(&[resolve(&self.sessions, into)]);
             }
         }
-        if grouping.readable {
+        if grouping.readable() {
             self.changes.touch(&self.row_sessions);
         }
         Ok(late)
@@ -217,6 +230,23 @@ impl Sessions {
         }
     }
 
+    /// What belongs to some sessions has changed.
+    pub(super) fn touch(&mut self, numbers: &[usize]) {
+        let total = self.sessions.len();
+        if let Some(dirty) = &mut self.dirty {
+            dirty.mark(numbers, total);
+        }
+    }
+
+    /// Sessions are there no more.
+    fn note_gone(&mut self, numbers: &[usize]) {
+        if let Some(dirty) = &mut self.dirty
+            && !numbers.is_empty()
+        {
+            dirty.release(numbers, vec![image::column_of(numbers)]);
+        }
+    }
+
     /// Takes the sessions that end at or before `until`, earliest end first.
     pub(super) fn close(&mut self, until: i64) -> Result<ClosedSessions> {
         let numbers = self.ended(until);
@@ -228,6 +258,7 @@ impl Sessions {
         let closed = self.read(&emitted)?;
         let released: Vec<usize> = numbers.iter().map(|number| *number as usize).collect();
         self.values.release(&released)?;
+        self.note_gone(&released);
         for &number in &numbers {
             self.changes.forget(number as usize);
             self.remove(number);
@@ -317,15 +348,6 @@ impl Sessions {
     /// An end at or before which no session ends.
     pub(super) fn next_end(&self) -> Option<i64> {
         self.ends.peek().map(|Reverse((end, _))| *end)
-    }
-
-    /// The earliest start of an open session.
-    pub(super) fn first_start(&self) -> Option<i64> {
-        let open = self
-            .ends
-            .iter()
-            .map(|Reverse((_, number))| *number as usize);
-        open.map(|number| self.sessions[number].start).min()
     }
 
     pub(super) fn groups(&self) -> usize {

@@ -16,10 +16,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::grouping::{Evaluated, Grouping};
+use super::image::{Imaging, Restored};
 use super::placement::{LateRow, Place, RowClock, place_all};
 use crate::error::Result;
-use crate::state::{Frozen, GroupTable};
-use crate::types::{WindowKind, WindowSpan};
+use crate::state::{ChangedGroups, Frozen, GroupTable};
+use crate::types::{StateNote, TablePlace, WindowKind, WindowSpan};
+
+/// What [`Sliding::frozen_until`] is called in an image.
+const FROZEN_UNTIL: &str = "frozen until";
+/// What [`Sliding::closed_until`] is called in an image.
+const CLOSED_UNTIL: &str = "closed until";
 
 /// The panes of hopping windows.
 pub(super) struct Sliding {
@@ -40,6 +46,8 @@ pub(super) struct Sliding {
     apart: BTreeMap<Place, GroupTable>,
     /// The end of the last window that was given.
     closed_until: i64,
+    /// What the next image must say of panes that were frozen since the last one.
+    unsaid: Vec<(i64, ChangedGroups)>,
 }
 
 impl Sliding {
@@ -60,6 +68,7 @@ impl Sliding {
             frozen_until: i64::MIN,
             apart: BTreeMap::new(),
             closed_until: i64::MIN,
+            unsaid: Vec::new(),
         }
     }
 
@@ -89,8 +98,7 @@ impl Sliding {
 
     /// The end of the first window over a pane.
     fn first_end(&self, pane: i64) -> i64 {
-        let start = self.kind.start_of(pane);
-        start.map_or(i64::MAX, |start| start.saturating_add(self.size))
+        first_end(self.kind, self.size, pane)
     }
 
     /// Takes the windows that end at or before `until`, earliest first.
@@ -124,7 +132,7 @@ impl Sliding {
     }
 
     /// The start of the earliest pane held.
-    pub(super) fn first_pane(&self) -> Option<i64> {
+    fn first_pane(&self) -> Option<i64> {
         let front = self.front.front().map(|(pane, _)| *pane);
         let back = self.back_panes.first().map(|(pane, _)| *pane);
         let live = self.live.keys().next().copied();
@@ -152,7 +160,9 @@ impl Sliding {
     /// Adds the panes before `end` to the back.
     fn freeze_until(&mut self, grouping: &Grouping, end: i64) -> Result<()> {
         while let Some(entry) = self.live.first_entry().filter(|pane| *pane.key() < end) {
-            let (pane, table) = entry.remove_entry();
+            let (pane, mut table) = entry.remove_entry();
+            let changed = table.take_changed()?;
+            self.unsaid.extend(changed.map(|changed| (pane, changed)));
             let frozen = table.freeze()?;
             // Without a front the back is about to become one, and needs no sum.
             if !self.front.is_empty() {
@@ -195,6 +205,67 @@ impl Sliding {
         }
     }
 
+    /// Takes down what has changed. Panes are told as they came: sums of them are made again.
+    pub(super) fn image(&mut self, into: &mut Imaging<'_>) -> Result<()> {
+        into.note(FROZEN_UNTIL, self.frozen_until);
+        into.note(CLOSED_UNTIL, self.closed_until);
+        let (kind, size) = (self.kind, self.size);
+        let whole = |pane: i64| TablePlace::Pane {
+            start: pane,
+            from_end: first_end(kind, size, pane),
+        };
+        let front = self.front.iter().map(|(pane, _)| *pane);
+        let frozen: Vec<i64> = front
+            .chain(self.back_panes.iter().map(|(pane, _)| *pane))
+            .collect();
+        frozen.iter().for_each(|pane| into.holds(whole(*pane)));
+        for (pane, changed) in self.unsaid.drain(..) {
+            if frozen.contains(&pane) {
+                into.groups(whole(pane), changed, |_| Vec::new())?;
+            }
+        }
+        for (&pane, table) in &mut self.live {
+            into.table(whole(pane), table, |_| Vec::new())?;
+        }
+        for (place, table) in &mut self.apart {
+            let place = TablePlace::Pane {
+                start: place.pane,
+                from_end: place.from_end,
+            };
+            into.table(place, table, |_| Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a number of an image.
+    pub(super) fn restore_note(&mut self, note: &StateNote) {
+        match note.name.as_str() {
+            FROZEN_UNTIL => self.frozen_until = self.frozen_until.max(note.value),
+            CLOSED_UNTIL => self.closed_until = self.closed_until.max(note.value),
+            _ => {}
+        }
+    }
+
+    /// Takes in the groups of a pane.
+    pub(super) fn restore(
+        &mut self,
+        grouping: &Grouping,
+        (pane, from_end): (i64, i64),
+        rows: &Restored<'_>,
+    ) -> Result<()> {
+        let table = match from_end == self.first_end(pane) {
+            true => grouping.table_at(&mut self.live, pane)?,
+            false => grouping.table_at(&mut self.apart, Place { pane, from_end })?,
+        };
+        table.restore(rows.keys, rows.behind, rows.rows)?;
+        Ok(())
+    }
+
+    /// All of an image was taken in: panes that were frozen are so again.
+    pub(super) fn restored(&mut self, grouping: &Grouping) -> Result<()> {
+        self.freeze_until(grouping, self.frozen_until)
+    }
+
     pub(super) fn groups(&self) -> usize {
         let tables = self.live.values().chain(self.apart.values());
         let tables: usize = tables.map(GroupTable::len).sum();
@@ -209,4 +280,10 @@ impl Sliding {
         let frozen: usize = frozen.map(|(_, part)| part.size_bytes()).sum();
         tables + frozen + self.back.as_ref().map_or(0, GroupTable::size_bytes)
     }
+}
+
+/// The end of the first window over a pane.
+fn first_end(kind: WindowKind, size: i64, pane: i64) -> i64 {
+    let start = kind.start_of(pane);
+    start.map_or(i64::MAX, |start| start.saturating_add(size))
 }

@@ -13,6 +13,7 @@ use super::rank;
 use super::row_pipeline::{RowPipeline, Rows};
 use crate::error::Result;
 use crate::plan::{OutputStage, RankPlan, RowStage, TopPlan};
+use crate::state::TableUse;
 use crate::types::{EventTime, Watermark};
 
 /// The steps after the first aggregate.
@@ -31,11 +32,15 @@ enum Stage {
 }
 
 impl Tail {
-    /// Compiled steps.
+    /// Compiled steps; durable ones give images of their state.
     ///
     /// # Errors
     /// When an aggregate has no accumulator.
-    pub fn try_new(stages: &[OutputStage]) -> Result<Self> {
+    pub fn try_new(stages: &[OutputStage], durable: bool) -> Result<Self> {
+        let wanted = TableUse {
+            readable: false,
+            durable,
+        };
         let mut made: Vec<Stage> = Vec::new();
         let mut rows: Vec<RowStage> = Vec::new();
         for stage in stages {
@@ -50,7 +55,7 @@ impl Tail {
                 OutputStage::Rows(_) => unreachable!("taken above"),
                 OutputStage::Aggregate(plan) => Stage::Aggregate {
                     delay: plan.window.as_ref().map_or(0, |window| window.delay),
-                    aggregate: Box::new(Aggregate::try_new(Arc::new(plan.clone()), false, None)?),
+                    aggregate: Box::new(Aggregate::try_new(Arc::new(plan.clone()), wanted, None)?),
                 },
                 OutputStage::Rank(plan) => Stage::Rank(plan.clone()),
                 OutputStage::Top(plan) => Stage::Top(plan.clone()),
@@ -98,6 +103,14 @@ impl Tail {
     pub fn aggregates(&self) -> impl Iterator<Item = &Aggregate> {
         self.stages.iter().filter_map(|stage| match stage {
             Stage::Aggregate { aggregate, .. } => Some(&**aggregate),
+            Stage::Rows(_) | Stage::Rank(_) | Stage::Top(_) => None,
+        })
+    }
+
+    /// The same, to take down or take in their state.
+    pub fn aggregates_mut(&mut self) -> impl Iterator<Item = &mut Aggregate> {
+        self.stages.iter_mut().filter_map(|stage| match stage {
+            Stage::Aggregate { aggregate, .. } => Some(&mut **aggregate),
             Stage::Rows(_) | Stage::Rank(_) | Stage::Top(_) => None,
         })
     }

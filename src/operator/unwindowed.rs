@@ -1,11 +1,17 @@
 //! Aggregates without a window: one table that never closes, and what its groups' time to live
 //! takes out of it.
 
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int64Array};
+use arrow::datatypes::Int64Type;
+
 use super::changes::Changes;
 use super::grouping::{Evaluated, Grouping};
+use super::image::{Imaging, Restored, odd};
 use crate::error::Result;
 use crate::state::GroupTable;
-use crate::types::Watermark;
+use crate::types::{StateNote, TablePlace, Watermark};
 
 /// The one table.
 #[derive(Default)]
@@ -22,6 +28,8 @@ pub(super) struct Unwindowed {
     looked_at: i64,
 }
 
+/// What the time of the last look is called in an image.
+const LOOKED_AT: &str = "looked at";
 /// The time of a group that was touched since the watermark was last told.
 const FRESH: i64 = i64::MAX - 1;
 /// The time of a number that no group has.
@@ -85,6 +93,56 @@ impl Unwindowed {
             .filter(|(_, at)| **at <= over)
             .map(|(group, _)| group)
             .collect()
+    }
+
+    /// Takes down what has changed.
+    pub(super) fn image(&mut self, into: &mut Imaging<'_>) -> Result<()> {
+        into.note(LOOKED_AT, self.looked_at);
+        let Some(table) = &mut self.table else {
+            return Ok(());
+        };
+        let (changes, touched_at) = (&self.changes, &self.touched_at);
+        let expires = self.ttl.is_some();
+        into.table(TablePlace::Groups, table, |groups| {
+            let mut columns = vec![changes.emitted_of(groups.iter().copied())];
+            if expires {
+                let times = groups.iter().map(|group| touched_at[*group]);
+                columns.push(Arc::new(Int64Array::from_iter_values(times)));
+            }
+            columns
+        })
+    }
+
+    /// Takes in a number of an image.
+    pub(super) fn restore_note(&mut self, note: &StateNote) {
+        if note.name == LOOKED_AT {
+            self.looked_at = note.value;
+        }
+    }
+
+    /// Takes in the groups of an image.
+    pub(super) fn restore(&mut self, grouping: &Grouping, rows: &Restored<'_>) -> Result<()> {
+        let table = match &mut self.table {
+            Some(table) => table,
+            None => self.table.insert(grouping.table()?),
+        };
+        let (groups, beside) = table.restore(rows.keys, rows.behind, rows.rows)?;
+        let [emitted, times @ ..] = beside else {
+            return Err(odd("what was emitted is missing"));
+        };
+        self.changes.restore(groups, emitted)?;
+        if self.ttl.is_none() {
+            return Ok(());
+        }
+        let times = times
+            .first()
+            .and_then(|times| times.as_primitive_opt::<Int64Type>());
+        let times = times.ok_or_else(|| odd("the times of groups are missing"))?;
+        self.touched_at.resize(groups.len(), FREE);
+        for (&group, time) in groups.iter().zip(times.values()) {
+            self.touched_at[group] = *time;
+        }
+        Ok(())
     }
 
     /// Takes groups out; gives what was emitted of each.

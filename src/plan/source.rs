@@ -25,6 +25,8 @@ pub struct SourcePlan {
     pub startup: ScanStartup,
     /// What happens to a message that is no row.
     pub on_error: OnError,
+    /// Whether a query that goes on fails when messages that it has not read are there no more.
+    pub fails_on_data_loss: bool,
     /// Messages that are no rows are sent to this topic too.
     pub dead_letter_topic: Option<String>,
     /// Rows that came after their window had closed are sent to this topic too.

@@ -141,6 +141,7 @@ pub(super) fn source(
         startup: table.options.scan_startup.clone(),
         group_id: table.options.group_id.clone(),
         on_error: table.options.on_error,
+        fails_on_data_loss: table.options.fails_on_data_loss,
         max_rows_per_second: table.options.max_rows_per_second,
     })
 }

@@ -7,11 +7,12 @@ use arrow::datatypes::FieldRef;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::accumulator::{GroupAccumulator, Update};
+use super::dirty::Dirty;
 use super::grouped::Grouped;
 use super::keys::Keys;
 use super::native::native;
 use super::per_group::PerGroup;
-use crate::error::{Result, from_datafusion};
+use crate::error::{Error, Result, from_datafusion};
 
 /// DataFusion's vectorised versions of these walk over all groups on every batch, or keep a heap
 /// vector a group; one accumulator a group is faster.
@@ -23,6 +24,29 @@ pub struct GroupTable {
     accumulators: Vec<Box<dyn GroupAccumulator>>,
     /// Each row's group in the batch under way; kept to reuse its memory.
     groups: Vec<usize>,
+    /// `None`: nobody takes images.
+    dirty: Option<Dirty>,
+}
+
+/// What a table is for. One that gives neither values nor images while it lives is the fastest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableUse {
+    /// Values are read and groups released.
+    pub readable: bool,
+    /// Images are taken.
+    pub durable: bool,
+}
+
+/// What of a table differs from what its last image said.
+pub struct ChangedGroups {
+    /// How many groups are there no more, and their keys, column by column.
+    pub gone: (usize, Vec<ArrayRef>),
+    /// The groups that are new or changed.
+    pub groups: Vec<usize>,
+    /// Their keys.
+    pub keys: Vec<ArrayRef>,
+    /// Their partial states, one function's columns after the other's.
+    pub states: Vec<ArrayRef>,
 }
 
 /// A table's groups as they left it: keys and partial states that never change, cheap to clone.
@@ -65,23 +89,24 @@ pub struct Rows<'a> {
 }
 
 impl GroupTable {
-    /// An empty table. `readable` tables give values and keep them; others are faster.
+    /// An empty table.
     ///
     /// # Errors
     /// When a key's type cannot be grouped or a function has no accumulator.
     pub fn try_new(
         keys: &[FieldRef],
         functions: &[Arc<AggregateFunctionExpr>],
-        readable: bool,
+        wanted: TableUse,
     ) -> Result<Self> {
         let accumulators = functions
             .iter()
-            .map(|f| accumulator(f, readable))
+            .map(|f| accumulator(f, wanted))
             .collect::<Result<_>>()?;
         Ok(Self {
             keys: Keys::try_new(keys)?,
             accumulators,
             groups: Vec::new(),
+            dirty: wanted.durable.then(Dirty::default),
         })
     }
 
@@ -111,6 +136,9 @@ impl GroupTable {
         for accumulator in &mut self.accumulators {
             accumulator.release(groups)?;
         }
+        if let Some(dirty) = &mut self.dirty {
+            dirty.release(groups, self.keys.read(groups.iter().copied())?);
+        }
         groups.iter().for_each(|group| self.keys.remove(*group));
         Ok(())
     }
@@ -135,7 +163,58 @@ impl GroupTable {
                 total,
             })?;
         }
+        if let Some(dirty) = &mut self.dirty {
+            dirty.mark(&self.groups, total);
+        }
         Ok(&self.groups)
+    }
+
+    /// Notes that what belongs to some groups outside of the table has changed.
+    pub fn touch(&mut self, groups: &[usize]) {
+        let total = self.keys.count();
+        if let Some(dirty) = &mut self.dirty {
+            dirty.mark(groups, total);
+        }
+    }
+
+    /// What the next image must say; `None` when nothing has changed since the last call.
+    ///
+    /// # Errors
+    /// When a function cannot give its state.
+    pub fn take_changed(&mut self) -> Result<Option<ChangedGroups>> {
+        let Some(dirty) = self.dirty.as_mut().filter(|dirty| !dirty.is_clean()) else {
+            return Ok(None);
+        };
+        let (groups, gone) = dirty.take()?;
+        let states = self.accumulators.iter_mut();
+        let states = states.map(|a| a.states_of(&groups));
+        Ok(Some(ChangedGroups {
+            states: states.collect::<Result<Vec<_>>>()?.concat(),
+            keys: self.keys.read(groups.iter().copied())?,
+            gone,
+            groups,
+        }))
+    }
+
+    /// Takes in groups as [`Self::take_changed`] gave them, and what else stands behind their keys;
+    /// returns each one's group and the columns that are none of the table's. The next image names
+    /// them.
+    ///
+    /// # Errors
+    /// When the columns are not those of this table.
+    pub fn restore<'a>(
+        &mut self,
+        keys: &[ArrayRef],
+        behind: &'a [ArrayRef],
+        rows: usize,
+    ) -> Result<(&[usize], &'a [ArrayRef])> {
+        self.keys.intern(keys, rows, &mut self.groups)?;
+        let total = self.keys.count();
+        let rest = restore_states(&mut self.accumulators, behind, &self.groups, total)?;
+        if let Some(dirty) = &mut self.dirty {
+            dirty.mark(&self.groups, total);
+        }
+        Ok((&self.groups, rest))
     }
 
     /// Ends the table's life and gives its groups as partial states. Nothing is copied where the
@@ -211,6 +290,9 @@ impl GroupTable {
         for (accumulator, states) in self.accumulators.iter_mut().zip(states) {
             accumulator.merge(states, &self.groups, total)?;
         }
+        if let Some(dirty) = &mut self.dirty {
+            dirty.mark(&self.groups, total);
+        }
         Ok(())
     }
 
@@ -255,19 +337,39 @@ impl GroupTable {
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
         let values: usize = self.accumulators.iter().map(|a| a.size_bytes()).sum();
-        self.keys.size_bytes() + values + self.groups.capacity() * size_of::<usize>()
+        let dirty = self.dirty.as_ref().map_or(0, Dirty::size_bytes);
+        self.keys.size_bytes() + values + dirty + self.groups.capacity() * size_of::<usize>()
     }
 }
 
-/// The accumulator of a function; a readable one gives values and keeps them.
+/// Hands accumulators the states of some groups, of which there are `total`; gives the columns that
+/// are left.
+pub(super) fn restore_states<'a>(
+    accumulators: &mut [Box<dyn GroupAccumulator>],
+    states: &'a [ArrayRef],
+    groups: &[usize],
+    total: usize,
+) -> Result<&'a [ArrayRef]> {
+    let mut rest = states;
+    for accumulator in accumulators {
+        let width = accumulator.states_of(&[])?.len();
+        let split = rest.split_at_checked(width);
+        let (own, others) = split.ok_or_else(|| Error::internal("an image lacks a state"))?;
+        accumulator.merge(own, groups, total)?;
+        rest = others;
+    }
+    Ok(rest)
+}
+
+/// The accumulator of a function, for what is wanted of it.
 pub(super) fn accumulator(
     function: &Arc<AggregateFunctionExpr>,
-    readable: bool,
+    wanted: TableUse,
 ) -> Result<Box<dyn GroupAccumulator>> {
-    if let Some(ours) = native(function, readable)? {
+    if let Some(ours) = native(function, wanted.readable || wanted.durable)? {
         return Ok(ours);
     }
-    let vectorised = !readable
+    let vectorised = !wanted.readable
         && function.groups_accumulator_supported()
         && !WALKS_OVER_ALL_GROUPS.contains(&function.fun().name());
     if vectorised {

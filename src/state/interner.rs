@@ -35,7 +35,10 @@ pub(super) struct Interner {
 #[derive(Clone)]
 enum Places {
     /// All keys are as long as the first.
-    Fixed { width: usize, count: usize },
+    Fixed {
+        width: usize,
+        count: usize,
+    },
     Varying(Vec<Place>),
 }
 
@@ -266,7 +269,8 @@ impl Interner {
 }
 
 fn slot(tag: u32, number: usize) -> u64 {
-    let number = u32::try_from(number + 1).expect("the memory budget ends a query before 2^32 keys");
+    let number =
+        u32::try_from(number + 1).expect("the memory budget ends a query before 2^32 keys");
     u64::from(tag) << 32 | u64::from(number)
 }
 
@@ -337,6 +341,11 @@ mod tests {
             alone.intern(1, |_| key, &mut single);
         }
         assert_eq!(numbers, single);
-        assert!(numbers.iter().zip(&keys).all(|(n, key)| together.bytes(*n) == key));
+        assert!(
+            numbers
+                .iter()
+                .zip(&keys)
+                .all(|(n, key)| together.bytes(*n) == key)
+        );
     }
 }

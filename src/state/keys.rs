@@ -27,6 +27,7 @@ enum Layout {
     Text(Interner),
     /// Any columns.
     Rows {
+        columns: usize,
         converter: Arc<RowConverter>,
         interner: Interner,
     },
@@ -40,21 +41,35 @@ impl Keys {
     pub fn try_new(fields: &[FieldRef]) -> Result<Self> {
         let layout = match fields {
             [] => Layout::None { seen: false },
-            [field] if field.data_type() == &DataType::Utf8View => Layout::Text(Interner::new(false)),
+            [field] if field.data_type() == &DataType::Utf8View => {
+                Layout::Text(Interner::new(false))
+            }
             _ => {
                 let sort = fields
                     .iter()
                     .map(|f| SortField::new(f.data_type().clone()))
                     .collect();
                 let converter = RowConverter::new(sort).map_err(from_arrow)?;
-                let fixed_width = fields.iter().all(|field| has_fixed_width(field.data_type()));
+                let fixed_width = fields
+                    .iter()
+                    .all(|field| has_fixed_width(field.data_type()));
                 Layout::Rows {
+                    columns: fields.len(),
                     converter: Arc::new(converter),
                     interner: Interner::new(fixed_width),
                 }
             }
         };
         Ok(Self { layout })
+    }
+
+    /// The number of key columns.
+    pub fn columns(&self) -> usize {
+        match &self.layout {
+            Layout::None { .. } => 0,
+            Layout::Text(_) => 1,
+            Layout::Rows { columns, .. } => *columns,
+        }
     }
 
     /// One more than the greatest number of a key.
@@ -93,6 +108,7 @@ impl Keys {
             Layout::Rows {
                 converter,
                 interner,
+                ..
             } => {
                 let rows = converter.convert_columns(columns).map_err(from_arrow)?;
                 interner.intern(rows.num_rows(), |row| rows.row(row).data(), groups);
@@ -111,7 +127,12 @@ impl Keys {
                 groups.extend(other.then_some(0));
             }
             (Layout::Text(interner), Layout::Text(other))
-            | (Layout::Rows { interner, .. }, Layout::Rows { interner: other, .. }) => {
+            | (
+                Layout::Rows { interner, .. },
+                Layout::Rows {
+                    interner: other, ..
+                },
+            ) => {
                 debug_assert_eq!(other.live(), other.len(), "a removed key has no bytes");
                 interner.intern(other.len(), |number| other.bytes(number), groups);
             }
@@ -144,6 +165,7 @@ impl Keys {
             Layout::Rows {
                 converter,
                 interner,
+                ..
             } => {
                 let parser = converter.parser();
                 let rows = groups.map(|group| parser.parse(interner.bytes(group)));
@@ -160,6 +182,7 @@ impl Keys {
             Layout::Rows {
                 converter,
                 interner,
+                ..
             } => converter.size() + interner.size_bytes(),
         }
     }

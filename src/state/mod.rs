@@ -10,6 +10,7 @@
 //! Invariant: every accumulator of a table has seen exactly the groups that its keys hold.
 
 mod accumulator;
+mod dirty;
 mod group_table;
 mod grouped;
 mod interner;
@@ -20,6 +21,7 @@ mod per_group;
 mod tests;
 mod values;
 
-pub use group_table::{Frozen, GroupTable, Rows};
+pub use dirty::Dirty;
+pub use group_table::{ChangedGroups, Frozen, GroupTable, Rows, TableUse};
 pub use keys::Keys;
 pub use values::Values;

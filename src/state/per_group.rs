@@ -128,7 +128,10 @@ impl PerGroup {
     /// A group's state; giving it may empty the accumulator, so a new one takes it in again.
     fn keep_state(&mut self, group: usize) -> Result<Vec<ScalarValue>> {
         let state = self.groups[group].state()?;
-        let mut fresh = self.function.create_accumulator().map_err(from_datafusion)?;
+        let mut fresh = self
+            .function
+            .create_accumulator()
+            .map_err(from_datafusion)?;
         let columns = state.iter().map(ScalarValue::to_array);
         let columns = columns.collect::<datafusion::error::Result<Vec<_>>>();
         let merged = columns.and_then(|columns| fresh.merge_batch(&columns));

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::accumulator::{GroupAccumulator, Update};
-use super::group_table::accumulator;
+use super::group_table::{TableUse, accumulator, restore_states};
 use crate::error::Result;
 
 /// One vector of values a function.
@@ -21,7 +21,11 @@ impl Values {
     /// # Errors
     /// When a function has no accumulator.
     pub fn try_new(functions: &[Arc<AggregateFunctionExpr>]) -> Result<Self> {
-        let accumulators = functions.iter().map(|f| accumulator(f, true));
+        let wanted = TableUse {
+            readable: true,
+            durable: false,
+        };
+        let accumulators = functions.iter().map(|f| accumulator(f, wanted));
         Ok(Self {
             accumulators: accumulators.collect::<Result<_>>()?,
         })
@@ -66,6 +70,30 @@ impl Values {
     pub fn read(&mut self, numbers: &[usize]) -> Result<Vec<ArrayRef>> {
         let all = self.accumulators.iter_mut();
         all.map(|accumulator| accumulator.read(numbers)).collect()
+    }
+
+    /// The partial states of some numbers, one function's columns after the other's.
+    ///
+    /// # Errors
+    /// When a function cannot give its state.
+    pub fn states_of(&mut self, numbers: &[usize]) -> Result<Vec<ArrayRef>> {
+        let all = self.accumulators.iter_mut();
+        let states = all.map(|accumulator| accumulator.states_of(numbers));
+        Ok(states.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Takes in states as [`Self::states_of`] gave them; there are `total` numbers. Gives the columns
+    /// that are left.
+    ///
+    /// # Errors
+    /// When the columns are not those of the functions.
+    pub fn restore<'a>(
+        &mut self,
+        states: &'a [ArrayRef],
+        numbers: &[usize],
+        total: usize,
+    ) -> Result<&'a [ArrayRef]> {
+        restore_states(&mut self.accumulators, states, numbers, total)
     }
 
     /// Empties some numbers.

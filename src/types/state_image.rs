@@ -27,8 +27,10 @@ pub struct TableId {
 pub enum TablePlace {
     /// All groups of an aggregate without a window.
     Groups,
-    /// All open sessions.
+    /// All open sessions, by number.
     Sessions,
+    /// Sessions that were joined to others and whose last form has yet to be taken back, by number.
+    JoinedSessions,
     /// The groups of a window.
     Window {
         /// Its start.

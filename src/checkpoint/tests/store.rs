@@ -314,6 +314,28 @@ fn a_forged_manifest_makes_nobody_panic_or_allocate() {
 }
 
 #[test]
+fn a_created_query_starts_anew_whatever_its_sink_says_until_its_first_checkpoint() {
+    let place = two();
+    store(&place).create().unwrap();
+    for committed in [
+        Committed::Latest,
+        Committed::Epoch(Some(7)),
+        Committed::Epoch(None),
+    ] {
+        assert!(store(&place).recover(TEXT, committed).unwrap().is_none());
+    }
+    let mut first = store(&place);
+    first.recover(TEXT, Committed::Epoch(Some(7))).unwrap();
+    let of_two = store(&two())
+        .recover(TEXT, Committed::Latest)
+        .unwrap()
+        .unwrap();
+    first.write(&of_two.checkpoint).unwrap();
+    let error = refused(&place, TEXT, Committed::Epoch(Some(7)));
+    assert!(error.message().contains("is missing"), "{error}");
+}
+
+#[test]
 fn a_sink_that_names_another_epoch_is_refused() {
     let place = two();
     for epoch in [2, 7] {

@@ -43,7 +43,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     }
     let (name, open) = (sink.name.clone(), open(&services, &sink, &plan.schema));
     define(session, definition, mode, move |engine| {
-        engine.create_sink(&name, plan, open)
+        engine.create_sink(&name, plan, open, true)
     })
     .await?;
     Ok(Outcome::done(TAG))
@@ -57,7 +57,7 @@ pub(in crate::session) async fn start(
     let state = services.base_state()?;
     let plan = continuous(services, state, Wanted::sink(sink)).await?;
     let open = open(services, sink, &plan.schema);
-    services.engine.create_sink(&sink.name, plan, open)
+    services.engine.create_sink(&sink.name, plan, open, false)
 }
 
 /// Opens the sink for each try of its query.

@@ -18,6 +18,7 @@ use rdkafka_sys::rd_kafka_resp_err_t as Resp;
 use super::marker::Marker;
 use super::producer::{Outgoing, Producer, code_of};
 use crate::clock;
+use crate::crash_point;
 use crate::error::{Error, Result, SqlState};
 use crate::source::ANSWER_TIMEOUT;
 use crate::source::kafka::client::sentence;
@@ -122,12 +123,14 @@ impl Transactions {
         // The library's own wait inside the commit takes a tenth of a second when anything is left.
         let drained = self.producer().drain();
         drained.map_err(|error| self.judge(error))?;
+        crash_point::reach("rows delivered, the epoch not in its transaction");
         self.begin()?;
         let offsets = self.marker.of(epoch)?;
         self.insist("take an epoch into its transaction", |producer, left| {
             let client = producer.client();
             client.send_offsets_to_transaction(&offsets, &self.group, left)
         })?;
+        crash_point::reach("the epoch in its transaction, not committed");
         self.insist("commit a transaction", |producer, left| {
             producer.client().commit_transaction(left)
         })?;

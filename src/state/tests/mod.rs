@@ -24,7 +24,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::executor::block_on;
 
 use super::accumulator::{GroupAccumulator, Update};
-use super::group_table::accumulator;
+use super::group_table::{TableUse, accumulator};
 use crate::functions::{AggregateSpellings, aggregate_functions};
 
 /// A row of table `t`.
@@ -187,6 +187,12 @@ fn texts(column: &ArrayRef) -> Vec<String> {
         .collect()
 }
 
+/// Of accumulators that give images.
+const DURABLE: TableUse = TableUse {
+    readable: false,
+    durable: true,
+};
+
 /// One accumulator under test, fed as a group table feeds it: groups are numbered as they come.
 struct Fed<'a> {
     function: &'a Function,
@@ -196,7 +202,15 @@ struct Fed<'a> {
 
 impl<'a> Fed<'a> {
     fn new(function: &'a Function, readable: bool) -> Self {
-        let accumulator = accumulator(&function.expr, readable).unwrap();
+        let wanted = TableUse {
+            readable,
+            durable: false,
+        };
+        Self::wanted(function, wanted)
+    }
+
+    fn wanted(function: &'a Function, wanted: TableUse) -> Self {
+        let accumulator = accumulator(&function.expr, wanted).unwrap();
         Self {
             function,
             accumulator,
@@ -245,6 +259,18 @@ impl<'a> Fed<'a> {
         self.accumulator
             .merge(&states, &groups, self.groups.len())
             .unwrap();
+    }
+
+    /// One that goes on with what this one holds, a group after the other.
+    fn restored(&mut self) -> Self {
+        let mut fresh = Self::wanted(self.function, DURABLE);
+        for (number, group) in self.groups.iter().enumerate() {
+            let states = self.accumulator.states_of(&[number]).unwrap();
+            fresh.groups.push(*group);
+            let total = fresh.groups.len();
+            fresh.accumulator.merge(&states, &[number], total).unwrap();
+        }
+        fresh
     }
 
     /// Each group with its value, in the order of the groups.

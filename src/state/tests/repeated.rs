@@ -4,7 +4,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use super::oracle::{AGGREGATES, row};
-use super::{Fed, Row, assert_alike, function};
+use super::{DURABLE, Fed, Row, assert_alike, function};
 use crate::error::SqlState;
 
 const APPROXIMATE: &[&str] = &[
@@ -32,6 +32,26 @@ fn reading_changes_nothing() {
             fresh.update(batch, nth * 7);
         }
         assert_alike(&read.read(), &fresh.read(), sql);
+    }
+}
+
+#[test]
+fn what_goes_on_from_an_image_gives_what_the_other_would_have_given() {
+    let rows = rows(60);
+    for sql in AGGREGATES.iter().chain(APPROXIMATE) {
+        let function = function(sql);
+        let mut whole = Fed::wanted(&function, DURABLE);
+        let mut again = Fed::wanted(&function, DURABLE);
+        for (nth, batch) in rows.chunks(7).enumerate() {
+            whole.update(batch, nth * 7);
+            again.update(batch, nth * 7);
+            // What an image was taken of goes on too.
+            let restored = again.restored();
+            if nth % 2 == 0 {
+                again = restored;
+            }
+        }
+        assert_alike(&again.take(), &whole.take(), sql);
     }
 }
 

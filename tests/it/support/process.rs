@@ -100,6 +100,16 @@ impl Process {
         })
     }
 
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait_for_end(&mut self) {
+        let ended = self.ended_within(wait::PATIENCE);
+        assert!(
+            ended.is_some(),
+            "the process goes on:\n{}",
+            self.last_lines()
+        );
+    }
+
     fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }

@@ -28,13 +28,22 @@ impl Server {
 
     /// Starts one on free ports with further arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::launched(arguments, None)
+    }
+
+    /// Starts one that dies at the n-th crash point that it reaches. Started again it does not.
+    pub(crate) fn start_to_crash(arguments: &[&str], nth: usize) -> Self {
+        Self::launched(arguments, Some(nth))
+    }
+
+    fn launched(arguments: &[&str], crash_at: Option<usize>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let arguments: Vec<String> = arguments
             .iter()
             .map(|&argument| argument.to_owned())
             .collect();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = launch(folder.path(), [any, any], &arguments);
+        let mut process = launch(folder.path(), [any, any], &arguments, crash_at);
         let (address, http) = (process.announced("postgresql"), process.announced("http"));
         Self {
             folder,
@@ -77,6 +86,7 @@ impl Server {
             self.folder.path(),
             [self.address, self.http],
             &self.arguments,
+            None,
         );
         assert_eq!(
             self.process.announced("postgresql"),
@@ -94,8 +104,16 @@ impl Server {
     }
 }
 
-fn launch(folder: &Path, [listen, http]: [SocketAddr; 2], arguments: &[String]) -> Process {
+fn launch(
+    folder: &Path,
+    [listen, http]: [SocketAddr; 2],
+    arguments: &[String],
+    crash_at: Option<usize>,
+) -> Process {
     let mut command = Process::headwater();
+    if let Some(nth) = crash_at {
+        command.env("HEADWATER_CRASH_AT", nth.to_string());
+    }
     command
         .args([
             "serve",

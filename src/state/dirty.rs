@@ -1,0 +1,73 @@
+//! Which numbers of a state (groups, sessions) differ from what its last image said.
+
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::concat;
+
+use crate::error::{Result, from_arrow};
+
+/// The numbers that an image must name.
+#[derive(Default)]
+pub struct Dirty {
+    /// In the order in which they were touched.
+    groups: Vec<usize>,
+    is_dirty: Vec<bool>,
+    /// For each release how many were released, and their keys, column by column.
+    gone: Vec<(usize, Vec<ArrayRef>)>,
+}
+
+impl Dirty {
+    /// Groups changed; there are `total` numbers.
+    pub fn mark(&mut self, groups: &[usize], total: usize) {
+        self.is_dirty.resize(total.max(self.is_dirty.len()), false);
+        for &group in groups {
+            if !self.is_dirty[group] {
+                self.is_dirty[group] = true;
+                self.groups.push(group);
+            }
+        }
+    }
+
+    /// Groups with these keys are there no more.
+    pub fn release(&mut self, groups: &[usize], keys: Vec<ArrayRef>) {
+        let mut forgets = false;
+        for &group in groups {
+            if let Some(is_dirty) = self.is_dirty.get_mut(group) {
+                forgets |= std::mem::take(is_dirty);
+            }
+        }
+        if forgets {
+            self.groups.retain(|group| self.is_dirty[*group]);
+        }
+        self.gone.push((groups.len(), keys));
+    }
+
+    /// The groups that changed since the last call, and how many went with their keys.
+    ///
+    /// # Errors
+    /// When keys of one release are not of the same types as those of another.
+    pub fn take(&mut self) -> Result<(Vec<usize>, (usize, Vec<ArrayRef>))> {
+        for &group in &self.groups {
+            self.is_dirty[group] = false;
+        }
+        let gone = std::mem::take(&mut self.gone);
+        let count = gone.iter().map(|(count, _)| count).sum();
+        let columns = gone.first().map_or(0, |(_, keys)| keys.len());
+        let keys = (0..columns)
+            .map(|column| {
+                let parts: Vec<&dyn Array> = gone.iter().map(|(_, keys)| &*keys[column]).collect();
+                concat(&parts).map_err(from_arrow)
+            })
+            .collect::<Result<_>>()?;
+        Ok((std::mem::take(&mut self.groups), (count, keys)))
+    }
+
+    /// True when the next image has nothing to say.
+    pub fn is_clean(&self) -> bool {
+        self.groups.is_empty() && self.gone.is_empty()
+    }
+
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.groups.capacity() * size_of::<usize>() + self.is_dirty.capacity()
+    }
+}
