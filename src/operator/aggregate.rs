@@ -45,7 +45,7 @@ pub struct Aggregate {
 pub(super) enum Windows {
     None(Box<Unwindowed>),
     Fixed(Fixed),
-    Sliding(Sliding),
+    Sliding(Box<Sliding>),
     Growing(Growing),
     Sessions(Box<Sessions>),
 }
@@ -59,6 +59,7 @@ pub struct ClosedWindow {
 }
 
 /// The windows of some rows.
+#[derive(Clone, Copy)]
 enum Spans<'a> {
     /// One for so many rows.
     Same(WindowSpan, usize),
@@ -99,7 +100,9 @@ impl Aggregate {
             Some((_, WindowRows::Bound(..)) | (WindowKind::Tumble { .. }, _)) => {
                 Windows::Fixed(Fixed::default())
             }
-            Some((kind @ WindowKind::Hop { .. }, _)) => Windows::Sliding(Sliding::new(kind)),
+            Some((kind @ WindowKind::Hop { .. }, _)) => {
+                Windows::Sliding(Box::new(Sliding::new(kind)))
+            }
             Some((kind @ WindowKind::Cumulate { .. }, _)) => Windows::Growing(Growing::new(kind)),
             Some((WindowKind::Session { gap }, _)) => {
                 Windows::Sessions(Box::new(Sessions::try_new(gap, &grouping)?))

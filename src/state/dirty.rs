@@ -5,6 +5,9 @@ use arrow::compute::concat;
 
 use crate::error::{Result, from_arrow};
 
+/// How many keys went, and their columns.
+pub type GoneKeys = (usize, Vec<ArrayRef>);
+
 /// The numbers that an image must name.
 #[derive(Default)]
 pub struct Dirty {
@@ -12,7 +15,7 @@ pub struct Dirty {
     groups: Vec<usize>,
     is_dirty: Vec<bool>,
     /// For each release how many were released, and their keys, column by column.
-    gone: Vec<(usize, Vec<ArrayRef>)>,
+    gone: Vec<GoneKeys>,
 }
 
 impl Dirty {
@@ -45,7 +48,7 @@ impl Dirty {
     ///
     /// # Errors
     /// When keys of one release are not of the same types as those of another.
-    pub fn take(&mut self) -> Result<(Vec<usize>, (usize, Vec<ArrayRef>))> {
+    pub fn take(&mut self) -> Result<(Vec<usize>, GoneKeys)> {
         for &group in &self.groups {
             self.is_dirty[group] = false;
         }

@@ -7,7 +7,7 @@ use arrow::datatypes::FieldRef;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::accumulator::{GroupAccumulator, Update};
-use super::dirty::Dirty;
+use super::dirty::{Dirty, GoneKeys};
 use super::grouped::Grouped;
 use super::keys::Keys;
 use super::native::native;
@@ -40,7 +40,7 @@ pub struct TableUse {
 /// What of a table differs from what its last image said.
 pub struct ChangedGroups {
     /// How many groups are there no more, and their keys, column by column.
-    pub gone: (usize, Vec<ArrayRef>),
+    pub gone: GoneKeys,
     /// The groups that are new or changed.
     pub groups: Vec<usize>,
     /// Their keys.

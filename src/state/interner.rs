@@ -219,9 +219,9 @@ impl Interner {
         }
     }
 
-    /// Sees to it that the keys to come leave a third of the slots free.
+    /// Sees to it that the keys to come leave a quarter of the slots free.
     fn make_room(&mut self) {
-        let wanted = (self.live() + TOGETHER) * 3 / 2;
+        let wanted = (self.live() + TOGETHER) * 4 / 3;
         if wanted <= self.slots.len() {
             return;
         }
@@ -274,20 +274,20 @@ fn slot(tag: u32, number: usize) -> u64 {
     u64::from(tag) << 32 | u64::from(number)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the high half is meant")]
 fn tag_of(slot: u64) -> u32 {
     (slot >> 32) as u32
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
 fn number_of(slot: u64) -> usize {
-    (slot & u64::from(u32::MAX)) as usize - 1
+    slot as u32 as usize - 1
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use proptest::prelude::*;
+    use proptest::prelude::{Strategy, prop, proptest};
 
     use super::*;
 

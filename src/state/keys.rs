@@ -7,11 +7,15 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder};
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, FieldRef};
 use arrow::row::{RowConverter, SortField};
 
 use super::interner::Interner;
 use crate::error::{Error, Result, from_arrow};
+
+/// Keys that are read back in one call of the converter.
+const READ_TOGETHER: usize = 8_192;
 
 /// The keys of a group table, numbered in the order in which they first came.
 #[derive(Clone)]
@@ -168,8 +172,17 @@ impl Keys {
                 ..
             } => {
                 let parser = converter.parser();
-                let rows = groups.map(|group| parser.parse(interner.bytes(group)));
-                converter.convert_rows(rows).map_err(from_arrow)
+                let mut rows = groups.map(|group| parser.parse(interner.bytes(group)));
+                let mut read = |count| converter.convert_rows(rows.by_ref().take(count));
+                // The converter lists the rows of a call before it reads them.
+                let mut parts = vec![read(READ_TOGETHER).map_err(from_arrow)?];
+                while parts[parts.len() - 1]
+                    .first()
+                    .is_some_and(|c| c.len() == READ_TOGETHER)
+                {
+                    parts.push(read(READ_TOGETHER).map_err(from_arrow)?);
+                }
+                together(parts)
             }
         }
     }
@@ -186,6 +199,19 @@ impl Keys {
             } => converter.size() + interner.size_bytes(),
         }
     }
+}
+
+/// Parts one below the other, each with the same columns.
+fn together(mut parts: Vec<Vec<ArrayRef>>) -> Result<Vec<ArrayRef>> {
+    if parts.len() == 1 {
+        return Ok(parts.swap_remove(0));
+    }
+    (0..parts[0].len())
+        .map(|column| {
+            let parts: Vec<&dyn Array> = parts.iter().map(|part| &*part[column]).collect();
+            concat(&parts).map_err(from_arrow)
+        })
+        .collect()
 }
 
 fn text(column: &ArrayRef) -> Result<&StringViewArray> {

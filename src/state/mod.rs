@@ -21,7 +21,7 @@ mod per_group;
 mod tests;
 mod values;
 
-pub use dirty::Dirty;
+pub use dirty::{Dirty, GoneKeys};
 pub use group_table::{ChangedGroups, Frozen, GroupTable, Rows, TableUse};
 pub use keys::Keys;
 pub use values::Values;
