@@ -7,6 +7,7 @@ use super::{
     MaterializedViewDefinition, SinkDefinition, TableDefinition, ViewDefinition, kind_word,
 };
 use crate::error::{Error, Result};
+use crate::plan::QueryOptions;
 use crate::sql::{self, ObjectKind, Statement};
 use crate::types::KafkaConnection;
 
@@ -94,6 +95,30 @@ impl Definition {
             Self::MaterializedView(view) => &view.sql,
             Self::Sink(sink) => &sink.statement,
         }
+    }
+
+    /// How its query runs, if it has one.
+    pub fn query_options(&self) -> Option<QueryOptions> {
+        match self {
+            Self::Table(_) | Self::View(_) => None,
+            Self::MaterializedView(view) => Some(view.options),
+            Self::Sink(sink) => Some(sink.query_options),
+        }
+    }
+
+    /// The same, with a query that stands still or does not.
+    pub(super) fn with_paused(mut self, paused: bool) -> Self {
+        match &mut self {
+            Self::Table(_) | Self::View(_) => {}
+            Self::MaterializedView(view) => Arc::make_mut(view).options.paused = paused,
+            Self::Sink(sink) => Arc::make_mut(sink).query_options.paused = paused,
+        }
+        self
+    }
+
+    /// True if its query stands still.
+    pub(super) fn is_paused(&self) -> bool {
+        self.query_options().is_some_and(|options| options.paused)
     }
 
     /// The names that it reads.

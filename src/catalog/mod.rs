@@ -1,7 +1,8 @@
 //! What exists and how it was declared, durably.
 //!
-//! Owns names and definitions. A definition on disk is its CREATE statement, which is read again
-//! when the server starts. Knows no broker and no running query.
+//! Owns names and definitions. A definition on disk is its CREATE statement, with an ALTER statement
+//! if its query stands still; both are read again when the server starts. Knows no broker and no
+//! running query.
 //!
 //! ```text
 //! sql::CreateTable → TableDefinition ┐
@@ -10,6 +11,7 @@
 //! ```
 //! Invariant: what a definition depends on exists.
 
+mod alter;
 mod data_type;
 mod definition;
 mod depends;
@@ -84,8 +86,11 @@ impl Catalog {
         let store = Store::open(dir)?;
         let mut definitions = Definitions::default();
         for text in store.read()? {
-            let definition = Definition::parse(&text, defaults, &definitions)
-                .map_err(|error| unusable(&text, &error))?;
+            let definition = match alter::paused(&text, &definitions) {
+                Some(paused) => paused,
+                None => Definition::parse(&text, defaults, &definitions)
+                    .map_err(|error| unusable(&text, &error))?,
+            };
             definitions.insert(definition);
         }
         let current = Mutex::new(Arc::new(definitions));
@@ -181,7 +186,9 @@ impl Catalog {
     ) -> Result<()> {
         let next = Definitions::new(next);
         if let Some(store) = &self.inner.store {
-            store.write(next.in_order().map(Definition::statement))?;
+            let paused: Vec<String> = next.all().filter_map(alter::pause_statement).collect();
+            let created = next.in_order().map(Definition::statement);
+            store.write(created.chain(paused.iter().map(String::as_str)))?;
         }
         *current = Arc::new(next);
         Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::options::{Options, invalid, value_text};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{QueryOptions, Trigger};
-use crate::sql;
+use crate::sql::{self, OptionClause};
 
 const TRIGGERS: &str = "'continuous', 'interval 200 ms' or 'available now'";
 const INTERVAL: &str = "an interval from 10 ms to 10 minutes";
@@ -14,6 +14,20 @@ const INTERVAL: &str = "an interval from 10 ms to 10 minutes";
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// A longer one would not fit into a transaction of Kafka, which takes a quarter of an hour at most.
 const INTERVAL_MAX: Duration = Duration::from_secs(600);
+/// Options of views and sinks that stay as they were when these were created.
+const FIXED: [&str; 11] = [
+    "allowed_lateness",
+    "bootstrap_servers",
+    "connector",
+    "delivery",
+    "format",
+    "headers",
+    "key_columns",
+    "partitions",
+    "state_ttl",
+    "topic",
+    "transactional_id",
+];
 const TTL: &str = "an interval above zero, or 'off'";
 
 /// The values of the session variables of these names.
@@ -30,6 +44,7 @@ pub fn query_options(
         allowed_lateness: length(allowed_lateness)?,
         trigger: trigger_of(trigger)?,
         checkpoint_interval: None,
+        paused: false,
     })
 }
 
@@ -42,16 +57,41 @@ pub(super) fn take(options: &mut Options<'_>) -> Result<QueryOptions> {
         return Err(invalid(clause, TTL));
     }
     let allowed_lateness = options.duration("allowed_lateness", None)?;
-    let trigger = match options.take("trigger")? {
-        None => Trigger::default(),
-        Some(clause) => trigger_of(&value_text(clause)).map_err(|_| invalid(clause, TRIGGERS))?,
-    };
     Ok(QueryOptions {
         state_ttl,
         allowed_lateness,
-        trigger,
+        trigger: trigger(options)?,
         checkpoint_interval: checkpoint_interval(options)?,
+        paused: false,
     })
+}
+
+/// What `ALTER QUERY .. SET (..)` sets, in the spelling of a definition.
+pub(super) fn changes(clauses: &[OptionClause]) -> Result<Vec<(&str, String)>> {
+    let mut options = Options::new(clauses);
+    trigger(&mut options)?;
+    checkpoint_interval(&mut options)?;
+    let fixed = |clause: &&OptionClause| FIXED.contains(&clause.name.as_str());
+    if let Some(fixed) = clauses.iter().find(fixed) {
+        let text = format!("option \"{}\" cannot be changed", fixed.name);
+        return Err(Error::user(SqlState::FeatureNotSupported, text)
+            .hint(
+                "These can: trigger, checkpoint_interval. For others, drop it and create it again.",
+            )
+            .at(Some(fixed.position)));
+    }
+    options.finish("ALTER QUERY")?;
+    let set = clauses.iter();
+    Ok(set
+        .map(|clause| (clause.name.as_str(), value_text(clause)))
+        .collect())
+}
+
+fn trigger(options: &mut Options<'_>) -> Result<Trigger> {
+    match options.take("trigger")? {
+        None => Ok(Trigger::default()),
+        Some(clause) => trigger_of(&value_text(clause)).map_err(|_| invalid(clause, TRIGGERS)),
+    }
 }
 
 fn checkpoint_interval(options: &mut Options<'_>) -> Result<Option<Duration>> {
@@ -127,6 +167,7 @@ mod tests {
                 allowed_lateness: Some(Duration::from_secs(10)),
                 trigger: Trigger::Interval(Duration::from_millis(200)),
                 checkpoint_interval: None,
+                paused: false,
             }
         );
         let now = options("off", "0 s", "available-now").unwrap();

@@ -9,7 +9,7 @@ use crate::sql::{CreateSink, StreamQuery};
 use crate::types::KafkaConnection;
 
 /// A query whose rows go out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SinkDefinition {
     /// Its name.
     pub name: String,

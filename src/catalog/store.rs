@@ -24,7 +24,7 @@ pub(super) struct Store {
 #[derive(Serialize, Deserialize)]
 struct Contents {
     version: u32,
-    /// The CREATE statements, each after what it depends on.
+    /// The CREATE statements, each after what it depends on, and what was altered after them.
     statements: Vec<String>,
     /// CRC-32C of the statements, each followed by a zero byte.
     checksum: u32,

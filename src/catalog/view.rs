@@ -43,7 +43,7 @@ impl ViewDefinition {
 }
 
 /// A materialized view: its query runs and its rows are kept.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct MaterializedViewDefinition {
     /// Its name.
     pub name: String,

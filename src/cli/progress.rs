@@ -21,7 +21,7 @@ pub(super) fn catching_up(engine: &Engine) -> String {
         let share = match status.state {
             QueryState::Starting => 0.0,
             QueryState::Running | QueryState::Retrying => status.caught_up()?,
-            QueryState::Failed | QueryState::Finished => return None,
+            QueryState::Paused | QueryState::Failed | QueryState::Finished => return None,
         };
         (share < CAUGHT_UP).then(|| format!("{} {:.0} %", query.name, share * 100.0))
     });

@@ -130,6 +130,7 @@ impl Materialized {
             }
         }
         held.rows = Kept::empty(&self.form);
+        held.ended = None;
     }
 
     /// The view's query has ended, with an error if it failed.

@@ -22,6 +22,7 @@ mod report;
 mod status;
 mod subscription;
 mod supervisor;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,7 +45,7 @@ pub use supervisor::OpenSink;
 use crate::checkpoint::{CheckpointStore, InMemory};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Changelog, StreamPlan};
+use crate::plan::{Changelog, QueryOptions, StreamPlan};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::task;
 use crate::types::{InputPartition, KafkaConnection, Offset};
@@ -227,7 +228,8 @@ impl Engine {
                 .collect(),
         };
         let options = &self.inner.options;
-        let shared = Arc::new(QueryShared::new(identity, options.clock.now()));
+        let tuning = self.tuning(&plan.options);
+        let shared = Arc::new(QueryShared::new(identity, tuning, options.clock.now()));
         let control = Arc::new(Control::default());
         let entry = Entry {
             shared: Arc::clone(&shared),
@@ -243,10 +245,6 @@ impl Engine {
         };
         self.lock().insert(id, entry);
         self.forget_ended();
-        let checkpoint_interval = plan
-            .options
-            .checkpoint_interval
-            .unwrap_or(options.checkpoint_interval);
         let supervisor = Supervisor {
             plan: Arc::new(plan),
             destination,
@@ -256,7 +254,6 @@ impl Engine {
                 clock: SharedClock::clone(&options.clock),
                 set_aside: Arc::clone(&self.inner.set_aside),
                 state_bytes_max: options.query_bytes_max,
-                checkpoint_interval,
                 read_max: (options.read_rows_max, options.read_bytes_max),
             },
             lanes_max: options.lanes_max,
@@ -281,7 +278,9 @@ impl Engine {
             shape: Shape::default(),
             topics: Vec::new(),
         };
-        let shared = Arc::new(QueryShared::new(identity, self.inner.options.clock.now()));
+        let tuning = self.tuning(&QueryOptions::default());
+        let started_at = self.inner.options.clock.now();
+        let shared = Arc::new(QueryShared::new(identity, tuning, started_at));
         shared.update(|status| {
             status.state = QueryState::Failed;
             status.last_error = Some(error);
@@ -376,9 +375,11 @@ impl Engine {
     /// Waits until everything that the topics hold now has gone through a committed epoch of every
     /// view and sink that reads them.
     ///
+    /// Gives the names of those that stand still, which are not waited for.
+    ///
     /// # Errors
     /// When a broker does not answer, or a query fails meanwhile.
-    pub async fn flush(&self) -> Result<()> {
+    pub async fn flush(&self) -> Result<Vec<String>> {
         let queries: Vec<(Arc<QueryShared>, Arc<Control>)> = self
             .lock()
             .values()
@@ -386,14 +387,25 @@ impl Engine {
             .map(|entry| (Arc::clone(&entry.shared), Arc::clone(&entry.control)))
             .collect();
         // One that has failed does not keep the others from being flushed.
-        let mut all = Ok(());
+        let (mut all, mut skipped) = (Ok(()), Vec::new());
         for (shared, control) in queries {
             shared.flush_waits(true);
             let flushed = flush_one(&shared, &control).await;
             shared.flush_waits(false);
-            all = all.and(flushed);
+            if matches!(flushed, Ok(false)) {
+                skipped.push(shared.name.clone());
+            }
+            all = all.and(flushed.map(drop));
         }
-        all
+        all.map(|()| skipped)
+    }
+
+    fn find(&self, name: &str) -> Option<(Arc<QueryShared>, Arc<Control>)> {
+        let queries = self.lock();
+        let named =
+            |entry: &&Entry| entry.shared.kind != QueryKind::Live && entry.shared.name == name;
+        let entry = queries.values().find(named)?;
+        Some((Arc::clone(&entry.shared), Arc::clone(&entry.control)))
     }
 
     fn forget_ended(&self) {
@@ -433,12 +445,16 @@ fn ends_of(topics: &[(KafkaConnection, String, bool)]) -> Result<BTreeMap<InputP
     Ok(ends)
 }
 
-async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<()> {
+/// False when the query stands still.
+async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<bool> {
+    if shared.is_paused() {
+        return Ok(false);
+    }
     let mut changes = shared.watch();
     let topics = shared.topics.clone();
     let ends = task::spawn_blocking(move || ends_of(&topics)).await?;
     control.wake();
-    loop {
+    while !shared.is_paused() {
         let status = shared.status();
         match status.state {
             QueryState::Failed => {
@@ -452,18 +468,19 @@ async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<
                         .map_or_else(String::new, |error| format!("Its error: {error}.")),
                 ));
             }
-            QueryState::Finished => return Ok(()),
-            QueryState::Starting | QueryState::Running | QueryState::Retrying => {}
+            QueryState::Finished => return Ok(true),
+            QueryState::Starting
+            | QueryState::Running
+            | QueryState::Paused
+            | QueryState::Retrying => {}
         }
         let done = ends.iter().all(|(partition, end)| {
             let committed = status.partitions.get(partition).and_then(|p| p.committed);
             committed.is_some_and(|committed| committed >= *end)
         });
-        if done {
-            return Ok(());
-        }
-        if changes.changed().await.is_err() {
-            return Ok(());
+        if done || changes.changed().await.is_err() {
+            return Ok(true);
         }
     }
+    Ok(false)
 }

@@ -44,6 +44,11 @@ impl Pace {
         }
     }
 
+    /// From now on at this pace.
+    pub(super) fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
+    }
+
     /// True when the interval is over; the caller then calls [`Self::done`].
     pub(super) fn is_due(&self, now: Duration) -> bool {
         now >= self.last + self.interval

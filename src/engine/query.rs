@@ -24,6 +24,7 @@ use super::pace::Pace;
 use super::rejected::SetAside;
 use super::report::{Report, Untold};
 use super::status::{PartitionStatus, QueryKind, QueryShared};
+use super::tuning::Tuning;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result, SqlState, from_arrow};
 use crate::plan::{Emission, SourcePlan, StreamPlan, Trigger};
@@ -38,7 +39,7 @@ const EVERY_MIN: Duration = Duration::from_millis(1);
 /// How often a query that waits for its trigger looks whether it is to end.
 const HOLD_LOOK: Duration = Duration::from_millis(20);
 /// A broker forgets a sink's last epoch after some days.
-const RENEW_EVERY: Duration = Duration::from_secs(3_600);
+pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3_600);
 /// How often the memory of the groups is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(200);
 
@@ -49,8 +50,6 @@ pub(super) struct Surroundings {
     pub set_aside: Arc<SetAside>,
     /// The memory budget of a query's groups.
     pub state_bytes_max: u64,
-    /// How often an epoch ends.
-    pub checkpoint_interval: Duration,
     /// Messages and bytes of one read of one lane at the most.
     pub read_max: (usize, usize),
 }
@@ -75,21 +74,23 @@ pub(super) struct Query {
     pub(super) emitter: Emitter,
     pub(super) output: Output,
     pub shared: Arc<QueryShared>,
-    surroundings: Surroundings,
+    pub(super) surroundings: Surroundings,
     pub(super) partitions: BTreeMap<InputPartition, PartitionStatus>,
     /// Rows that the limit still allows.
     pub(super) left: Option<u64>,
+    /// How it runs, as it was last told.
+    pub(super) tuning: Tuning,
     /// When a micro-batch may begin.
-    trigger: Pace,
-    epoch: Pace,
+    pub(super) trigger: Pace,
+    pub(super) epoch: Pace,
     /// When an epoch ends although nothing came, so that the outside does not forget the last one.
-    renew: Pace,
+    pub(super) renew: Pace,
     groups: Groups,
     pub(super) epochs: u64,
     /// True when the next image of the state stands for itself.
     pub(super) whole: bool,
     /// True when something was staged or read since the last epoch.
-    dirty: bool,
+    pub(super) dirty: bool,
     untold: Untold,
     aside: Aside,
     /// When the groups' memory is measured again: that costs.
@@ -107,6 +108,10 @@ pub(super) enum Ended {
     Stopped,
     /// Its limit is reached, or there is nothing more to read.
     Complete,
+    /// It is to stand still, and all that it held lasts.
+    Paused,
+    /// It is to go on at once from what lasts.
+    Again,
 }
 
 impl Query {
@@ -131,7 +136,7 @@ impl Query {
         let created = shared.kind != QueryKind::Live;
         let groups = Groups::open(sources.iter().map(|source| &**source), created)?;
         let aside = Aside::try_new(&shared.name, &surroundings.set_aside, &sources)?;
-        let now = surroundings.clock.monotonic();
+        let (now, tuning) = (surroundings.clock.monotonic(), shared.dial.take());
         let mut emitter = Emitter::try_new(plan, durable, now)?;
         emitter.ignore(&mut lanes, begin.ignore_until, begin.ignore_before);
         let ids = begin.partitions();
@@ -155,7 +160,8 @@ impl Query {
         Ok(Self {
             emitter,
             left: plan.limit,
-            epoch: Pace::new(surroundings.checkpoint_interval, now),
+            tuning,
+            epoch: Pace::new(tuning.checkpoint_interval, now),
             renew: Pace::new(RENEW_EVERY, now),
             groups,
             plan: Arc::clone(plan),
@@ -167,7 +173,7 @@ impl Query {
             shared,
             surroundings,
             partitions,
-            trigger: Pace::of_trigger(plan.trigger, now),
+            trigger: Pace::of_trigger(tuning.trigger, now),
             epochs: 0,
             whole: true,
             dirty: false,
@@ -186,7 +192,13 @@ impl Query {
             return Ok(Ended::Complete);
         }
         loop {
+            if let Some(ended) = self.obey()? {
+                return Ok(ended);
+            }
             self.hold();
+            if self.shared.dial.tuning() != self.tuning && !self.shared.stopping() {
+                continue;
+            }
             let input = self.inputs.collect(self.wait())?;
             if self.shared.stopping() || self.output.is_gone() {
                 self.end_epoch()?;
@@ -202,7 +214,8 @@ impl Query {
     /// Waits for the trigger's time; what comes meanwhile waits in its bounded queue.
     fn hold(&mut self) {
         let now = || self.surroundings.clock.monotonic();
-        let done = || self.shared.stopping() || self.shared.flush_wanted() || self.output.is_gone();
+        let told = || self.shared.stopping() || self.shared.dial.tuning() != self.tuning;
+        let done = || told() || self.shared.flush_wanted() || self.output.is_gone();
         while !self.trigger.is_due(now()) && !done() {
             let left = self.trigger.next(now()).saturating_sub(now());
             std::thread::sleep(left.min(HOLD_LOOK));
@@ -237,7 +250,7 @@ impl Query {
         }
         self.groups.tick();
         let complete = self.left == Some(0)
-            || (self.plan.trigger == Trigger::AvailableNow && self.is_caught_up());
+            || (self.tuning.trigger == Trigger::AvailableNow && self.is_caught_up());
         Ok(complete.then_some(Ended::Complete))
     }
 
@@ -414,7 +427,7 @@ impl Query {
     }
 
     /// Ends an epoch: what was staged lasts from here on.
-    fn end_epoch(&mut self) -> Result<()> {
+    pub(super) fn end_epoch(&mut self) -> Result<()> {
         if !self.dirty {
             return Ok(());
         }

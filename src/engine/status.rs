@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::tuning::{Dial, Tuning};
 use crate::error::Error;
 use crate::types::{
     EventTime, InputPartition, KafkaConnection, Offset, ProcessingTime, WindowSpan,
@@ -43,6 +44,8 @@ pub enum QueryState {
     Starting,
     /// It reads.
     Running,
+    /// It was told to stand still, and keeps what it holds.
+    Paused,
     /// It met trouble outside and tries again by itself.
     Retrying,
     /// It has ended with an error.
@@ -57,6 +60,7 @@ impl QueryState {
         match self {
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Retrying => "retrying",
             Self::Failed => "failed",
             Self::Finished => "finished",
@@ -254,6 +258,8 @@ pub struct QueryShared {
     pub(super) topics: Vec<(KafkaConnection, String, bool)>,
     status: Mutex<QueryStatus>,
     stop: AtomicBool,
+    /// How it is to run.
+    pub(super) dial: Dial,
     /// How many wait for a flush: while there is one, every micro-batch ends an epoch.
     flushes: AtomicUsize,
     /// Counts up when the status changed.
@@ -283,7 +289,7 @@ pub(super) struct Identity {
 }
 
 impl QueryShared {
-    pub(super) fn new(identity: Identity, started_at: ProcessingTime) -> Self {
+    pub(super) fn new(identity: Identity, tuning: Tuning, started_at: ProcessingTime) -> Self {
         let Identity {
             id,
             name,
@@ -306,6 +312,7 @@ impl QueryShared {
             topics,
             status: Mutex::new(status),
             stop: AtomicBool::new(false),
+            dial: Dial::new(tuning),
             flushes: AtomicUsize::new(0),
             progress: watch::Sender::new(0),
         }
@@ -347,6 +354,7 @@ impl QueryShared {
     /// Asks the query to end.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
+        self.dial.ring();
     }
 
     /// True when the query was asked to end.

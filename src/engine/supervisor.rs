@@ -12,7 +12,7 @@ use super::begin::{self, Begin, LiveStart};
 use super::input::{Assignment, Inputs, WakeQuery};
 use super::materialized::Materialized;
 use super::output::{Emitted, Output, Progress};
-use super::query::{Query, Surroundings, Wiring};
+use super::query::{Ended, Query, RENEW_EVERY, Surroundings, Wiring};
 use super::status::{QueryShared, QueryState};
 use crate::checkpoint::{Checkpoint, CheckpointStore, Committed};
 use crate::error::{Error, Fault, Result};
@@ -24,8 +24,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// Opens a sink anew, for each try.
-pub type OpenSink = Box<dyn Fn() -> Result<Box<dyn Sink>> + Send>;
+/// Opens a sink anew, for each try of a query whose epochs are so long.
+pub type OpenSink = Box<dyn Fn(Duration) -> Result<Box<dyn Sink>> + Send>;
 
 /// Opens a query's checkpoints anew, for each try.
 pub(super) type OpenCheckpoints = Box<dyn Fn() -> CheckpointStore + Send>;
@@ -76,6 +76,8 @@ impl Control {
         if let Some(wake) = &*self.wake.lock().unwrap_or_else(PoisonError::into_inner) {
             wake.wake();
         }
+        // Whoever looks whether to wait is either before its look or in its wait.
+        drop(self.ended.lock().unwrap_or_else(PoisonError::into_inner));
         self.end.notify_all();
     }
 
@@ -129,14 +131,11 @@ impl Supervisor {
         let mut pause = RETRY_FIRST;
         loop {
             let began = self.shared.status().micro_batches;
-            let ended = catch_unwind(AssertUnwindSafe(|| self.attempt())).unwrap_or_else(|panic| {
-                Err(Error::internal(format!(
-                    "the query panicked: {}",
-                    text_of(panic.as_ref())
-                )))
-            });
+            let ended = self.guarded_attempt();
             self.control.set_wake(None);
             match ended {
+                Ok(Ended::Again) if !self.shared.stopping() => {}
+                Ok(Ended::Paused) if !self.shared.stopping() => self.stand_still(),
                 Err(error) if self.may_retry(&error) && !self.shared.stopping() => {
                     if self.shared.status().micro_batches > began + 100 {
                         pause = RETRY_FIRST;
@@ -144,17 +143,46 @@ impl Supervisor {
                     self.tell_retry(&error, pause);
                     self.control.pause(pause, &self.shared);
                     pause = (pause * 2).min(RETRY_MAX);
+                    // Of a view that stands still the rows are wanted all the same.
+                    if matches!(self.destination, Destination::Sink { .. }) {
+                        self.stand_still();
+                    }
                 }
                 ended => {
-                    self.tell_end(ended);
-                    self.control.finish();
-                    return;
+                    self.tell_end(ended.map(drop));
+                    if self.is_live() || !self.shared.rest() {
+                        self.control.finish();
+                        return;
+                    }
+                    pause = RETRY_FIRST;
                 }
             }
         }
     }
 
-    fn attempt(&self) -> Result<()> {
+    /// Until the query is told to go on, if it was told to stand still; or until the outside must be
+    /// told again of its last epoch.
+    fn stand_still(&self) {
+        let stands = || self.shared.is_paused() && !self.shared.stopping();
+        while stands() && self.shared.stand_still(RENEW_EVERY) {}
+        self.shared.update(|status| {
+            if matches!(status.state, QueryState::Paused) {
+                status.state = QueryState::Starting;
+            }
+        });
+    }
+
+    fn guarded_attempt(&self) -> Result<Ended> {
+        if self.shared.stopping() {
+            return Ok(Ended::Stopped);
+        }
+        catch_unwind(AssertUnwindSafe(|| self.attempt())).unwrap_or_else(|panic| {
+            let text = text_of(panic.as_ref());
+            Err(Error::internal(format!("the query panicked: {text}")))
+        })
+    }
+
+    fn attempt(&self) -> Result<Ended> {
         let Start {
             begin,
             output,
@@ -191,8 +219,7 @@ impl Supervisor {
             goes_on_from,
             "query running"
         );
-        query.run()?;
-        Ok(())
+        query.run()
     }
 
     /// Where the query begins, and where its rows go.
@@ -219,7 +246,10 @@ impl Supervisor {
                 view.clear();
                 Ok(anew(begin, Output::View(Arc::clone(view))))
             }
-            Destination::Sink { open, checkpoints } => self.recover(open()?, checkpoints()),
+            Destination::Sink { open, checkpoints } => {
+                let sink = open(self.shared.dial.tuning().checkpoint_interval)?;
+                self.recover(sink, checkpoints())
+            }
         }
     }
 
@@ -260,8 +290,11 @@ impl Supervisor {
     }
 
     fn may_retry(&self, error: &Error) -> bool {
-        let durable = !matches!(self.destination, Destination::Client { .. });
-        durable && error.fault() == Fault::External { retry: true }
+        !self.is_live() && error.fault() == Fault::External { retry: true }
+    }
+
+    fn is_live(&self) -> bool {
+        matches!(self.destination, Destination::Client { .. })
     }
 
     fn tell_retry(&self, error: &Error, pause: Duration) {

@@ -17,4 +17,6 @@ pub struct QueryOptions {
     pub trigger: Trigger,
     /// How often an epoch ends. `None`: as the server has it.
     pub checkpoint_interval: Option<Duration>,
+    /// It stands still until it is told to go on.
+    pub paused: bool,
 }

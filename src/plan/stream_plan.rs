@@ -30,8 +30,6 @@ pub struct StreamPlan {
     pub schema: SchemaRef,
     /// When rows are emitted.
     pub emission: Emission,
-    /// When micro-batches run.
-    pub trigger: Trigger,
     /// What its statement or session sets beside the SQL.
     pub options: QueryOptions,
     /// The time that `now()` has in the output.

@@ -102,7 +102,6 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
         key,
         schema: nullable(logical.schema()),
         emission,
-        trigger: options.trigger,
         options,
         batch_time,
     })

@@ -3,8 +3,8 @@
 use arrow::datatypes::FieldRef;
 
 use super::handler::{
-    copy, create_materialized_view, create_sink, create_table, create_view, cursor, drop_object,
-    explain, flush, insert, prepare, query, show_objects, transaction, variable,
+    alter_query, copy, create_materialized_view, create_sink, create_table, create_view, cursor,
+    drop_object, explain, flush, insert, prepare, query, show_objects, transaction, variable,
 };
 use super::{Columns, Outcome, Session, parameters};
 use crate::error::Result;
@@ -53,6 +53,7 @@ pub(super) async fn run(session: &mut Session, statement: Statement) -> Result<O
             create_materialized_view::run(session, clause).await
         }
         Statement::CreateSink(clause) => create_sink::run(session, clause).await,
+        Statement::AlterQuery(alter) => alter_query::run(session, alter).await,
         Statement::Drop(drop) => drop_object::run(session, drop).await,
         Statement::Show(Show::Objects { kind, like }) => {
             show_objects::objects(session, kind, like.as_deref())

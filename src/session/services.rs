@@ -16,7 +16,7 @@ use crate::task::Compute;
 use crate::telemetry::ServerCounters;
 
 /// How often an epoch of a query ends, unless it says so itself.
-pub(super) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 #[derive(Debug)]

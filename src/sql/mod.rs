@@ -12,6 +12,7 @@
 //!                                                               ─► library ─► window_function
 //! ```
 
+mod alter;
 mod column_names;
 mod copy;
 mod create;
@@ -32,6 +33,7 @@ mod prepared;
 mod query;
 mod row_fields;
 mod scan;
+mod set_option;
 mod settings;
 mod statement;
 mod subscribe;
@@ -45,11 +47,13 @@ mod window_function;
 mod window_group;
 mod window_shown;
 
+pub use alter::{AlterQuery, QueryChange};
 pub use column_names::{Renamed, name_columns};
 pub use grammar::folded as fold;
 pub use mask::mask_options;
 pub use names::{literal, quote};
 pub use scan::TEXT_BYTES_MAX;
+pub use set_option::set_option;
 pub use statement::{
     Close, ColumnClause, ColumnKind, CopyFormat, CopyIn, CopyOptions, CopyOut,
     CreateMaterializedView, CreateSink, CreateTable, CreateView, Declare, Discard, Drop, Emit,

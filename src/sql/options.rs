@@ -21,10 +21,19 @@ pub(super) fn options(grammar: &mut Grammar<'_>) -> Result<Vec<OptionClause>> {
     if !grammar.eat(&["WITH"]) {
         return Ok(Vec::new());
     }
-    grammar.expect_token(&Token::LParen)?;
-    if grammar.eat_token(&Token::RParen) {
+    if grammar.peek_nth(1).token == Token::RParen && grammar.eat_token(&Token::LParen) {
+        grammar.next();
         return Ok(Vec::new());
     }
+    in_parentheses(grammar)
+}
+
+/// `(name = value, ..)`: one option at least.
+///
+/// # Errors
+/// Syntax errors and an option that is given twice, with their places.
+pub(super) fn in_parentheses(grammar: &mut Grammar<'_>) -> Result<Vec<OptionClause>> {
+    grammar.expect_token(&Token::LParen)?;
     let found = grammar.list(option)?;
     grammar.expect_token(&Token::RParen)?;
     let mut seen = std::collections::BTreeSet::new();

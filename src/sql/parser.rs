@@ -8,7 +8,7 @@ use super::grammar::Grammar;
 use super::query::{self, Source};
 use super::statement::{Notify, Statement};
 use super::{
-    copy, create, cursor, emit, objects, prepared, row_fields, settings, syntax, tokens,
+    alter, copy, create, cursor, emit, objects, prepared, row_fields, settings, syntax, tokens,
     transaction, window_clause, window_function,
 };
 use crate::error::{Error, Result, SqlState};
@@ -93,6 +93,7 @@ fn by_head(head: &str, mut grammar: Grammar<'_>) -> Option<Result<Statement>> {
         "DECLARE" => return Some(cursor::declare(grammar)),
         "PREPARE" => return Some(prepared::prepare(grammar)),
         "DROP" => objects::drop,
+        "ALTER" => alter::alter,
         "SHOW" => objects::show,
         "DESCRIBE" | "DESC" => objects::describe,
         "FLUSH" => |_| Ok(Statement::Flush),
@@ -178,7 +179,6 @@ fn unknown(first: &TokenWithSpan, head: &str) -> Error {
             "A table is a Kafka topic: its messages cannot be changed, only new ones added with \
              INSERT.",
         ),
-        "ALTER" => unsupported("Drop the object and create it again."),
         "GRANT" | "REVOKE" | "COMMENT" | "LOCK" | "VACUUM" | "ANALYZE" | "CALL" | "DO"
         | "REINDEX" | "CLUSTER" | "REFRESH" | "REASSIGN" | "SECURITY" | "IMPORT" | "LOAD"
         | "CHECKPOINT" | "USE" | "KILL" | "PRAGMA" | "ATTACH" | "DETACH" => {

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{self, VisitMut, VisitorMut};
 
+use super::alter::AlterQuery;
 use crate::error::Position;
 
 /// One statement of a text, with where it stood.
@@ -29,6 +30,7 @@ pub enum Statement {
     CreateMaterializedView(CreateMaterializedView),
     CreateSink(CreateSink),
     Drop(Drop),
+    AlterQuery(AlterQuery),
     Show(Show),
     Describe(Name),
     Query(StreamQuery),

@@ -18,6 +18,7 @@ mod live;
 mod subscribe;
 mod psql;
 mod recovery;
+mod alter_query;
 mod crash_points;
 mod demo;
 mod equivalence;

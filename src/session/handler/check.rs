@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous, logical_of, options};
-use super::{create_sink, infer, insert, mode};
+use super::{alter_query, create_sink, infer, insert, mode};
 use crate::catalog::{
     CreateMode, Definition, MaterializedViewDefinition, SinkDefinition, TableDefinition,
     ViewDefinition,
@@ -45,6 +45,7 @@ pub(in crate::session) async fn run(session: &mut Session, statement: Statement)
                 .await
                 .map(|_| ())
         }
+        Statement::AlterQuery(alter) => alter_query::check(session, &alter),
         // These need neither a broker nor rows.
         statement @ (Statement::CreateView(_)
         | Statement::Prepare(_)

@@ -10,7 +10,6 @@ use crate::catalog::{Definition, SinkDefinition, SinkFormat};
 use crate::engine::OpenSink;
 use crate::error::{Error, Result, SqlState, nearest};
 use crate::plan::{Changelog, StreamPlan};
-use crate::session::services::CHECKPOINT_INTERVAL;
 use crate::session::{Outcome, Services, Session};
 use crate::sink::Sink;
 use crate::sink::kafka::{KafkaDelivery, KafkaForm, KafkaSink, KafkaSinkOptions};
@@ -63,17 +62,8 @@ pub(in crate::session) async fn start(
 /// Opens the sink for each try of its query.
 fn open(services: &Services, sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> OpenSink {
     let (sink, schema) = (Arc::clone(sink), Arc::clone(schema));
-    let delivery = match sink.transactional_id(services.catalog.server_id()) {
-        None => KafkaDelivery::AtLeastOnce,
-        Some(transactional_id) => KafkaDelivery::ExactlyOnce {
-            transactional_id,
-            interval: sink
-                .query_options
-                .checkpoint_interval
-                .unwrap_or(CHECKPOINT_INTERVAL),
-        },
-    };
-    Box::new(move || {
+    let transactional_id = sink.transactional_id(services.catalog.server_id());
+    Box::new(move |interval| {
         let options = KafkaSinkOptions {
             connection: sink.options.connection.clone(),
             topic: sink.options.topic.clone(),
@@ -84,7 +74,13 @@ fn open(services: &Services, sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> 
                 SinkFormat::Upsert => KafkaForm::Upsert,
                 SinkFormat::Debezium => KafkaForm::Debezium(sink.name.clone()),
             },
-            delivery: delivery.clone(),
+            delivery: match transactional_id.clone() {
+                None => KafkaDelivery::AtLeastOnce,
+                Some(transactional_id) => KafkaDelivery::ExactlyOnce {
+                    transactional_id,
+                    interval,
+                },
+            },
         };
         let opened = KafkaSink::open(&options, &schema)?;
         Ok(Box::new(opened) as Box<dyn Sink>)

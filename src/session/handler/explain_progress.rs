@@ -5,11 +5,20 @@
 use std::fmt::Write as _;
 
 use crate::engine::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus, Shape};
+use crate::sql;
 use crate::types::{EventTime, InputPartition, ProcessingTime};
 
 /// The text of EXPLAIN PROGRESS.
 pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTime) -> String {
-    let mut text = format!("{}\n\n", cause(query.shape, status, now));
+    let name = sql::quote(&query.name);
+    let first = match status.state {
+        QueryState::Paused => format!("It is paused; ALTER QUERY {name} RESUME lets it go on."),
+        QueryState::Finished if query.kind != QueryKind::Live => {
+            format!("It has ended; ALTER QUERY {name} RESUME runs it again.")
+        }
+        _ => cause(query.shape, status, now),
+    };
+    let mut text = format!("{first}\n\n");
     let mut line = |what: &str, value: String| {
         let _ = writeln!(text, "{what:<22}{value}");
     };
@@ -130,6 +139,7 @@ fn not_running(status: &QueryStatus) -> Option<String> {
             Some("It looks where to begin; the broker has not answered yet.".to_owned())
         }
         QueryState::Finished => Some("It has ended.".to_owned()),
+        QueryState::Paused => Some("It is paused.".to_owned()),
         QueryState::Running => None,
     }
 }

@@ -1,5 +1,6 @@
 //! What each statement does: one file a statement, or a family of small ones.
 
+pub(super) mod alter_query;
 pub(super) mod check;
 pub(super) mod continuous;
 pub(super) mod copy;

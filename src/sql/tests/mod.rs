@@ -187,6 +187,10 @@ fn short_of_session(statement: &Statement) -> String {
         Statement::Notify(notify) => {
             format!("notify {} {:?}", notify.channel.sql(), notify.payload)
         }
+        Statement::AlterQuery(alter) => {
+            let kind = alter.kind.noun();
+            format!("alter {kind} {} {:?}", alter.name.sql(), alter.change)
+        }
         Statement::CancelQuery(name) => format!("cancel {}", name.sql()),
         Statement::Close(Close::All) => "close all".to_owned(),
         Statement::Close(Close::Cursor(name)) => format!("close {}", name.sql()),
