@@ -152,8 +152,9 @@ impl Engine {
         let bytes_max = self.inner.options.query_bytes_max;
         let form = match (plan.changelog(), &plan.key) {
             (Changelog::Append, _) => Form::Added,
-            (Changelog::Update, Some(key)) => Form::ByKey(key.clone()),
-            (Changelog::Update, None) => Form::Counted,
+            (Changelog::Update, Some(key)) if !key.is_empty() => Form::ByKey(key.clone()),
+            // The one row of an aggregate without a group has a key without columns.
+            (Changelog::Update, Some(_) | None) => Form::Counted,
         };
         let view = Arc::new(Materialized::new(Arc::clone(&plan.schema), form, bytes_max));
         self.start(
