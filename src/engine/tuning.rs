@@ -196,9 +196,11 @@ impl Engine {
         if runs_again {
             // Whoever waits for its rows must not find it ended, or standing still.
             shared.update(|status| match status.state {
-                QueryState::Finished | QueryState::Failed | QueryState::Paused => {
+                QueryState::Finished | QueryState::Failed => {
                     status.state = QueryState::Starting;
+                    status.partitions.clear();
                 }
+                QueryState::Paused => status.state = QueryState::Starting,
                 QueryState::Starting | QueryState::Running | QueryState::Retrying => {}
             });
         }

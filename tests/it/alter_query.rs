@@ -241,6 +241,42 @@ async fn available_now_ends_and_runs_again() {
 }
 
 #[tokio::test]
+async fn a_view_of_what_is_there_ends_and_runs_again() {
+    let (_broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    cluster.produce("clicks", &clicks(0..10));
+    let view = PER_NAME.replace(
+        "per_name AS",
+        "per_name WITH (trigger = 'available now') AS",
+    );
+    client.run(&view).await;
+    until_state(&client, "per_name", "finished").await;
+    assert_eq!(count(&client).await, "10");
+    cluster.produce("clicks", &clicks(10..20));
+    client.run("ALTER MATERIALIZED VIEW per_name RESUME").await;
+    until_state(&client, "per_name", "finished").await;
+    assert_eq!(count(&client).await, "20");
+
+    // Who follows it from then on sees what comes.
+    client
+        .run("ALTER QUERY per_name SET (trigger = 'continuous')")
+        .await;
+    client.run("FLUSH").await;
+    assert_eq!(of_query(&client, "per_name", "state").await, "running");
+    client.run("BEGIN").await;
+    client
+        .run("DECLARE c CURSOR FOR SUBSCRIBE TO per_name WITH (snapshot = false)")
+        .await;
+    cluster.produce("clicks", &clicks(20..21));
+    let rows = client
+        .rows("FETCH 2 FROM c WITH (timeout = '1 minute')")
+        .await;
+    let last = rows.last().and_then(|row| row.last()?.clone());
+    assert_eq!(last.as_deref(), Some("21"));
+    client.run("COMMIT").await;
+}
+
+#[tokio::test]
 async fn a_query_that_failed_is_tried_again() {
     let (_broker, cluster, mut server) = stage().await;
     let client = server.connect().await;
