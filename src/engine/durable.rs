@@ -32,6 +32,7 @@ impl Query {
             ..Default::default()
         };
         self.emitter.image(&mut self.lanes, &mut state)?;
+        self.output.image(&mut state)?;
         let mut status = self.shared.status();
         let counters = COUNTERS.iter();
         let counters = counters.map(|(name, of)| ((*name).to_owned(), *of(&mut status)));

@@ -3,9 +3,12 @@
 //! Three forms: rows that are only added, rows that replace others by key, and whole rows that are
 //! counted because nothing in them tells them apart.
 //! Invariants: a reader sees whole micro-batches only; a subscriber sees the rows as of one of them
-//! and then each later change, once.
+//! and then each later change, once; one whose view goes back to a checkpoint is cut off.
 
-use std::collections::BTreeMap;
+mod image;
+mod memory;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arrow::compute::concat_batches;
@@ -14,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 
 use super::output::{Emitted, Moment};
-use super::subscription::{Subscriber, Subscription, began_anew, subscription};
+use super::subscription::{Subscriber, Subscription, subscription, went_back};
 use crate::error::{Error, Result, SqlState, from_arrow};
 use crate::types::{ChangeBatch, Op, ProcessingTime};
 
@@ -46,6 +49,10 @@ pub struct Materialized {
 #[derive(Debug)]
 struct Held {
     rows: Kept,
+    /// The epoch whose checkpoint has exactly these rows.
+    epoch: Option<u64>,
+    /// False until the query has looked for rows of an earlier run.
+    is_there: bool,
     subscribers: Vec<Subscriber>,
     /// The query has ended; with its error if it failed.
     ended: Option<Option<Error>>,
@@ -53,18 +60,35 @@ struct Held {
 
 #[derive(Debug)]
 enum Kept {
-    /// In the order in which they came.
-    Added(Vec<RecordBatch>),
+    Added(Added),
     /// By key; the values are whole rows.
-    Latest(BTreeMap<OwnedRow, OwnedRow>, u64),
+    Latest(ByKey<OwnedRow>),
     /// Whole rows, and how often each is there.
-    Counted(BTreeMap<OwnedRow, u64>, u64),
+    Counted(ByKey<u64>),
+}
+
+/// Rows in the order in which they came.
+#[derive(Debug, Default)]
+struct Added {
+    batches: Vec<RecordBatch>,
+    /// So many rows are in images of the state.
+    imaged: usize,
+}
+
+#[derive(Debug)]
+struct ByKey<V> {
+    rows: BTreeMap<OwnedRow, V>,
+    bytes: u64,
+    /// Keys whose rows changed, came or went since the last image of the state.
+    changed: BTreeSet<OwnedRow>,
 }
 
 impl Materialized {
     pub(super) fn new(schema: SchemaRef, form: Form, bytes_max: u64) -> Self {
         let held = RwLock::new(Held {
             rows: Kept::empty(&form),
+            epoch: None,
+            is_there: false,
             subscribers: Vec::new(),
             ended: None,
         });
@@ -121,15 +145,30 @@ impl Materialized {
         Ok(subscription)
     }
 
-    /// Begins again without rows.
+    /// Whether the query has looked for rows of an earlier run.
+    pub(super) fn is_there(&self) -> bool {
+        self.read().is_there
+    }
+
+    /// Begins without rows.
     pub(super) fn clear(&self) {
+        self.go_back(None, Kept::empty(&self.form));
+    }
+
+    /// The checkpoint of an epoch lasts that has exactly these rows.
+    pub(super) fn committed(&self, epoch: u64) {
+        self.write().epoch = Some(epoch);
+    }
+
+    /// Has other rows than those that subscribers know.
+    fn go_back(&self, epoch: Option<u64>, rows: Kept) {
         let mut held = self.write();
-        if !held.rows.is_empty() {
+        if !(held.rows.is_empty() && rows.is_empty()) {
             for subscriber in held.subscribers.drain(..) {
-                subscriber.end(Some(began_anew()));
+                subscriber.end(Some(went_back()));
             }
         }
-        held.rows = Kept::empty(&self.form);
+        (held.rows, held.epoch, held.is_there) = (rows, epoch, true);
         held.ended = None;
     }
 
@@ -148,29 +187,13 @@ impl Materialized {
             return Ok(());
         }
         let mut held = self.write();
-        let bytes = match (&mut held.rows, &self.form) {
-            (Kept::Latest(rows, bytes), Form::ByKey(key)) => {
-                for batch in batches {
-                    replace(rows, bytes, batch, key)?;
-                }
-                *bytes
-            }
-            (Kept::Counted(rows, bytes), _) => {
-                for batch in batches {
-                    count(rows, bytes, batch)?;
-                }
-                *bytes
-            }
-            (Kept::Added(rows), _) => {
-                for batch in batches {
-                    add(rows, batch)?;
-                }
-                rows.iter()
-                    .map(|batch| batch.get_array_memory_size() as u64)
-                    .sum()
-            }
-            (Kept::Latest(..), _) => return Err(Error::internal("rows by key without a key")),
-        };
+        if !batches.is_empty() {
+            held.epoch = None;
+        }
+        for batch in batches {
+            held.rows.take(batch, &self.form)?;
+        }
+        let bytes = held.rows.bytes();
         held.subscribers
             .retain_mut(|subscriber| subscriber.send(batches, moment));
         drop(held);
@@ -187,22 +210,24 @@ impl Materialized {
 
     fn rows_of(&self, kept: &Kept) -> Result<Vec<RecordBatch>> {
         match kept {
-            Kept::Added(batches) => Ok(batches.clone()),
-            Kept::Latest(rows, _) => self.columns(rows.values()),
-            Kept::Counted(rows, _) => self.columns(rows.iter().flat_map(|(row, count)| {
-                let count = usize::try_from(*count).unwrap_or(usize::MAX);
-                std::iter::repeat_n(row, count)
-            })),
+            Kept::Added(added) => Ok(added.batches.clone()),
+            Kept::Latest(latest) => Ok(vec![self.columns(latest.rows.values())?]),
+            Kept::Counted(counted) => {
+                let rows = counted.rows.iter().flat_map(|(row, count)| {
+                    let count = usize::try_from(*count).unwrap_or(usize::MAX);
+                    std::iter::repeat_n(row, count)
+                });
+                Ok(vec![self.columns(rows)?])
+            }
         }
     }
 
-    fn columns<'a>(&self, rows: impl Iterator<Item = &'a OwnedRow>) -> Result<Vec<RecordBatch>> {
+    fn columns<'a>(&self, rows: impl Iterator<Item = &'a OwnedRow>) -> Result<RecordBatch> {
         let all = converter(&self.schema, None)?;
         let parser = all.parser();
         let rows = rows.map(|row| parser.parse(row.as_ref()));
         let columns = all.convert_rows(rows).map_err(from_arrow)?;
-        let batch = RecordBatch::try_new(SchemaRef::clone(&self.schema), columns);
-        Ok(vec![batch.map_err(from_arrow)?])
+        RecordBatch::try_new(SchemaRef::clone(&self.schema), columns).map_err(from_arrow)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Held> {
@@ -217,86 +242,135 @@ impl Materialized {
 impl Kept {
     fn empty(form: &Form) -> Self {
         match form {
-            Form::Added => Self::Added(Vec::new()),
-            Form::ByKey(_) => Self::Latest(BTreeMap::new(), 0),
-            Form::Counted => Self::Counted(BTreeMap::new(), 0),
+            Form::Added => Self::Added(Added::default()),
+            Form::ByKey(_) => Self::Latest(ByKey::empty()),
+            Form::Counted => Self::Counted(ByKey::empty()),
         }
     }
 
     fn is_empty(&self) -> bool {
         match self {
-            Self::Added(rows) => rows.is_empty(),
-            Self::Latest(rows, _) => rows.is_empty(),
-            Self::Counted(rows, _) => rows.is_empty(),
+            Self::Added(added) => added.batches.is_empty(),
+            Self::Latest(latest) => latest.rows.is_empty(),
+            Self::Counted(counted) => counted.rows.is_empty(),
+        }
+    }
+
+    fn take(&mut self, changes: &ChangeBatch, form: &Form) -> Result<()> {
+        match (self, form) {
+            (Self::Added(added), _) => added.take(changes),
+            (Self::Latest(latest), Form::ByKey(key)) => latest.replace(changes, key),
+            (Self::Counted(counted), _) => counted.count(changes),
+            (Self::Latest(_), _) => Err(Error::internal("rows by key without a key")),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Added(added) => {
+                let batches = added.batches.iter();
+                batches
+                    .map(|batch| batch.get_array_memory_size() as u64)
+                    .sum()
+            }
+            Self::Latest(latest) => latest.bytes,
+            Self::Counted(counted) => counted.bytes,
         }
     }
 }
 
-fn add(rows: &mut Vec<RecordBatch>, changes: &ChangeBatch) -> Result<()> {
-    if !changes.only_inserts() {
-        return Err(Error::internal("a row changes where rows are only added"));
-    }
-    let batch = changes.rows();
-    // Copied in any case, so that no fetched buffer is kept alive by a few rows.
-    match rows.last_mut() {
-        Some(last) if last.num_rows() < ROWS_MIN => {
-            *last = concat_batches(&batch.schema(), [&*last, batch]).map_err(from_arrow)?;
+impl Added {
+    fn take(&mut self, changes: &ChangeBatch) -> Result<()> {
+        if !changes.only_inserts() {
+            return Err(Error::internal("a row changes where rows are only added"));
         }
-        _ => rows.push(concat_batches(&batch.schema(), [batch]).map_err(from_arrow)?),
+        let batch = memory::own(changes.rows())?;
+        match self.batches.last_mut() {
+            Some(last) if last.num_rows() < ROWS_MIN => {
+                *last = concat_batches(&batch.schema(), [&*last, &batch]).map_err(from_arrow)?;
+            }
+            _ => self.batches.push(batch),
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-fn replace(
-    rows: &mut BTreeMap<OwnedRow, OwnedRow>,
-    bytes: &mut u64,
-    changes: &ChangeBatch,
-    key: &[usize],
-) -> Result<()> {
-    let batch = changes.rows();
-    let (keys, values) = (encoded(batch, Some(key))?, encoded(batch, None)?);
-    for (row, (key, value)) in keys.iter().zip(values.iter()).enumerate() {
-        match changes.op(row) {
-            Op::Insert | Op::UpdateAfter => {
-                let (key, value) = (key.owned(), value.owned());
-                let key_bytes = size(&key);
-                *bytes += key_bytes + size(&value);
-                if let Some(old) = rows.insert(key, value) {
-                    *bytes -= key_bytes + size(&old);
+impl<V> ByKey<V> {
+    fn empty() -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            bytes: 0,
+            changed: BTreeSet::new(),
+        }
+    }
+
+    fn note(&mut self, key: &OwnedRow) {
+        if !self.changed.contains(key) {
+            self.changed.insert(key.clone());
+        }
+    }
+}
+
+impl ByKey<OwnedRow> {
+    fn replace(&mut self, changes: &ChangeBatch, key: &[usize]) -> Result<()> {
+        let batch = changes.rows();
+        let (keys, values) = (encoded(batch, Some(key))?, encoded(batch, None)?);
+        for (row, (key, value)) in keys.iter().zip(values.iter()).enumerate() {
+            let key = key.owned();
+            match changes.op(row) {
+                Op::Insert | Op::UpdateAfter => {
+                    self.note(&key);
+                    self.put(key, value.owned());
+                }
+                // The row's new form follows at once and takes its place.
+                Op::UpdateBefore => {}
+                Op::Delete => {
+                    if let Some(old) = self.rows.remove(&key) {
+                        self.bytes -= size(&key) + size(&old);
+                        self.note(&key);
+                    }
                 }
             }
-            // The row's new form follows at once and takes its place.
-            Op::UpdateBefore => {}
-            Op::Delete => {
-                if let Some((key, old)) = rows.remove_entry(&key.owned()) {
-                    *bytes -= size(&key) + size(&old);
-                }
-            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: OwnedRow, value: OwnedRow) {
+        let key_bytes = size(&key);
+        self.bytes += key_bytes + size(&value);
+        if let Some(old) = self.rows.insert(key, value) {
+            self.bytes -= key_bytes + size(&old);
         }
     }
-    Ok(())
 }
 
-fn count(rows: &mut BTreeMap<OwnedRow, u64>, bytes: &mut u64, changes: &ChangeBatch) -> Result<()> {
-    for (row, value) in encoded(changes.rows(), None)?.iter().enumerate() {
-        let value = value.owned();
+impl ByKey<u64> {
+    fn count(&mut self, changes: &ChangeBatch) -> Result<()> {
+        for (row, value) in encoded(changes.rows(), None)?.iter().enumerate() {
+            let value = value.owned();
+            self.note(&value);
+            if changes.op(row).adds() {
+                self.add(value, 1);
+                continue;
+            }
+            match self.rows.get_mut(&value) {
+                Some(count) if *count > 1 => *count -= 1,
+                Some(_) => {
+                    self.rows.remove(&value);
+                    self.bytes -= size(&value);
+                }
+                None => return Err(Error::internal("a row goes away that is not there")),
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, value: OwnedRow, count: u64) {
         let size = size(&value);
-        if changes.op(row).adds() {
-            let count = rows.entry(value).or_default();
-            *bytes += if *count == 0 { size } else { 0 };
-            *count += 1;
-            continue;
-        }
-        match rows.get_mut(&value) {
-            Some(count) if *count > 1 => *count -= 1,
-            Some(_) => {
-                rows.remove(&value);
-                *bytes -= size;
-            }
-            None => return Err(Error::internal("a row goes away that is not there")),
-        }
+        let before = self.rows.entry(value).or_default();
+        self.bytes += if *before == 0 { size } else { 0 };
+        *before += count;
     }
-    Ok(())
 }
 
 fn size(row: &OwnedRow) -> u64 {

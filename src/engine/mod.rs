@@ -144,11 +144,12 @@ impl Engine {
         Ok(LiveRows::new(schema, receiver, shared, control))
     }
 
-    /// Starts the query of a materialized view.
+    /// Starts the query of a materialized view; a new one forgets what an earlier one of its name has
+    /// left.
     ///
     /// # Errors
-    /// When there is no thread for it.
-    pub fn create_view(&self, name: &str, plan: StreamPlan) -> Result<()> {
+    /// When there is no thread for it, or the disk refuses.
+    pub fn create_view(&self, name: &str, plan: StreamPlan, is_new: bool) -> Result<()> {
         let bytes_max = self.inner.options.query_bytes_max;
         let form = match (plan.changelog(), &plan.key) {
             (Changelog::Append, _) => Form::Added,
@@ -157,12 +158,12 @@ impl Engine {
             (Changelog::Update, Some(_) | None) => Form::Counted,
         };
         let view = Arc::new(Materialized::new(Arc::clone(&plan.schema), form, bytes_max));
-        self.start(
-            QueryKind::MaterializedView,
-            Some(name),
-            plan,
-            Destination::View(view),
-        )?;
+        let checkpoints = self.checkpoints(name);
+        if is_new {
+            checkpoints().create()?;
+        }
+        let destination = Destination::View { view, checkpoints };
+        self.start(QueryKind::MaterializedView, Some(name), plan, destination)?;
         Ok(())
     }
 
@@ -236,13 +237,10 @@ impl Engine {
             shared: Arc::clone(&shared),
             control: Arc::clone(&control),
             view: match &destination {
-                Destination::View(view) => Some(Arc::clone(view)),
+                Destination::View { view, .. } => Some(Arc::clone(view)),
                 Destination::Client { .. } | Destination::Sink { .. } => None,
             },
-            checkpoints: match &destination {
-                Destination::Sink { .. } => Some(self.checkpoints(&name)),
-                Destination::Client { .. } | Destination::View(_) => None,
-            },
+            checkpoints: (kind != QueryKind::Live).then(|| self.checkpoints(&name)),
         };
         self.lock().insert(id, entry);
         self.forget_ended();
@@ -293,7 +291,7 @@ impl Engine {
                 shared,
                 control,
                 view: None,
-                checkpoints: None,
+                checkpoints: (kind != QueryKind::Live).then(|| self.checkpoints(name)),
             },
         );
     }
@@ -358,6 +356,23 @@ impl Engine {
             .values()
             .find(|entry| entry.view.is_some() && entry.shared.name == name)
             .and_then(|entry| entry.view.clone())
+    }
+
+    /// Waits until each materialized view has the rows of its last checkpoint, or trouble with it.
+    pub async fn views_there(&self) {
+        let views: Vec<(Arc<QueryShared>, Arc<Materialized>)> = self
+            .lock()
+            .values()
+            .filter_map(|entry| Some((Arc::clone(&entry.shared), entry.view.clone()?)))
+            .collect();
+        for (shared, view) in views {
+            let mut changes = shared.watch();
+            while !view.is_there() && matches!(shared.status().state, QueryState::Starting) {
+                if changes.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
     }
 
     /// All queries: those that run, and the last live ones that ended.

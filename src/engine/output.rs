@@ -10,7 +10,7 @@ use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::crash_point;
 use crate::error::Result;
 use crate::sink::Sink;
-use crate::types::{ChangeBatch, EventTime, ProcessingTime};
+use crate::types::{ChangeBatch, EventTime, ProcessingTime, StateImage};
 
 /// What a client or a subscriber is told.
 #[derive(Debug, Clone)]
@@ -47,8 +47,11 @@ pub(super) enum Output {
         rows: mpsc::Sender<Result<Emitted>>,
         progress: Progress,
     },
-    /// Rows that are kept.
-    View(Arc<Materialized>),
+    /// Rows that are kept, in memory and with what the query holds.
+    View {
+        view: Arc<Materialized>,
+        checkpoints: CheckpointStore,
+    },
     /// The outside world, and where the query keeps what it holds.
     Sink {
         sink: Box<dyn Sink>,
@@ -99,7 +102,7 @@ impl Output {
                     .chain(progress.moved(moment))
                     .all(|emitted| client.blocking_send(Ok(emitted)).is_ok()))
             }
-            Self::View(view) => view.apply(&rows, moment).map(|()| true),
+            Self::View { view, .. } => view.apply(&rows, moment).map(|()| true),
             Self::Sink { sink, .. } => {
                 for batch in &rows {
                     sink.stage(batch, at)?;
@@ -111,38 +114,55 @@ impl Output {
 
     /// Whether the query must be able to go on after a crash.
     pub(super) fn is_durable(&self) -> bool {
-        matches!(self, Self::Sink { .. })
+        !matches!(self, Self::Client { .. })
+    }
+
+    /// Takes down what of the rows that are kept here has changed since the last image.
+    pub(super) fn image(&self, image: &mut StateImage) -> Result<()> {
+        match self {
+            Self::View { view, .. } => view.image(image),
+            Self::Client { .. } | Self::Sink { .. } => Ok(()),
+        }
     }
 
     /// Writes the checkpoint of a query before its first row.
     pub(super) fn begin(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         match self {
-            Self::Client { .. } | Self::View(_) => Ok(()),
-            Self::Sink { checkpoints, .. } => checkpoints.write(checkpoint).map(drop),
+            Self::Client { .. } => {}
+            Self::View { view, checkpoints } => {
+                checkpoints.write(checkpoint)?;
+                view.committed(checkpoint.epoch);
+            }
+            Self::Sink { checkpoints, .. } => drop(checkpoints.write(checkpoint)?),
         }
+        Ok(())
     }
 
     /// Makes what was staged in the checkpoint's epoch last, and the checkpoint itself; the act that
     /// counts comes last.
     pub(super) fn commit(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let Self::Sink {
-            sink,
-            keeps_epoch,
-            checkpoints,
-        } = self
-        else {
-            return Ok(());
-        };
         let epoch = checkpoint.epoch;
         crash_point::reach("an epoch ends");
-        let written = match keeps_epoch {
-            true => {
+        let written = match self {
+            Self::Client { .. } => return Ok(()),
+            Self::View { view, checkpoints } => {
+                let written = checkpoints.write(checkpoint)?;
+                view.committed(epoch);
+                written
+            }
+            Self::Sink {
+                sink,
+                keeps_epoch: true,
+                checkpoints,
+            } => {
                 let written = checkpoints.write(checkpoint)?;
                 crash_point::reach("checkpoint written, sink not committed");
                 sink.commit(epoch)?;
                 written
             }
-            false => {
+            Self::Sink {
+                sink, checkpoints, ..
+            } => {
                 sink.commit(epoch)?;
                 crash_point::reach("sink committed, checkpoint not written");
                 checkpoints.write(checkpoint)?
@@ -159,14 +179,14 @@ impl Output {
     pub(super) fn is_gone(&self) -> bool {
         match self {
             Self::Client { rows, .. } => rows.is_closed(),
-            Self::View(_) | Self::Sink { .. } => false,
+            Self::View { .. } | Self::Sink { .. } => false,
         }
     }
 
     /// Rows handed over that the outside has not confirmed yet.
     pub(super) fn backlog(&self) -> u64 {
         match self {
-            Self::Client { .. } | Self::View(_) => 0,
+            Self::Client { .. } | Self::View { .. } => 0,
             Self::Sink { sink, .. } => sink.backlog(),
         }
     }

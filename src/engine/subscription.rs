@@ -168,12 +168,12 @@ fn dropped() -> Error {
     )
 }
 
-/// The error of a view whose query begins anew.
-pub(super) fn began_anew() -> Error {
+/// The error of a view that has other rows than those that were told.
+pub(super) fn went_back() -> Error {
     Error::external(
         SqlState::ObjectNotInPrerequisiteState,
         true,
-        "the query of the materialized view began anew",
+        "the materialized view went back to its last checkpoint",
     )
     .hint("Subscribe again: the rows as of then come first.")
 }

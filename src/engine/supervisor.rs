@@ -47,7 +47,10 @@ pub(super) enum Destination {
         start: LiveStart,
         progress: bool,
     },
-    View(Arc<Materialized>),
+    View {
+        view: Arc<Materialized>,
+        checkpoints: OpenCheckpoints,
+    },
     Sink {
         open: OpenSink,
         checkpoints: OpenCheckpoints,
@@ -143,8 +146,7 @@ impl Supervisor {
                     self.tell_retry(&error, pause);
                     self.control.pause(pause, &self.shared);
                     pause = (pause * 2).min(RETRY_MAX);
-                    // Of a view that stands still the rows are wanted all the same.
-                    if matches!(self.destination, Destination::Sink { .. }) {
+                    if self.may_stand_still() {
                         self.stand_still();
                     }
                 }
@@ -157,6 +159,15 @@ impl Supervisor {
                     pause = RETRY_FIRST;
                 }
             }
+        }
+    }
+
+    /// Of a view that stands still the rows are wanted all the same.
+    fn may_stand_still(&self) -> bool {
+        match &self.destination {
+            Destination::Client { .. } => false,
+            Destination::View { view, .. } => view.is_there(),
+            Destination::Sink { .. } => true,
         }
     }
 
@@ -224,12 +235,6 @@ impl Supervisor {
 
     /// Where the query begins, and where its rows go.
     fn start(&self) -> Result<Start> {
-        let anew = |begin, output| Start {
-            begin,
-            output,
-            checkpoint: None,
-            epoch: 0,
-        };
         match &self.destination {
             Destination::Client {
                 rows,
@@ -239,39 +244,61 @@ impl Supervisor {
                 let begin = begin::live(&self.plan, start)?;
                 let progress = Progress::new(*progress);
                 let rows = rows.clone();
-                Ok(anew(begin, Output::Client { rows, progress }))
+                Ok(Start {
+                    begin,
+                    output: Output::Client { rows, progress },
+                    checkpoint: None,
+                    epoch: 0,
+                })
             }
-            Destination::View(view) => {
-                let begin = begin::created(&self.plan)?;
-                view.clear();
-                Ok(anew(begin, Output::View(Arc::clone(view))))
-            }
+            Destination::View { view, checkpoints } => self.recover_view(view, checkpoints()),
             Destination::Sink { open, checkpoints } => {
                 let sink = open(self.shared.dial.tuning().checkpoint_interval)?;
-                self.recover(sink, checkpoints())
+                self.recover_sink(sink, checkpoints())
             }
         }
     }
 
+    /// A view's query goes on from the newest checkpoint; its rows are there before anything is read.
+    fn recover_view(
+        &self,
+        view: &Arc<Materialized>,
+        mut checkpoints: CheckpointStore,
+    ) -> Result<Start> {
+        let checkpoint = self.newest(&mut checkpoints, Committed::Latest)?;
+        match &checkpoint {
+            Some(checkpoint) => view.restore(checkpoint.epoch, &checkpoint.state)?,
+            None => view.clear(),
+        }
+        // Somebody may wait for the rows.
+        self.shared.update(|_| ());
+        let begin = self.begin_after(checkpoint.as_ref())?;
+        let output = Output::View {
+            view: Arc::clone(view),
+            checkpoints,
+        };
+        Ok(Start {
+            begin,
+            output,
+            checkpoint,
+            epoch: 0,
+        })
+    }
+
     /// A sink's query goes on from the checkpoint that counts; which one that is, the sink says if it
     /// knows.
-    fn recover(&self, mut sink: Box<dyn Sink>, mut checkpoints: CheckpointStore) -> Result<Start> {
+    fn recover_sink(
+        &self,
+        mut sink: Box<dyn Sink>,
+        mut checkpoints: CheckpointStore,
+    ) -> Result<Start> {
         let outside = sink.committed()?;
         let committed = match outside {
             Outside::Unknown => Committed::Latest,
             Outside::Epoch(epoch) => Committed::Epoch(epoch),
         };
-        let recovered = checkpoints.recover(&self.shared.text, committed)?;
-        let checkpoint = recovered.map(|recovered| {
-            for sentence in &recovered.refused {
-                tracing::warn!(query = %self.shared.name, "{sentence}");
-            }
-            recovered.checkpoint
-        });
-        let begin = match &checkpoint {
-            Some(checkpoint) => begin::resumed(&self.plan, checkpoint)?,
-            None => begin::created(&self.plan)?,
-        };
+        let checkpoint = self.newest(&mut checkpoints, committed)?;
+        let begin = self.begin_after(checkpoint.as_ref())?;
         let output = Output::Sink {
             sink,
             keeps_epoch: outside != Outside::Unknown,
@@ -287,6 +314,28 @@ impl Supervisor {
             checkpoint,
             epoch,
         })
+    }
+
+    /// The checkpoint that counts; says what could not be used.
+    fn newest(
+        &self,
+        checkpoints: &mut CheckpointStore,
+        committed: Committed,
+    ) -> Result<Option<Checkpoint>> {
+        let recovered = checkpoints.recover(&self.shared.text, committed)?;
+        Ok(recovered.map(|recovered| {
+            for sentence in &recovered.refused {
+                tracing::warn!(query = %self.shared.name, "{sentence}");
+            }
+            recovered.checkpoint
+        }))
+    }
+
+    fn begin_after(&self, checkpoint: Option<&Checkpoint>) -> Result<Begin> {
+        match checkpoint {
+            Some(checkpoint) => begin::resumed(&self.plan, checkpoint),
+            None => begin::created(&self.plan),
+        }
     }
 
     fn may_retry(&self, error: &Error) -> bool {
@@ -308,7 +357,7 @@ impl Supervisor {
 
     fn tell_end(&self, ended: Result<()>) {
         // Who drops a view ends its subscriptions by that.
-        if let Destination::View(view) = &self.destination
+        if let Destination::View { view, .. } = &self.destination
             && !self.shared.stopping()
         {
             view.end(ended.as_ref().err());
@@ -323,7 +372,7 @@ impl Supervisor {
                     Destination::Client { rows, .. } => {
                         let _ = rows.blocking_send(Err(error.clone()));
                     }
-                    Destination::View(_) | Destination::Sink { .. } => {
+                    Destination::View { .. } | Destination::Sink { .. } => {
                         tracing::error!(query = %self.shared.name, error = %error, "query failed");
                     }
                 }

@@ -44,7 +44,7 @@ impl<'a> Imaging<'a> {
     }
 
     /// There is such a table.
-    pub(super) fn holds(&mut self, place: TablePlace) {
+    pub fn holds(&mut self, place: TablePlace) {
         let id = self.id(place);
         self.image.tables.push(id);
     }
@@ -88,7 +88,10 @@ impl<'a> Imaging<'a> {
 
     /// Takes down rows: how many are gone or live, with their keys, and what stands behind the keys of
     /// the live ones.
-    pub(super) fn rows(
+    ///
+    /// # Errors
+    /// When the columns are not of one length, or keys of one type.
+    pub fn rows(
         &mut self,
         place: TablePlace,
         (gone, gone_keys): (usize, Vec<ArrayRef>),

@@ -7,7 +7,8 @@ use super::handler::{create_materialized_view, create_sink};
 use crate::catalog::Definition;
 use crate::engine::QueryKind;
 
-/// Starts the queries of all definitions; one that cannot start is shown as failed.
+/// Starts the queries of all definitions; one that cannot start is shown as failed. Materialized views
+/// have the rows of their last checkpoints when this returns.
 pub async fn start_queries(services: &Arc<Services>) {
     let definitions = services.catalog.snapshot();
     for definition in definitions.all() {
@@ -30,4 +31,5 @@ pub async fn start_queries(services: &Arc<Services>) {
             services.engine.failed(kind, name, text, error);
         }
     }
+    services.engine.views_there().await;
 }

@@ -50,6 +50,17 @@ pub enum TablePlace {
         /// The start.
         start: i64,
     },
+    /// The rows of a materialized view.
+    View,
+}
+
+impl TableId {
+    /// The rows of a materialized view, which are no operator's.
+    pub const VIEW: Self = Self {
+        operator: u32::MAX as usize,
+        lane: 0,
+        place: TablePlace::View,
+    };
 }
 
 /// Rows of one table.

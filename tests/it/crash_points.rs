@@ -1,8 +1,8 @@
 //! The process dies at every place that the code names, one after the other, and no result is lost or doubled.
 //!
 //! `HEADWATER_CRASH_AT=n` lets the server die at the n-th place that it reaches (`src/crash_point.rs`). Every n is tried
-//! until none is left. Each run has a server and topics of its own, and four sinks: a filter, a tumbling window, a session
-//! and a changing aggregate whose topic is read by key.
+//! until none is left. Each run has a server and topics of its own, and five sinks: a filter, a tumbling and a hopping window,
+//! a session, and a changing aggregate whose topic is read by key; and materialized views of two of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use crate::support::server::Server;
 const PLACES_MAX: usize = 400;
 /// Servers at the same time: most of a run is waiting.
 const SIDE_BY_SIDE: usize = 4;
+/// Of these pipelines there is a materialized view too: rows that are only added, and rows that change.
+const SEEN: [&str; 2] = ["tumbled", "totals"];
 const USERS: [&str; 3] = ["ann", "bob", "eve"];
 
 /// One sink: its name, its options and its query over the table `clicks`.
@@ -110,8 +112,16 @@ impl Run<'_> {
                 pipeline.emit
             )
         };
+        let view = |pipeline: &Pipeline| {
+            format!(
+                "CREATE MATERIALIZED VIEW IF NOT EXISTS {}_seen WITH (checkpoint_interval = '10 minutes') AS {} EMIT {}",
+                pipeline.name, pipeline.query, pipeline.emit
+            )
+        };
+        let seen = PIPELINES.iter().filter(|p| SEEN.contains(&p.name));
         std::iter::once(table)
             .chain(PIPELINES.iter().map(sink))
+            .chain(seen.map(view))
             .collect()
     }
 
@@ -132,7 +142,7 @@ impl Run<'_> {
         }
     }
 
-    /// Compares what is in the topics with what snapshots answer.
+    /// Compares what is in the topics and in the views with what snapshots answer.
     async fn check(&self, client: &Client, what: &str) {
         for pipeline in &PIPELINES {
             let written = self.cluster.read(&self.output(pipeline));
@@ -155,6 +165,13 @@ impl Run<'_> {
                 pipeline.name
             );
             assert_eq!(found, expected, "{what}: {}", pipeline.name);
+            if SEEN.contains(&pipeline.name) {
+                let sql = format!("SELECT * FROM {}_seen", pipeline.name);
+                let rows = client.rows(&sql).await;
+                let mut seen: Vec<String> = rows.into_iter().map(joined).collect();
+                seen.sort();
+                assert_eq!(seen, expected, "{what}: the view of {}", pipeline.name);
+            }
         }
     }
 }
@@ -211,6 +228,22 @@ fn closing() -> Vec<Record> {
     vec![row(0), row(1)]
 }
 
+/// Makes what is not there and lets everything go through; starts the server again when it dies of that,
+/// which it does only once. Whether it did.
+async fn go_through(run: &Run<'_>, server: &mut Server, (nth, died): (usize, bool)) -> bool {
+    let address = server.address();
+    let act = async || run.act(&Client::connect(address).await?).await;
+    let Err(failure) = act().await else {
+        return false;
+    };
+    assert!(!died, "place {nth}: {failure}");
+    server.process().wait_for_end();
+    server.start_again();
+    let acted = act().await;
+    acted.unwrap_or_else(|failure| panic!("place {nth}: {failure}"));
+    true
+}
+
 /// One run in which the server dies at the n-th place; false when there is no such place.
 async fn dies_at(cluster: &Cluster, bootstrap: &str, nth: usize) -> bool {
     let label = uuid::Uuid::new_v4().simple().to_string();
@@ -219,33 +252,17 @@ async fn dies_at(cluster: &Cluster, bootstrap: &str, nth: usize) -> bool {
     cluster.produce(&run.input(), &clicks(0, 60));
     let mut server = Server::start_to_crash(&["--kafka", bootstrap], nth);
     let mut died = false;
-    // Each part ends with an epoch of every sink.
-    for part in [60..150, 150..150] {
-        let client = server.connect().await;
-        if run.act(&client).await.is_err() {
-            assert!(!died, "the server died twice");
-            died = true;
-            server.process().wait_for_end();
-            server.start_again();
-            let client = server.connect().await;
-            let acted = run.act(&client).await;
-            acted.unwrap_or_else(|failure| panic!("place {nth}: {failure}"));
-        }
-        match part.is_empty() {
-            true => cluster.produce(&run.input(), &closing()),
-            false => cluster.produce(&run.input(), &clicks(part.start, part.end)),
-        }
+    // Each part ends with an epoch of every query.
+    for more in [clicks(60, 150), closing(), Vec::new()] {
+        died |= go_through(&run, &mut server, (nth, died)).await;
+        cluster.produce(&run.input(), &more);
+    }
+    if !died {
+        // An epoch may still be under way, with the place in it.
+        server.crash_and_start_again();
+        go_through(&run, &mut server, (nth, true)).await;
     }
     let client = server.connect().await;
-    if let Err(failure) = run.act(&client).await {
-        assert!(!died, "place {nth}: {failure}");
-        died = true;
-        server.process().wait_for_end();
-        server.start_again();
-    }
-    let client = server.connect().await;
-    let acted = run.act(&client).await;
-    acted.unwrap_or_else(|failure| panic!("place {nth}: {failure}"));
     let what = format!("place {nth}, died: {died}");
     run.check(&client, &what).await;
     drop(server);

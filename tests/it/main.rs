@@ -19,6 +19,7 @@ mod subscribe;
 mod psql;
 mod recovery;
 mod alter_query;
+mod view_recovery;
 mod crash_points;
 mod demo;
 mod equivalence;

@@ -5,7 +5,8 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use futures::{FutureExt, StreamExt};
 
 use super::*;
-use crate::types::EventTime;
+use crate::checkpoint::{Checkpoint, CheckpointStore, Committed, InMemory};
+use crate::types::{EventTime, StateImage};
 
 const MOMENT: Moment = Moment {
     at: ProcessingTime(7),
@@ -74,10 +75,7 @@ fn rows_replace_others_by_key_and_go_away() {
     view.apply(&[changes(&[(Op::Delete, 1, 11)])], MOMENT)
         .unwrap();
     assert_eq!(rows(&view), []);
-    let Kept::Latest(_, bytes) = &view.read().rows else {
-        panic!("it is kept by key")
-    };
-    assert_eq!(*bytes, 0, "what has gone costs nothing");
+    assert_eq!(view.read().rows.bytes(), 0, "what has gone costs nothing");
 }
 
 #[test]
@@ -103,6 +101,120 @@ fn a_view_stays_within_its_budget() {
         let error = view.apply(&[changes(&many)], MOMENT).unwrap_err();
         assert_eq!(error.state().code(), "53400", "{form:?}");
     }
+}
+
+/// Writes a view's images to checkpoints.
+struct Epochs {
+    storage: InMemory,
+    store: CheckpointStore,
+    last: u64,
+}
+
+impl Epochs {
+    fn new() -> Self {
+        let storage = InMemory::default();
+        let mut store = CheckpointStore::new(Box::new(storage.clone()));
+        store.create().unwrap();
+        Self {
+            storage,
+            store,
+            last: 0,
+        }
+    }
+
+    /// Ends an epoch; gives how many rows its image had.
+    fn end(&mut self, view: &Materialized) -> usize {
+        self.last += 1;
+        let mut state = StateImage {
+            is_whole: self.last == 1,
+            ..Default::default()
+        };
+        view.image(&mut state).unwrap();
+        let rows = state.rows.iter().map(|rows| rows.rows.num_rows()).sum();
+        let checkpoint = Checkpoint {
+            epoch: self.last,
+            text: "q".to_owned(),
+            lanes: 1,
+            inputs: Vec::new(),
+            watermark: 0,
+            left: None,
+            counters: BTreeMap::new(),
+            state,
+        };
+        self.store.write(&checkpoint).unwrap();
+        view.committed(self.last);
+        rows
+    }
+
+    /// Brings a view back to the last epoch.
+    fn restore(&self, view: &Materialized) {
+        let mut store = CheckpointStore::new(Box::new(self.storage.clone()));
+        let recovered = store.recover("q", Committed::Latest).unwrap().unwrap();
+        let checkpoint = recovered.checkpoint;
+        view.restore(checkpoint.epoch, &checkpoint.state).unwrap();
+    }
+}
+
+#[test]
+fn an_epoch_writes_what_has_changed_and_all_of_it_comes_back() {
+    for form in [Form::Added, Form::ByKey(vec![1]), Form::Counted] {
+        let (view, mut epochs) = (view(form.clone()), Epochs::new());
+        let take = |rows: &[(Op, i64, i64)]| view.apply(&[changes(rows)], MOMENT).unwrap();
+        assert_eq!(epochs.end(&view), 0);
+        for n in 0..40 {
+            take(&[(Op::Insert, 7 - n, n), (Op::Insert, n, -n - 1)]);
+            assert_eq!(epochs.end(&view), 2, "{form:?}");
+        }
+        if form != Form::Added {
+            take(&[
+                (Op::UpdateBefore, 7, 0),
+                (Op::UpdateAfter, 70, 0),
+                (Op::Delete, 6, 1),
+                (Op::Insert, 6, 1),
+                (Op::Delete, 5, 2),
+            ]);
+            // Counted: a row that changes is one that goes and one that comes.
+            let rows = if form == Form::Counted { 4 } else { 3 };
+            assert_eq!(epochs.end(&view), rows, "{form:?}");
+        }
+        assert_eq!(epochs.end(&view), 0, "{form:?}: nothing has changed");
+        let before = rows(&view);
+        let other = Materialized::new(schema(), form.clone(), 1 << 20);
+        epochs.restore(&other);
+        assert_eq!(rows(&other), before, "{form:?}");
+        // It is measured as it was, whatever it was read with.
+        let bytes = |view: &Materialized| view.read().rows.bytes();
+        let (was, is) = (bytes(&view), bytes(&other));
+        assert!(is <= was * 2, "{form:?}: {is} bytes instead of {was}");
+
+        take(&[(Op::Insert, 100, 100)]);
+        epochs.restore(&view);
+        assert_eq!(
+            rows(&view),
+            before,
+            "{form:?}: what came since is taken back"
+        );
+        take(&[(Op::Insert, 100, 100)]);
+        assert_eq!(epochs.end(&view), 1, "{form:?}");
+    }
+}
+
+#[test]
+fn a_subscriber_is_cut_off_when_rows_are_taken_back_and_only_then() {
+    let (view, mut epochs) = (view(Form::ByKey(vec![0])), Epochs::new());
+    view.apply(&[changes(&[(Op::Insert, 1, 1)])], MOMENT)
+        .unwrap();
+    epochs.end(&view);
+    let mut subscription = view.subscribe(true, false, MOMENT.at).unwrap();
+    epochs.restore(&view);
+    view.apply(&[changes(&[(Op::Insert, 2, 2)])], MOMENT)
+        .unwrap();
+    let (heard_first, end) = heard(&mut subscription);
+    assert_eq!(heard_first, [(Op::Insert, 1, 1), (Op::Insert, 2, 2)]);
+    assert_eq!(end, None);
+    epochs.restore(&view);
+    assert_eq!(heard(&mut subscription), (vec![], Some("55000")));
+    assert_eq!(rows(&view), [(1, 1)]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(in crate::session) async fn run(
     let plan = continuous(&services, &state, Wanted::view(&view)).await?;
     let name = view.name.clone();
     define(session, definition, mode, move |engine| {
-        engine.create_view(&name, plan)
+        engine.create_view(&name, plan, true)
     })
     .await?;
     Ok(Outcome::done(TAG))
@@ -41,5 +41,5 @@ pub(in crate::session) async fn start(
 ) -> Result<()> {
     let state = services.base_state()?;
     let plan = continuous(services, state, Wanted::view(view)).await?;
-    services.engine.create_view(&view.name, plan)
+    services.engine.create_view(&view.name, plan, false)
 }

@@ -107,6 +107,21 @@ impl Cluster {
         }
     }
 
+    /// Deletes every message that a topic of one partition holds.
+    pub(crate) async fn delete_records(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> =
+            self.config().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let mut up_to = TopicPartitionList::new();
+        up_to
+            .add_partition_offset(topic, 0, Offset::End)
+            .expect("an offset");
+        let deleted = admin.delete_records(&up_to, &options).await;
+        for partition in deleted.expect("the broker answers").elements() {
+            partition.error().expect("they are deleted");
+        }
+    }
+
     /// Writes messages in their order; returns when the broker has them all.
     pub(crate) fn produce(&self, topic: &str, records: &[Record]) {
         self.writer().produce(topic, records);
