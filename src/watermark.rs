@@ -114,15 +114,6 @@ impl Watermarks {
         }
     }
 
-    /// Nobody has looked for a while: silence is counted from `now` on.
-    pub fn wake(&mut self, now: Duration) {
-        for state in self.partitions.values_mut() {
-            state.idle = false;
-            state.active_at = now;
-        }
-        self.all_idle = None;
-    }
-
     /// Decides who is idle at `now` (monotonic) and returns the query's watermark.
     pub fn advance(&mut self, now: Duration) -> Watermark {
         self.mark_idle(now);
@@ -229,18 +220,6 @@ mod tests {
 
     fn two() -> Watermarks {
         Watermarks::new([0, 1].map(|id| (part(id), Some(at(10)))), at(0))
-    }
-
-    #[test]
-    fn silence_while_nobody_looked_makes_nobody_idle() {
-        let mut marks = two();
-        marks.observe(part(0), mark(100), at(1));
-        marks.observe(part(1), mark(50), at(1));
-        marks.reached_end(part(1));
-        marks.wake(at(500));
-        marks.observe(part(0), mark(200), at(501));
-        assert_eq!(marks.advance(at(501)), mark(50));
-        assert_eq!(marks.advance(at(510)), mark(200), "idle from here on");
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub(super) struct Query {
     pub(super) trigger: Pace,
     pub(super) epoch: Pace,
     /// When an epoch ends although nothing came, so that the outside does not forget the last one.
-    pub(super) renew: Pace,
+    renew: Pace,
     groups: Groups,
     pub(super) epochs: u64,
     /// True when the next image of the state stands for itself.

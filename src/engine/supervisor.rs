@@ -171,11 +171,15 @@ impl Supervisor {
         }
     }
 
-    /// Until the query is told to go on, if it was told to stand still; or until the outside must be
-    /// told again of its last epoch.
+    /// Until the query is told to go on, if it was told to stand still; or until a sink must be told
+    /// again of its last epoch.
     fn stand_still(&self) {
+        let limit = match &self.destination {
+            Destination::Sink { .. } => RENEW_EVERY,
+            Destination::Client { .. } | Destination::View { .. } => Duration::MAX,
+        };
         let stands = || self.shared.is_paused() && !self.shared.stopping();
-        while stands() && self.shared.stand_still(RENEW_EVERY) {}
+        while stands() && self.shared.stand_still(limit) {}
         self.shared.update(|status| {
             if matches!(status.state, QueryState::Paused) {
                 status.state = QueryState::Starting;

@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::pace::Pace;
-use super::query::{Ended, Query, RENEW_EVERY};
+use super::query::{Ended, Query};
 use super::status::{QueryKind, QueryShared, QueryState};
 use super::{Engine, ends_of};
 use crate::error::{Error, Result, SqlState};
@@ -122,49 +122,27 @@ impl Query {
     /// Does what the query was told since the last micro-batch; gives how its run ends, if it does by
     /// that.
     pub(super) fn obey(&mut self) -> Result<Option<Ended>> {
-        let told = self.shared.dial.take();
+        let (now, told) = (self.surroundings.clock.monotonic(), self.shared.dial.take());
         if self.shared.stopping() || (told == self.tuning && !told.paused) {
             return Ok(None);
         }
-        if told.paused {
-            self.tuning.paused = true;
-            // Also when nothing came, so that the outside does not forget the last epoch.
-            self.dirty |= self.output.is_durable();
-            self.end_epoch()?;
-            if self.output.is_durable() {
-                return Ok(Some(Ended::Paused));
-            }
-            self.stand_still();
-        }
-        self.tune()
-    }
-
-    /// Holds what cannot be read back: the readers are stopped by their full queue.
-    fn stand_still(&mut self) {
-        let stands = |query: &Self| query.shared.is_paused() && !query.shared.stopping();
-        while stands(self) {
-            self.shared.stand_still(RENEW_EVERY);
-        }
-        // The silence was ours.
-        self.watermarks.wake(self.now());
-        self.shared
-            .update(|status| status.state = QueryState::Running);
-    }
-
-    fn tune(&mut self) -> Result<Option<Ended>> {
-        let (now, told) = (self.now(), self.shared.dial.take());
         let before = std::mem::replace(&mut self.tuning, told);
+        let is_sink = self.shared.kind == QueryKind::Sink;
+        if told.paused {
+            // Also when nothing came, so that the outside does not forget the last epoch.
+            self.dirty |= is_sink;
+            self.end_epoch()?;
+            return Ok(Some(Ended::Paused));
+        }
         if told.trigger != before.trigger {
             self.trigger = Pace::of_trigger(told.trigger, now);
-        }
-        let begins_to_run = told.trigger != before.trigger || before.paused;
-        if begins_to_run && told.trigger == Trigger::AvailableNow && !self.shared.stopping() {
-            self.look_for_ends()?;
+            if told.trigger == Trigger::AvailableNow {
+                self.look_for_ends()?;
+            }
         }
         self.epoch.set_interval(told.checkpoint_interval);
         // A sink's transactions may take so long as its interval said when it was opened.
-        let longer = told.checkpoint_interval > before.checkpoint_interval;
-        if longer && self.shared.kind == QueryKind::Sink {
+        if is_sink && told.checkpoint_interval > before.checkpoint_interval {
             self.end_epoch()?;
             return Ok(Some(Ended::Again));
         }
@@ -178,10 +156,6 @@ impl Query {
             status.end = status.end.max(Some(end));
         }
         Ok(())
-    }
-
-    fn now(&self) -> Duration {
-        self.surroundings.clock.monotonic()
     }
 }
 

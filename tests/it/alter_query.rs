@@ -128,6 +128,7 @@ async fn a_paused_query_is_paused_after_a_restart() {
     assert_eq!(client.value("SHOW CREATE SINK copy").await, shown);
     assert_eq!(of_query(&client, "copy", "rows_in").await, "10");
     client.run("FLUSH").await;
+    assert_eq!(count(&client).await, "10", "a paused view has its rows");
     assert_eq!(cluster.read("copied").len(), 10);
 
     // Also without a broker.
@@ -273,6 +274,17 @@ async fn a_view_of_what_is_there_ends_and_runs_again() {
         .await;
     let last = rows.last().and_then(|row| row.last()?.clone());
     assert_eq!(last.as_deref(), Some("21"));
+
+    // Who follows it does not notice that it stood still.
+    let other = server.connect().await;
+    other.run("ALTER QUERY per_name PAUSE").await;
+    cluster.produce("clicks", &clicks(21..22));
+    other.run("ALTER QUERY per_name RESUME").await;
+    let rows = client
+        .rows("FETCH 2 FROM c WITH (timeout = '1 minute')")
+        .await;
+    let last = rows.last().and_then(|row| row.last()?.clone());
+    assert_eq!(last.as_deref(), Some("22"));
     client.run("COMMIT").await;
 }
 
