@@ -23,6 +23,7 @@ mod view_recovery;
 mod crash_points;
 mod demo;
 mod equivalence;
+mod soak;
 mod kafka_scan;
 mod kafka_exactly_once;
 mod kafka_group_offsets;
