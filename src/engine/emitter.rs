@@ -11,6 +11,7 @@ use super::pace::Pace;
 use crate::error::Result;
 use crate::operator::{Aggregate, Closed, ClosedWindow, Imaging, RowPipeline, Tail};
 use crate::plan::{Emission, OutputStage, RowStage, StreamPlan};
+use crate::task;
 use crate::types::{ChangeBatch, EventTime, StateImage, Watermark, WindowSpan};
 
 /// The end of a query's plan.
@@ -186,11 +187,11 @@ fn only(lanes: &mut [Lane]) -> &mut Aggregate {
 fn close(lanes: &mut [Lane], watermark: Watermark) -> Result<Vec<RecordBatch>> {
     let mut windows: BTreeMap<WindowSpan, ClosedWindow> = BTreeMap::new();
     let mut rows = Vec::new();
-    for lane in lanes.iter_mut() {
-        let Some(aggregate) = &mut lane.aggregate else {
-            continue;
-        };
-        match aggregate.close(watermark)? {
+    let closing = lanes.iter_mut().filter_map(|lane| lane.aggregate.as_mut());
+    let closing = closing.filter(|aggregate| aggregate.may_close(watermark));
+    let closed = task::in_parallel(closing.collect(), |aggregate| aggregate.close(watermark));
+    for closed in closed {
+        match closed? {
             Closed::Rows(closed) => rows.push(closed),
             Closed::Windows(closed) => {
                 for window in closed {

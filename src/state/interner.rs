@@ -131,6 +131,11 @@ impl Interner {
             at = (at + 1) & mask;
         }
         self.close_gap(at);
+        self.release(number);
+    }
+
+    /// Lets a later key have a number.
+    fn release(&mut self, number: usize) {
         if let Places::Varying(places) = &mut self.places {
             self.dead_bytes += places[number].len as usize;
             places[number].len = 0;
@@ -140,6 +145,16 @@ impl Interner {
         if self.dead_bytes > DEAD_BYTES_MIN && self.dead_bytes * 2 > self.arena.len() {
             self.compact();
         }
+    }
+
+    /// Gives a key a number under which no bytes are found.
+    pub(super) fn add_hidden(&mut self, key: &[u8]) -> usize {
+        self.add(key)
+    }
+
+    /// The same as [`Self::remove`] for such a key.
+    pub(super) fn remove_hidden(&mut self, number: usize) {
+        self.release(number);
     }
 
     /// Memory held, in bytes.

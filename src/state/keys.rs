@@ -1,7 +1,8 @@
 //! Interning of group keys: each different key gets the next number.
 //!
-//! Three layouts, chosen once by the key's type: no key at all; one text key, kept as bytes in an
-//! arena; anything else in Arrow's row format (`arrow::row`), which compares as bytes.
+//! Four layouts, chosen once by the key's type: no key at all; one text key, kept as bytes in an
+//! arena; one number or time, by its bytes; anything else in Arrow's row format (`arrow::row`), which
+//! compares as bytes.
 //! NULL is a key like any other: all NULLs are one group.
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use arrow::row::{RowConverter, SortField};
 
 use super::interner::Interner;
+use super::packed_key::PackedKeys;
 use crate::error::{Error, Result, from_arrow};
 
 /// Keys that are read back in one call of the converter.
@@ -29,6 +31,8 @@ enum Layout {
     None { seen: bool },
     /// One column of text.
     Text(Interner),
+    /// One column of numbers or times.
+    Packed(PackedKeys),
     /// Any columns.
     Rows {
         columns: usize,
@@ -48,6 +52,7 @@ impl Keys {
             [field] if field.data_type() == &DataType::Utf8View => {
                 Layout::Text(Interner::new(false))
             }
+            [field] if field.data_type().is_primitive() => packed(field.data_type())?,
             _ => {
                 let sort = fields
                     .iter()
@@ -71,7 +76,7 @@ impl Keys {
     pub fn columns(&self) -> usize {
         match &self.layout {
             Layout::None { .. } => 0,
-            Layout::Text(_) => 1,
+            Layout::Text(_) | Layout::Packed(_) => 1,
             Layout::Rows { columns, .. } => *columns,
         }
     }
@@ -81,6 +86,7 @@ impl Keys {
         match &self.layout {
             Layout::None { seen } => usize::from(*seen),
             Layout::Text(interner) | Layout::Rows { interner, .. } => interner.len(),
+            Layout::Packed(keys) => keys.len(),
         }
     }
 
@@ -89,6 +95,7 @@ impl Keys {
         match &self.layout {
             Layout::None { seen } => usize::from(*seen),
             Layout::Text(interner) | Layout::Rows { interner, .. } => interner.live(),
+            Layout::Packed(keys) => keys.live(),
         }
     }
 
@@ -109,6 +116,7 @@ impl Keys {
                 groups.resize(rows, 0);
             }
             Layout::Text(interner) => intern_text(interner, text(&columns[0])?, groups),
+            Layout::Packed(keys) => keys.intern(&columns[0], groups)?,
             Layout::Rows {
                 converter,
                 interner,
@@ -130,6 +138,7 @@ impl Keys {
                 *seen |= other;
                 groups.extend(other.then_some(0));
             }
+            (Layout::Packed(keys), Layout::Packed(other)) => keys.intern_all(other, groups),
             (Layout::Text(interner), Layout::Text(other))
             | (
                 Layout::Rows { interner, .. },
@@ -149,6 +158,7 @@ impl Keys {
         match &mut self.layout {
             Layout::None { .. } => {}
             Layout::Text(interner) | Layout::Rows { interner, .. } => interner.remove(group),
+            Layout::Packed(keys) => keys.remove(group),
         }
     }
 
@@ -166,6 +176,7 @@ impl Keys {
                 }
                 Ok(vec![Arc::new(builder.finish())])
             }
+            Layout::Packed(keys) => Ok(vec![keys.read(groups)?]),
             Layout::Rows {
                 converter,
                 interner,
@@ -192,6 +203,7 @@ impl Keys {
         match &self.layout {
             Layout::None { .. } => 0,
             Layout::Text(interner) => interner.size_bytes(),
+            Layout::Packed(keys) => keys.size_bytes(),
             Layout::Rows {
                 converter,
                 interner,
@@ -212,6 +224,12 @@ fn together(mut parts: Vec<Vec<ArrayRef>>) -> Result<Vec<ArrayRef>> {
             concat(&parts).map_err(from_arrow)
         })
         .collect()
+}
+
+fn packed(data_type: &DataType) -> Result<Layout> {
+    let keys = PackedKeys::try_new(data_type);
+    let keys = keys.ok_or_else(|| Error::internal(format!("{data_type} has no width")))?;
+    Ok(Layout::Packed(keys))
 }
 
 fn text(column: &ArrayRef) -> Result<&StringViewArray> {
@@ -323,6 +341,30 @@ mod tests {
         );
         let read = keys.read(0..3).unwrap();
         assert_eq!((&read[0], &read[1]), (&text, &number));
+    }
+
+    #[test]
+    fn numbers_are_keys_by_their_bytes_and_null_is_one_too() {
+        let numbers =
+            |values: &[Option<i64>]| -> ArrayRef { Arc::new(Int64Array::from(values.to_vec())) };
+        let mut keys = Keys::try_new(&[field("k", DataType::Int64)]).unwrap();
+        let column = numbers(&[None, Some(7), Some(0), None, Some(7), Some(-1)]);
+        assert_eq!(
+            groups(&mut keys, &[Arc::clone(&column)]),
+            [0, 1, 2, 0, 1, 3]
+        );
+        let sliced = column.slice(2, 3);
+        assert_eq!(groups(&mut keys, &[sliced]), [2, 0, 1]);
+        let read = keys.read([3, 0, 2, 1].into_iter()).unwrap();
+        assert_eq!(&read[0], &numbers(&[Some(-1), None, Some(0), Some(7)]));
+        let mut other = Keys::try_new(&[field("k", DataType::Int64)]).unwrap();
+        groups(&mut other, &[numbers(&[Some(-1), Some(5)])]);
+        let mut found = Vec::new();
+        other.intern_all(&keys, &mut found);
+        assert_eq!(found, [2, 3, 4, 0]);
+        keys.remove(0);
+        assert_eq!(groups(&mut keys, &[numbers(&[Some(9), None])]), [0, 4]);
+        assert_eq!((keys.live(), keys.count()), (5, 5));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod grouped;
 mod interner;
 mod keys;
 mod native;
+mod packed_key;
 mod per_group;
 #[cfg(test)]
 mod tests;
