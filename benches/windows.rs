@@ -3,7 +3,8 @@
 //! `cargo bench --bench windows -- [ROWS]`: fills topics of the embedded broker, in its own process,
 //! with ROWS rows (2,000,000 unless said otherwise; with 10,000,000 "the last tenth" says whether a
 //! row costs the same after ten million), 20,000 to a second of event time, then runs each query from
-//! its topic's beginning to its end, the best of three rounds. A stall is the longest time from the
+//! its topic's beginning to its end, the best of three rounds. With 20,000,000 rows or more only the
+//! tumbling window is run, to say whether a row costs the same at the end. A stall is the longest time from the
 //! end of one micro-batch to the end of the next.
 
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
@@ -36,6 +37,8 @@ const ROUNDS: usize = 3;
 const ROWS_A_SECOND: u64 = 20_000;
 const START_MICROS: u64 = 1_767_225_600_000_000;
 const MILLION: u64 = 1_000_000;
+/// So many rows are read by one query only.
+const LONG: u64 = 20 * MILLION;
 
 /// A topic: its name, and the key of a row.
 type Topic = (&'static str, fn(u64) -> u64);
@@ -66,6 +69,9 @@ fn main() {
     );
     let broker = Headwater::broker();
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    if rows >= LONG {
+        return long(&broker.address, &runtime, rows);
+    }
     for topic in &TOPICS {
         runtime.block_on(create_topic(&broker.address, topic.0));
         fill(&broker.address, topic, rows);
@@ -113,6 +119,25 @@ fn main() {
         changes_ten: changes("ten"),
         changes_few: changes("few_of_million"),
     });
+}
+
+/// Whether the last million rows cost what the second million cost.
+fn long(broker: &str, runtime: &tokio::runtime::Runtime, rows: u64) {
+    let topic = &TOPICS[0];
+    runtime.block_on(create_topic(broker, topic.0));
+    fill(broker, topic, rows);
+    let from = format!("TUMBLE({}, at, {MINUTE})", topic.0);
+    let query = format!("SELECT window_start, {COLUMNS} FROM {from} {WINDOWS}");
+    for round in 1..=ROUNDS {
+        let run = runtime.block_on(run(broker, topic.0, &query, rows));
+        let second = run.between(MILLION, 2 * MILLION).as_secs_f64();
+        let last = run.between(rows - MILLION, rows).as_secs_f64();
+        println!(
+            "round {round}: {rows} rows in {:.1} s; the last million to the second, time: {:.2}",
+            run.whole().as_secs_f64(),
+            last / second
+        );
+    }
 }
 
 /// The runs that are compared.
