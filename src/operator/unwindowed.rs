@@ -138,8 +138,10 @@ impl Unwindowed {
             .first()
             .and_then(|times| times.as_primitive_opt::<Int64Type>());
         let times = times.ok_or_else(|| odd("the times of groups are missing"))?;
-        self.touched_at.resize(groups.len(), FREE);
         for (&group, time) in groups.iter().zip(times.values()) {
+            if group >= self.touched_at.len() {
+                self.touched_at.resize(group + 1, FREE);
+            }
             self.touched_at[group] = *time;
         }
         Ok(())

@@ -159,3 +159,44 @@ async fn partitions_that_were_added_are_read_after_a_start() {
     assert_eq!(client.value("SELECT n FROM per_minute").await, "2");
     assert_eq!(client.value("SELECT count(*) FROM clicks").await, "4");
 }
+
+#[tokio::test]
+async fn a_sink_of_many_groups_goes_on_after_kill_9() {
+    const GROUPS: i64 = 70_000;
+    let (_broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    client
+        .run(
+            "CREATE TABLE clicks (who text, at timestamp, WATERMARK FOR at AS at) \
+             WITH (connector = 'kafka', topic = 'clicks', format = 'json')",
+        )
+        .await;
+    client
+        .run(
+            "CREATE SINK totals WITH (connector = 'kafka', topic = 'totals', format = 'upsert', \
+             key_columns = 'who', state_ttl = '1 hour') AS \
+             SELECT who, count(*) AS n, count(DISTINCT at) AS times FROM clicks GROUP BY who EMIT CHANGES",
+        )
+        .await;
+    let clicks: Vec<Record> = (0..GROUPS)
+        .map(|who| click(&format!("user {who}"), "00:00:10"))
+        .collect();
+    cluster.produce("clicks", &clicks);
+    client.run("FLUSH").await;
+
+    server.crash_and_start_again();
+    let client = server.connect().await;
+    cluster.produce("clicks", &clicks);
+    client.run("FLUSH").await;
+    let mut newest = std::collections::BTreeMap::new();
+    for record in cluster.read("totals") {
+        newest.insert(record.key.clone(), record.text());
+    }
+    assert_eq!(newest.len(), clicks.len());
+    let wrong = newest
+        .values()
+        .find(|value| !value.ends_with(r#""n":2,"times":1}"#));
+    assert_eq!(wrong, None);
+    let rows_in = "SELECT rows_in FROM headwater.queries WHERE name = 'totals'";
+    assert_eq!(client.value(rows_in).await, (2 * GROUPS).to_string());
+}
