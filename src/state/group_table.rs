@@ -13,10 +13,14 @@ use super::keys::Keys;
 use super::native::native;
 use super::per_group::PerGroup;
 use crate::error::{Error, Result, from_datafusion};
+use crate::task;
 
 /// DataFusion's vectorised versions of these walk over all groups on every batch, or keep a heap
 /// vector a group; one accumulator a group is faster.
 const WALKS_OVER_ALL_GROUPS: [&str; 3] = ["first_value", "last_value", "nth_value"];
+
+/// From so many groups on, what is done to each column is worth a thread.
+const MANY_GROUPS: usize = 1 << 16;
 
 /// The aggregates of one pane, by key.
 pub struct GroupTable {
@@ -286,10 +290,12 @@ impl GroupTable {
         if self.groups.is_empty() {
             return Ok(());
         }
-        let total = self.keys.count();
-        for (accumulator, states) in self.accumulators.iter_mut().zip(states) {
-            accumulator.merge(states, &self.groups, total)?;
-        }
+        let (groups, total) = (&self.groups, self.keys.count());
+        let work = self.accumulators.iter_mut().zip(states);
+        let merged = each(groups.len(), work.collect(), |(accumulator, states)| {
+            accumulator.merge(states, groups, total)
+        });
+        merged.into_iter().collect::<Result<()>>()?;
         if let Some(dirty) = &mut self.dirty {
             dirty.mark(&self.groups, total);
         }
@@ -303,12 +309,14 @@ impl GroupTable {
     /// When a function cannot give its value.
     pub fn into_columns(mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
         let count = self.len();
-        let keys = self.keys.read(0..count)?;
-        let values = self
-            .accumulators
-            .iter_mut()
-            .map(|a| a.take_values(count))
-            .collect::<Result<_>>()?;
+        let keys = &self.keys;
+        let mut work: Vec<Column<'_>> = vec![Box::new(|| keys.read(0..count))];
+        for accumulator in &mut self.accumulators {
+            work.push(Box::new(move || Ok(vec![accumulator.take_values(count)?])));
+        }
+        let mut columns = each(count, work, |column| column()).into_iter();
+        let keys = columns.next().unwrap_or_else(|| Ok(Vec::new()))?;
+        let values = columns.collect::<Result<Vec<_>>>()?.concat();
         Ok((keys, values))
     }
 
@@ -339,6 +347,21 @@ impl GroupTable {
         let values: usize = self.accumulators.iter().map(|a| a.size_bytes()).sum();
         let dirty = self.dirty.as_ref().map_or(0, Dirty::size_bytes);
         self.keys.size_bytes() + values + dirty + self.groups.capacity() * size_of::<usize>()
+    }
+}
+
+/// Makes columns of a table.
+type Column<'a> = Box<dyn FnOnce() -> Result<Vec<ArrayRef>> + Send + 'a>;
+
+/// Does the same to each item, side by side when it has to do with many groups.
+fn each<T: Send, R: Send>(
+    groups: usize,
+    items: Vec<T>,
+    work: impl Fn(T) -> R + Send + Sync,
+) -> Vec<R> {
+    match groups >= MANY_GROUPS {
+        true => task::in_parallel(items, work),
+        false => items.into_iter().map(work).collect(),
     }
 }
 

@@ -171,7 +171,10 @@ impl Interner {
 
     #[expect(clippy::cast_possible_truncation, reason = "half of a hash is one too")]
     fn tag(&self, key: &[u8]) -> u32 {
-        self.hasher.hash_one(key) as u32
+        match <[u8; 8]>::try_from(key) {
+            Ok(eight) => folded(u64::from_ne_bytes(eight)) as u32,
+            Err(_) => self.hasher.hash_one(key) as u32,
+        }
     }
 
     fn mask(&self) -> usize {
@@ -180,7 +183,7 @@ impl Interner {
 
     /// Whether a slot holds this key.
     fn is(&self, slot: u64, tag: u32, key: &[u8]) -> bool {
-        slot != 0 && tag_of(slot) == tag && self.bytes(number_of(slot)) == key
+        slot != 0 && tag_of(slot) == tag && is_same(self.bytes(number_of(slot)), key)
     }
 
     fn find_or_insert(&mut self, key: &[u8], tag: u32) -> usize {
@@ -280,6 +283,22 @@ impl Interner {
         }
         self.arena = arena;
         self.dead_bytes = 0;
+    }
+}
+
+/// The hash of eight bytes: both halves of a product, as ahash folds them.
+fn folded(key: u64) -> u64 {
+    let product = u128::from(key ^ 0x243F_6A88_85A3_08D3) * 0x5851_F42D_4C95_7F2D;
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+    let halves = (product as u64, (product >> 64) as u64);
+    halves.0 ^ halves.1
+}
+
+/// Whether two keys are the same; eight bytes are compared without a call.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    match (<[u8; 8]>::try_from(one), <[u8; 8]>::try_from(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
     }
 }
 
