@@ -205,7 +205,7 @@ impl Materialized {
             SqlState::ConfigurationLimitExceeded,
             format!("the materialized view holds {bytes} bytes, more than its budget of {budget}"),
         )
-        .hint("Keep fewer rows: filter them, use larger windows, or raise limits.query_bytes_max."))
+        .hint("Keep fewer rows: filter them, use larger windows, or raise limits.query_memory_bytes_max."))
     }
 
     fn rows_of(&self, kept: &Kept) -> Result<Vec<RecordBatch>> {

@@ -514,6 +514,6 @@ impl Query {
             format!("the query's aggregate holds {bytes} bytes, more than its budget of {budget}"),
         )
         .detail(format!("It has {groups} groups."))
-        .hint("Group by fewer keys, use a window, or raise limits.query_bytes_max."))
+        .hint("Group by fewer keys, use a window, or raise limits.query_memory_bytes_max."))
     }
 }

@@ -11,7 +11,8 @@ use crate::engine::QueryKind;
 /// have the rows of their last checkpoints when this returns.
 pub async fn start_queries(services: &Arc<Services>) {
     let definitions = services.catalog.snapshot();
-    for definition in definitions.all() {
+    // A query over a materialized view needs that view's.
+    for definition in definitions.in_order() {
         let (kind, text, started) = match definition {
             Definition::MaterializedView(view) => (
                 QueryKind::MaterializedView,

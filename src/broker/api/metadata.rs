@@ -1,5 +1,8 @@
 //! Who serves what: ApiVersions, Metadata, FindCoordinator.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::metadata_response::{
@@ -103,4 +106,13 @@ fn describe(topic: &Topic) -> MetadataResponseTopic {
     MetadataResponseTopic::default()
         .with_name(Some(topic_name(topic.name())))
         .with_partitions((0..topic.partition_count()).map(partition).collect())
+        .with_unknown_tagged_fields(padding())
+}
+
+/// A field that no client knows, and every client skips. librdkafka takes four times the answer's
+/// length for what it makes of it, which many topics with short names and few partitions exceed
+/// (`rd_kafka_parse_Metadata0`: "tmpabuf memory shortage"); a real broker's answers are longer.
+fn padding() -> BTreeMap<i32, Bytes> {
+    const UNKNOWN_TAG: i32 = 10_000;
+    BTreeMap::from([(UNKNOWN_TAG, Bytes::from_static(&[0; 64]))])
 }
