@@ -140,7 +140,8 @@ impl<'a> Call<'a> {
             *length = interval(sql, name, input, context)?;
             if *name != "offset" && *length <= 0 {
                 let message = format!("a window's {name} must be greater than zero");
-                let error = Error::user(SqlState::InvalidParameterValue, message);
+                let error = Error::user(SqlState::InvalidParameterValue, message)
+                    .hint("Write a length above zero, such as INTERVAL '1 minute'.");
                 return Err(external(error.at(position(*sql))));
             }
         }
@@ -291,6 +292,7 @@ fn check_time(time: &Expr, input: &LogicalPlan, position: Option<Position>) -> R
                     sql_type_name(&Field::new("", other, true))
                 ),
             )
+            .hint("Use the table's event-time column: the one that its WATERMARK FOR names.")
             .at(position),
         )),
     }

@@ -109,6 +109,7 @@ fn pace(length: Result<i64>, rest: &[TokenWithSpan]) -> Result<i64> {
             SqlState::InvalidParameterValue,
             "the interval of EMIT EVERY must be greater than zero",
         )
+        .hint("Write EMIT EVERY INTERVAL '1 second', or EMIT CHANGES for every change.")
         .at(position));
     }
     Ok(micros)

@@ -57,6 +57,7 @@ pub(super) fn not_positive(micros: i64, position: Position) -> Error {
             interval::format(micros)
         ),
     )
+    .hint("Write a length above zero, such as INTERVAL '1 minute'.")
     .at(Some(position))
 }
 
