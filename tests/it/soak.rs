@@ -93,7 +93,7 @@ impl Stage {
     /// Lets processes die until it is enough.
     fn kill(&mut self, kills: u64, random: &mut fastrand::Rng) {
         for _ in 0..kills {
-            wait::let_pass(Duration::from_millis(random.u64(LIFE_MS)));
+            wait::pause(Duration::from_millis(random.u64(LIFE_MS)));
             match &mut self.broker {
                 Some(broker) if random.u64(0..BROKER_DIES_EVERY) == 0 => {
                     broker.kill();
@@ -133,7 +133,7 @@ fn write(cluster: &Cluster, topic: &str, stop: &AtomicBool) {
         let records: Vec<Record> = (n..n + WRITE_ROWS).map(row).collect();
         writer.produce(topic, &records);
         n += WRITE_ROWS;
-        wait::let_pass(WRITE_EVERY);
+        wait::pause(WRITE_EVERY);
     }
     let last = START_MICROS + (n + 60_000) * 1_000;
     let closing =

@@ -43,8 +43,3 @@ pub(crate) async fn until_async<T>(what: &str, mut ask: impl AsyncFnMut() -> Opt
         tokio::time::sleep(PACE).await;
     }
 }
-
-/// Lets time pass in which nothing is awaited: the life of a process that is to die, the pace of a writer.
-pub(crate) fn let_pass(time: Duration) {
-    std::thread::sleep(time);
-}
