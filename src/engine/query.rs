@@ -187,6 +187,8 @@ impl Query {
 
     /// Runs until the query is stopped, complete, or meets an error that it cannot get over.
     pub(super) fn run(&mut self) -> Result<Ended> {
+        // What came back from a checkpoint counts before the first message.
+        self.measure()?;
         self.publish(Counted::default(), 0, None);
         if self.left == Some(0) {
             return Ok(Ended::Complete);
