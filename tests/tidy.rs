@@ -68,6 +68,11 @@ const WORDS: &[(&str, Place, &str)] = &[
         "keep Kafka's protocol in `broker`",
     ),
     ("axum", Only("src/console"), "keep HTTP in `console`"),
+    (
+        "redb",
+        Only("src/engine/set_aside"),
+        "keep what was set aside in `engine/set_aside`",
+    ),
     ("indicatif", Only("src/cli"), "show progress in `cli`"),
     (
         "datafusion_pg_catalog",

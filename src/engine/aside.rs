@@ -1,13 +1,15 @@
 //! Where a query puts what it cannot use: into what the server keeps, and into topics beside it.
 //!
-//! Invariant: a message goes to its topic once for each time that the server meets it anew, and a
-//! query waits for such a topic only a moment.
+//! Invariant: a message goes to its topic when the server meets it for the first time, and a query waits
+//! for such a topic only a moment. What is kept lasts before the epoch that has read past it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::lane::{LaneOutput, Rejection};
-use super::rejected::{DeadLetter, LateRecord, SetAside, bad_message};
+use super::rejected::{DeadLetter, LateRecord, bad_message};
+use super::set_aside::SetAside;
+use crate::crash_point;
 use crate::error::Result;
 use crate::plan::{OnError, ScanSpec, SourcePlan};
 use crate::sink::kafka::{HeaderText, Outgoing, SideTopic};
@@ -25,6 +27,8 @@ pub(super) struct Aside {
     inputs: Vec<Input>,
     /// Messages that did not reach their topic.
     lost: u64,
+    /// True when something was kept since that was made to last.
+    fresh: bool,
 }
 
 struct Input {
@@ -58,11 +62,13 @@ impl Aside {
             kept: Arc::clone(kept),
             inputs: inputs.collect::<Result<_>>()?,
             lost: 0,
+            fresh: false,
         })
     }
 
     /// Takes what a lane could not use, as each table wants it.
     pub(super) fn take(&mut self, output: &LaneOutput, at: ProcessingTime) -> Result<()> {
+        self.fresh |= !output.rejected.is_empty() || !output.late.is_empty();
         for (input, message) in &output.rejected {
             let Input { source, dead, .. } = &self.inputs[*input];
             match source.on_error {
@@ -97,16 +103,24 @@ impl Aside {
         Ok(())
     }
 
-    /// Waits a moment for the topics, a longer one for a FLUSH; gives how many messages did not
-    /// reach them so far.
-    pub(super) fn settle(&mut self, flush: bool) -> u64 {
+    /// Makes what was kept last, after a moment's wait for the topics, a longer one for a FLUSH; gives
+    /// how many messages did not reach them so far.
+    ///
+    /// # Errors
+    /// A disk that refuses.
+    pub(super) fn settle(&mut self, flush: bool) -> Result<u64> {
         let patience = if flush { FLUSH_PATIENCE } else { PATIENCE };
         for input in &self.inputs {
             for topic in input.dead.iter().chain(&input.late) {
                 self.lost += topic.settle(patience);
             }
         }
-        self.lost
+        if self.fresh {
+            self.kept.persist()?;
+            self.fresh = false;
+            crash_point::reach("what was set aside is kept, its epoch has not ended");
+        }
+        Ok(self.lost)
     }
 }
 

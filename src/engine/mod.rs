@@ -19,6 +19,7 @@ mod query;
 mod rate;
 mod rejected;
 mod report;
+mod set_aside;
 mod status;
 mod subscription;
 mod supervisor;
@@ -37,7 +38,8 @@ pub use lane::{LateMessage, Rejection};
 pub use live::LiveRows;
 pub use materialized::Materialized;
 pub use output::Emitted;
-pub use rejected::{DeadLetter, LateRecord, SetAside, SnapshotRejects};
+pub use rejected::{DeadLetter, LateRecord, SnapshotRejects};
+pub use set_aside::SetAside;
 pub use status::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus, Shape};
 pub use subscription::Subscription;
 pub use supervisor::OpenSink;
@@ -113,18 +115,22 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// An engine without queries.
-    pub fn new(options: EngineOptions) -> Self {
-        let set_aside = SetAside::new(options.dead_letters_max, options.late_rows_max);
+    /// An engine without queries; what was set aside in its data directory is there.
+    ///
+    /// # Errors
+    /// When that is damaged, or the disk refuses.
+    pub fn open(options: EngineOptions) -> Result<Self> {
+        let (dead_max, late_max) = (options.dead_letters_max, options.late_rows_max);
+        let set_aside = SetAside::open(options.data_dir.as_deref(), dead_max, late_max)?;
         let inner = Inner {
             options,
             set_aside: Arc::new(set_aside),
             queries: Mutex::default(),
             next_id: AtomicU64::new(1),
         };
-        Self {
+        Ok(Self {
             inner: Arc::new(inner),
-        }
+        })
     }
 
     /// Starts a live query; its rows come as they are emitted, and dropping them ends it.
@@ -333,6 +339,10 @@ impl Engine {
         let deadline = crate::clock::instant() + timeout;
         for (_, control) in &entries {
             control.join(deadline.saturating_duration_since(crate::clock::instant()));
+        }
+        // What snapshots have met.
+        if let Err(error) = self.inner.set_aside.persist() {
+            tracing::warn!(error = %error, "broken messages not kept");
         }
     }
 

@@ -21,8 +21,8 @@ use super::input::{Collected, Inputs};
 use super::lane::{Counted, Lane, LaneOutput};
 use super::output::{Moment, Output};
 use super::pace::Pace;
-use super::rejected::SetAside;
 use super::report::{Report, Untold};
+use super::set_aside::SetAside;
 use super::status::{PartitionStatus, QueryKind, QueryShared};
 use super::tuning::Tuning;
 use crate::clock::SharedClock;
@@ -434,11 +434,11 @@ impl Query {
             return Ok(());
         }
         self.epochs += 1;
+        let not_sent = self.aside.settle(self.shared.flush_wanted())?;
         if self.output.is_durable() {
             let checkpoint = self.checkpoint()?;
             self.output.commit(&checkpoint)?;
         }
-        let not_sent = self.aside.settle(self.shared.flush_wanted());
         self.dirty = false;
         let now = self.surroundings.clock.monotonic();
         self.epoch.done(now);

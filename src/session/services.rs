@@ -65,7 +65,7 @@ impl Services {
         let clock = SystemClock::shared();
         let limits = &config.limits;
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-        let engine = Engine::new(EngineOptions {
+        let engine = Engine::open(EngineOptions {
             data_dir,
             clock: SharedClock::clone(&clock),
             query_bytes_max: limits.query_memory_bytes_max,
@@ -75,7 +75,10 @@ impl Services {
             read_bytes_max: count(limits.micro_batch_bytes_max).max(1),
             checkpoint_interval: CHECKPOINT_INTERVAL,
             lanes_max: std::thread::available_parallelism().map_or(1, NonZero::get),
-        });
+        })?;
+        let definitions = catalog.snapshot();
+        let is_there = |table: &str| definitions.table(table).is_some();
+        engine.set_aside().retain_tables(is_there)?;
         let (compute, base) = (Compute::new()?, OnceLock::new());
         Ok(Arc::new(Self {
             config,

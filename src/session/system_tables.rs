@@ -235,7 +235,10 @@ fn partitions(engine: &Engine) -> Result<RecordBatch> {
 }
 
 fn dead_letters(engine: &Engine) -> Result<RecordBatch> {
-    let rows = engine.set_aside().dead_letters();
+    let rows = engine
+        .set_aside()
+        .dead_letters()
+        .map_err(super::tables::external)?;
     let column = Columns { rows: &rows };
     batch(vec![
         (
@@ -267,7 +270,10 @@ fn dead_letters(engine: &Engine) -> Result<RecordBatch> {
 }
 
 fn late_rows(engine: &Engine) -> Result<RecordBatch> {
-    let rows = engine.set_aside().late_rows();
+    let rows = engine
+        .set_aside()
+        .late_rows()
+        .map_err(super::tables::external)?;
     let column = Columns { rows: &rows };
     batch(vec![
         ("query", column.text(|record| Some(record.query.clone()))),

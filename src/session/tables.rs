@@ -165,6 +165,6 @@ fn materialized(
     Ok(Arc::new(MemTable::try_new(schema, vec![batches])?))
 }
 
-fn external(error: crate::error::Error) -> DataFusionError {
+pub(super) fn external(error: crate::error::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

@@ -18,6 +18,7 @@ mod live;
 mod subscribe;
 mod psql;
 mod recovery;
+mod dead_letters;
 mod alter_query;
 mod view_recovery;
 mod crash_points;

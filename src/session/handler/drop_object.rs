@@ -69,8 +69,8 @@ async fn forget(session: &Session, definition: &Definition) -> Result<()> {
             task::spawn_blocking(move || engine.drop_query(&name)).await
         }
         Definition::Table(_) => {
-            engine.set_aside().forget_table(&name);
-            Ok(())
+            let forget = move || engine.set_aside().retain_tables(|table| table != name);
+            task::spawn_blocking(forget).await
         }
         Definition::View(_) => Ok(()),
     }
