@@ -3,7 +3,10 @@
 //! Texts follow PostgreSQL's rules: the message is short, in lower case, without a full stop;
 //! detail and hint are whole sentences.
 
+mod clause;
+mod signature;
 mod translate;
+mod value;
 
 use std::fmt;
 
@@ -35,6 +38,42 @@ pub struct Position {
     pub column: u64,
 }
 
+/// What an error is about, for errors that are found where no places are known any more: who has the
+/// statement looks for it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Culprit {
+    /// A call of the function of this name.
+    Function(String),
+    /// A string with this text, where it is cast to another type.
+    Text(String),
+    /// A cast to this type.
+    Cast(String),
+    /// The column of the result with this number, from 0 on.
+    Item(usize),
+    /// An interval that is multiplied or divided.
+    Scaled,
+    /// A column of this name.
+    Column(String),
+    /// A field of a row, of this name.
+    Field(String),
+    /// The expression of GROUP BY with this number, from 0 on.
+    Group(usize),
+    /// A join.
+    Join,
+    /// A sub-query where an expression stands.
+    SubQuery,
+    /// `OVER (..)`.
+    Over,
+    /// WHERE.
+    Where,
+    /// ORDER BY.
+    OrderBy,
+    /// LIMIT.
+    Limit,
+    /// OFFSET.
+    Offset,
+}
+
 /// The SQLSTATE codes that the server uses (PostgreSQL, appendix A).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are PostgreSQL's condition names")]
@@ -53,6 +92,7 @@ pub enum SqlState {
     DuplicateTable,
     DuplicateColumn,
     DuplicateObject,
+    DuplicateAlias,
     DuplicateCursor,
     DuplicatePreparedStatement,
     DatatypeMismatch,
@@ -60,6 +100,7 @@ pub enum SqlState {
     DependentObjectsStillExist,
     InvalidParameterValue,
     InvalidTextRepresentation,
+    InvalidDatetimeFormat,
     InvalidBinaryRepresentation,
     InvalidTableDefinition,
     InvalidColumnReference,
@@ -117,6 +158,7 @@ impl SqlState {
             Self::DuplicateTable => "42P07",
             Self::DuplicateColumn => "42701",
             Self::DuplicateObject => "42710",
+            Self::DuplicateAlias => "42712",
             Self::DuplicateCursor => "42P03",
             Self::DuplicatePreparedStatement => "42P05",
             Self::DatatypeMismatch => "42804",
@@ -124,6 +166,7 @@ impl SqlState {
             Self::DependentObjectsStillExist => "2BP01",
             Self::InvalidParameterValue => "22023",
             Self::InvalidTextRepresentation => "22P02",
+            Self::InvalidDatetimeFormat => "22007",
             Self::InvalidBinaryRepresentation => "22P03",
             Self::InvalidTableDefinition => "42P16",
             Self::InvalidColumnReference => "42P10",
@@ -179,6 +222,7 @@ struct Inner {
     detail: Option<String>,
     hint: Option<String>,
     position: Option<Position>,
+    culprit: Option<Culprit>,
 }
 
 impl Error {
@@ -207,6 +251,7 @@ impl Error {
                 detail: None,
                 hint: None,
                 position: None,
+                culprit: None,
             }),
         }
     }
@@ -230,6 +275,18 @@ impl Error {
     pub fn at(mut self, position: Option<Position>) -> Self {
         self.inner.position = position.or(self.inner.position);
         self
+    }
+
+    /// Says what in the statement it is about, for who knows the places there.
+    #[must_use]
+    pub fn about(mut self, culprit: Culprit) -> Self {
+        self.inner.culprit = Some(culprit);
+        self
+    }
+
+    /// What in the statement it is about.
+    pub fn culprit(&self) -> Option<&Culprit> {
+        self.inner.culprit.as_ref()
     }
 
     /// Whose fault it is.

@@ -76,7 +76,12 @@ impl<'a> Options<'a> {
                     clause.name
                 ))
                 .at(Some(clause.position)),
-            None => error.hint(format!("For example: WITH ({name} = '{example}').")),
+            None => {
+                let place = self.clauses.first().map(|clause| clause.position);
+                error
+                    .hint(format!("For example: WITH ({name} = '{example}')."))
+                    .at(place)
+            }
         }
     }
 

@@ -203,9 +203,21 @@ impl Materialized {
         let budget = self.bytes_max;
         Err(Error::user(
             SqlState::ConfigurationLimitExceeded,
-            format!("the materialized view holds {bytes} bytes, more than its budget of {budget}"),
+            format!(
+                "the materialized view's rows hold {bytes} bytes, more than its budget of {budget}"
+            ),
         )
-        .hint("Keep fewer rows: filter them, use larger windows, or raise limits.query_memory_bytes_max."))
+        .detail(format!("Its columns are {}.", self.column_names()))
+        .hint(
+            "Keep fewer rows: filter them, group by fewer keys or by larger windows, or send them to a \
+             topic with CREATE SINK; or raise limits.query_memory_bytes_max.",
+        ))
+    }
+
+    fn column_names(&self) -> String {
+        let fields = self.schema.fields().iter();
+        let names: Vec<&str> = fields.map(|field| field.name().as_str()).collect();
+        names.join(", ")
     }
 
     fn rows_of(&self, kept: &Kept) -> Result<Vec<RecordBatch>> {

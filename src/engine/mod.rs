@@ -5,9 +5,11 @@
 
 mod aside;
 mod begin;
+mod budget;
 mod durable;
 mod emitter;
 mod event_time;
+mod flush;
 mod groups;
 mod input;
 mod lane;
@@ -34,6 +36,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use begin::LiveStart;
+pub use flush::Flushed;
 pub use lane::{LateMessage, Rejection};
 pub use live::LiveRows;
 pub use materialized::Materialized;
@@ -46,11 +49,9 @@ pub use supervisor::OpenSink;
 
 use crate::checkpoint::{CheckpointStore, InMemory};
 use crate::clock::SharedClock;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::plan::{Changelog, QueryOptions, StreamPlan};
-use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::task;
-use crate::types::{InputPartition, KafkaConnection, Offset};
 use materialized::Form;
 use status::Identity;
 use supervisor::{Control, Destination, OpenCheckpoints, Supervisor};
@@ -399,31 +400,31 @@ impl Engine {
     }
 
     /// Waits until everything that the topics hold now has gone through a committed epoch of every
-    /// view and sink that reads them.
-    ///
-    /// Gives the names of those that stand still, which are not waited for.
+    /// view and sink that reads them. Those that stand still are not waited for, but told.
     ///
     /// # Errors
-    /// When a broker does not answer, or a query fails meanwhile.
-    pub async fn flush(&self) -> Result<Vec<String>> {
+    /// When a broker does not answer.
+    pub async fn flush(&self) -> Result<Flushed> {
         let queries: Vec<(Arc<QueryShared>, Arc<Control>)> = self
             .lock()
             .values()
             .filter(|entry| entry.shared.kind != QueryKind::Live)
             .map(|entry| (Arc::clone(&entry.shared), Arc::clone(&entry.control)))
             .collect();
-        // One that has failed does not keep the others from being flushed.
-        let (mut all, mut skipped) = (Ok(()), Vec::new());
+        // A broker that does not answer for one does not keep the others from being flushed.
+        let (mut all, mut flushed) = (Ok(()), Flushed::default());
         for (shared, control) in queries {
             shared.flush_waits(true);
-            let flushed = flush_one(&shared, &control).await;
-            shared.flush_waits(false);
-            if matches!(flushed, Ok(false)) {
-                skipped.push(shared.name.clone());
+            let name = shared.name.clone();
+            match flush::flush_one(&shared, &control).await {
+                Ok(flush::End::Done) => {}
+                Ok(flush::End::Paused) => flushed.paused.push(name),
+                Ok(flush::End::Failed(error)) => flushed.failed.push((name, error)),
+                Err(error) => all = all.and(Err(error)),
             }
-            all = all.and(flushed.map(drop));
+            shared.flush_waits(false);
         }
-        all.map(|()| skipped)
+        all.map(|()| flushed)
     }
 
     fn find(&self, name: &str) -> Option<(Arc<QueryShared>, Arc<Control>)> {
@@ -455,58 +456,4 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The ends of all partitions that a query reads.
-fn ends_of(topics: &[(KafkaConnection, String, bool)]) -> Result<BTreeMap<InputPartition, Offset>> {
-    let mut ends = BTreeMap::new();
-    for (input, (connection, topic, read_committed)) in topics.iter().enumerate() {
-        let cluster = Cluster::connect(connection)?.read_committed(*read_committed);
-        let partitions = cluster.partitions(topic, ANSWER_TIMEOUT)?;
-        for range in cluster.offsets(topic, &partitions, ANSWER_TIMEOUT)? {
-            let partition = range.partition;
-            ends.insert(InputPartition { input, partition }, range.end);
-        }
-    }
-    Ok(ends)
-}
-
-/// False when the query stands still.
-async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<bool> {
-    if shared.is_paused() {
-        return Ok(false);
-    }
-    let mut changes = shared.watch();
-    let topics = shared.topics.clone();
-    let ends = task::spawn_blocking(move || ends_of(&topics)).await?;
-    control.wake();
-    while !shared.is_paused() {
-        let status = shared.status();
-        match status.state {
-            QueryState::Failed => {
-                return Err(Error::user(
-                    SqlState::ObjectNotInPrerequisiteState,
-                    format!("query \"{}\" has failed", shared.name),
-                )
-                .detail(
-                    status
-                        .last_error
-                        .map_or_else(String::new, |error| format!("Its error: {error}.")),
-                ));
-            }
-            QueryState::Finished => return Ok(true),
-            QueryState::Starting
-            | QueryState::Running
-            | QueryState::Paused
-            | QueryState::Retrying => {}
-        }
-        let done = ends.iter().all(|(partition, end)| {
-            let committed = status.partitions.get(partition).and_then(|p| p.committed);
-            committed.is_some_and(|committed| committed >= *end)
-        });
-        if done || changes.changed().await.is_err() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

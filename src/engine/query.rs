@@ -14,6 +14,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::aside::Aside;
 use super::begin::Begin;
+use super::budget;
 use super::emitter::Emitter;
 use super::event_time::Standing;
 use super::groups::Groups;
@@ -26,7 +27,7 @@ use super::set_aside::SetAside;
 use super::status::{PartitionStatus, QueryKind, QueryShared};
 use super::tuning::Tuning;
 use crate::clock::SharedClock;
-use crate::error::{Error, Result, SqlState, from_arrow};
+use crate::error::{Result, from_arrow};
 use crate::plan::{Emission, SourcePlan, StreamPlan, Trigger};
 use crate::task;
 use crate::types::{ChangeBatch, InputPartition, MessageBatch, Offset, Watermark};
@@ -511,11 +512,11 @@ impl Query {
         if self.held.1 <= budget {
             return Ok(());
         }
-        Err(Error::user(
-            SqlState::ConfigurationLimitExceeded,
-            format!("the query's aggregate holds {bytes} bytes, more than its budget of {budget}"),
-        )
-        .detail(format!("It has {groups} groups."))
-        .hint("Group by fewer keys, use a window, or raise limits.query_memory_bytes_max."))
+        Err(budget::exceeded(
+            &self.plan,
+            &self.shared,
+            self.held,
+            budget,
+        ))
     }
 }

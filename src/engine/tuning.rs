@@ -9,10 +9,11 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Engine;
+use super::flush::ends_of;
 use super::pace::Pace;
 use super::query::{Ended, Query};
 use super::status::{QueryKind, QueryShared, QueryState};
-use super::{Engine, ends_of};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{QueryOptions, Trigger};
 

@@ -7,7 +7,13 @@
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError};
 
-use super::{Error, Position, SqlState};
+use super::clause::wrong_clause;
+use super::signature::{no_function, no_operator};
+use super::value::value_error;
+use super::{Culprit, Error, Position, SqlState};
+
+/// A missing column is told with those that there are, if they are no more.
+const COLUMNS_TOLD_MAX: usize = 12;
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
@@ -109,43 +115,26 @@ fn arrow(error: &ArrowError) -> Error {
         ArrowError::ExternalError(inner) => external(inner.as_ref()),
         ArrowError::DivideByZero => Error::user(SqlState::DivisionByZero, "division by zero"),
         ArrowError::ArithmeticOverflow(text) => worded(SqlState::NumericValueOutOfRange, text),
-        ArrowError::CastError(text) => cast_error(text),
-        ArrowError::ParseError(text) => worded(SqlState::InvalidTextRepresentation, text),
+        ArrowError::CastError(text) => {
+            value_error(text).unwrap_or_else(|| worded(SqlState::InvalidTextRepresentation, text))
+        }
+        ArrowError::ParseError(text) => {
+            value_error(text).unwrap_or_else(|| worded(SqlState::InvalidTextRepresentation, text))
+        }
         ArrowError::InvalidArgumentError(text) | ArrowError::ComputeError(text) => {
-            worded(execution_state(text), text)
+            value_error(text).unwrap_or_else(|| worded(execution_state(text), text))
         }
         ArrowError::NotYetImplemented(text) => worded(SqlState::FeatureNotSupported, text),
         other => Error::internal(other.to_string()),
     }
 }
 
-/// Says `Cannot cast string 'a' to value of Int32 type` in PostgreSQL's words.
-fn cast_error(text: &str) -> Error {
-    if let Some(value) = quoted(text, "string '")
-        && let Some((_, kind)) = text
-            .rsplit_once(" of ")
-            .or_else(|| text.rsplit_once(" to "))
-    {
-        let kind = sql_name(
-            kind.trim_start_matches("value of ")
-                .trim_end_matches(" type"),
-        );
-        return Error::user(
-            SqlState::InvalidTextRepresentation,
-            format!("invalid input syntax for type {kind}: \"{value}\""),
-        );
-    }
-    let state = if text.contains("Can't cast value") || text.contains("too large") {
-        SqlState::NumericValueOutOfRange
-    } else {
-        SqlState::InvalidTextRepresentation
-    };
-    worded(state, text)
-}
-
 /// PostgreSQL's name of an Arrow type.
-fn sql_name(arrow: &str) -> &str {
-    match arrow {
+pub(super) fn sql_name(arrow: &str) -> String {
+    if let Some(element) = inside(arrow, "List").or_else(|| inside(arrow, "LargeList")) {
+        return format!("{}[]", sql_name(element.trim_start_matches("non-null ")));
+    }
+    let name = match arrow {
         "Boolean" => "boolean",
         "Int8" | "Int16" | "UInt8" => "smallint",
         "Int32" | "UInt16" => "integer",
@@ -155,12 +144,25 @@ fn sql_name(arrow: &str) -> &str {
         "Utf8" | "LargeUtf8" | "Utf8View" => "text",
         "Binary" | "LargeBinary" | "BinaryView" => "bytea",
         "Date32" | "Date64" => "date",
+        "Null" => "unknown",
         decimal if decimal.starts_with("Decimal") || decimal == "UInt64" => "numeric",
+        zoned if zoned.starts_with("Timestamp") && zoned.contains('"') => {
+            "timestamp with time zone"
+        }
         timestamp if timestamp.starts_with("Timestamp") => "timestamp",
         interval if interval.starts_with("Interval") => "interval",
         time if time.starts_with("Time") => "time",
+        row if row.starts_with("Struct") => "record",
         other => other,
-    }
+    };
+    name.to_owned()
+}
+
+/// What stands in parentheses after `name`.
+fn inside<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.strip_prefix(name)?
+        .strip_prefix('(')?
+        .strip_suffix(')')
 }
 
 fn execution_state(text: &str) -> SqlState {
@@ -198,6 +200,9 @@ fn schema(error: &SchemaError) -> Error {
                 None if ["window_start", "window_end", "window_time"].contains(&&*field.name) => {
                     error.hint("Windows have it: FROM TUMBLE(t, time_column, INTERVAL '1 minute').")
                 }
+                None if (1..=COLUMNS_TOLD_MAX).contains(&names.len()) => {
+                    error.hint(format!("The columns here are {}.", names.join(", ")))
+                }
                 None => error,
             }
         }
@@ -207,8 +212,16 @@ fn schema(error: &SchemaError) -> Error {
         )
         .hint(format!("Say whose it is, such as a.{}.", field.name))
         .at(column_position(field)),
-        SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => Error::user(
+        SchemaError::DuplicateQualifiedField { qualifier, .. } => Error::user(
+            SqlState::DuplicateAlias,
+            format!(
+                "table name \"{}\" specified more than once",
+                qualifier.table()
+            ),
+        )
+        .hint("Give each of them an alias: FROM t AS a JOIN t AS b ON ..")
+        .about(Culprit::Join),
+        SchemaError::DuplicateUnqualifiedField { name } => Error::user(
             SqlState::DuplicateColumn,
             format!("column \"{name}\" specified more than once"),
         )
@@ -238,11 +251,21 @@ fn plan(text: &str) -> Error {
             format!("function {name} does not exist"),
         );
     }
+    if let Some(error) = no_function(text) {
+        return error;
+    }
     if let Some((_, reason)) = text.split_once("user-defined coercion failed with: ") {
         let reason = reason.trim_start_matches("Error during planning: ");
         let reason = reason.split(". No function matches").next();
         let reason = reason.and_then(|reason| reason.lines().next());
-        return worded(SqlState::UndefinedFunction, reason.unwrap_or(text));
+        let error = worded(SqlState::UndefinedFunction, reason.unwrap_or(text));
+        return match quoted(text, "Function '") {
+            Some(name) => error.about(Culprit::Function(name.to_owned())),
+            None => error,
+        };
+    }
+    if let Some(error) = no_operator(text).or_else(|| wrong_clause(text)) {
+        return error;
     }
     if let Some(name) = quoted(text, "table '").filter(|_| text.contains("not found")) {
         let short = name.rsplit('.').next().unwrap_or(name);
@@ -272,22 +295,6 @@ fn plan(text: &str) -> Error {
             ),
         );
     }
-    if let Some(rest) = text
-        .split_once("Cannot coerce arithmetic expression ")
-        .map(|(_, rest)| rest)
-        && let [left, operator, right, "to", "valid", "types"] =
-            rest.split_whitespace().collect::<Vec<_>>()[..]
-    {
-        return Error::user(
-            SqlState::UndefinedFunction,
-            format!(
-                "operator does not exist: {} {operator} {}",
-                sql_name(left),
-                sql_name(right)
-            ),
-        )
-        .hint("Give one side the other's type with a cast: (..)::type.");
-    }
     worded(plan_state(text), text)
 }
 
@@ -309,13 +316,13 @@ fn plan_state(text: &str) -> SqlState {
 }
 
 /// What stands in single quotes after `prefix`.
-fn quoted<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+pub(super) fn quoted<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(prefix)?;
     rest.split_once('\'').map(|(name, _)| name)
 }
 
 /// The first line as the message, what follows as the detail.
-fn worded(state: SqlState, text: &str) -> Error {
+pub(super) fn worded(state: SqlState, text: &str) -> Error {
     let (first, rest) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
     let error = Error::user(state, polished(first));
     if rest.trim().is_empty() {

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast::BinaryOperator;
 
-use crate::error::{Error, SqlState};
+use crate::error::{Culprit, Error, SqlState};
 
 const DAY_MICROS: f64 = 86_400_000_000.0;
 const MONTH_DAYS: f64 = 30.0;
@@ -156,7 +156,12 @@ fn scale(
         rest -= rest.trunc();
     }
     let micros = (by((interval.nanoseconds / 1_000) as f64) + rest * DAY_MICROS).round();
-    let out_of_range = || external(SqlState::DatetimeFieldOverflow, "interval out of range");
+    let out_of_range = || {
+        let error = Error::user(SqlState::DatetimeFieldOverflow, "interval out of range")
+            .hint("Its hours, minutes and seconds may last 292 years in all.")
+            .about(Culprit::Scaled);
+        DataFusionError::External(Box::new(error))
+    };
     let whole = |value: f64| {
         let fits = value >= f64::from(i32::MIN) && value <= f64::from(i32::MAX);
         #[expect(clippy::cast_possible_truncation, reason = "checked")]

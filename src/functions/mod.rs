@@ -5,6 +5,7 @@
 mod aggregates;
 mod batch_time;
 mod byte_length;
+mod bytea_text;
 mod checked;
 mod date_bin;
 mod delegated;
@@ -18,6 +19,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 pub use aggregates::{AggregateSpellings, aggregate_functions};
 pub use batch_time::{batch_time, is_batch_time};
+pub use bytea_text::bytes_of_text;
 pub use checked::checked;
 pub use interval_scale::IntervalOperators;
 pub use json::JsonOperators;

@@ -1,4 +1,4 @@
-//! Times in texts that leave the seconds out, as PostgreSQL takes them: `08:05`.
+//! Times in texts that leave something out, as PostgreSQL takes them: `08:05`, `2026-01-01Z`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-/// A text of a time, or of a date and a time, with its seconds; any other text as it is.
+/// A text of a time, or of a date and a time, with its seconds, and a date with a zone with its
+/// midnight; any other text as it is.
 pub fn with_seconds(text: Expr) -> Expr {
     let function = ScalarUDF::from(WithSeconds {
         signature: Signature::any(1, Volatility::Immutable),
@@ -46,7 +47,7 @@ impl ScalarUDFImpl for WithSeconds {
             }
             ColumnarValue::Array(texts) => {
                 let texts: ArrayRef = cast(texts, &DataType::Utf8View)?;
-                let short = |text: &str| minutes_end(text).is_some();
+                let short = |text: &str| minutes_end(text).is_some() || has_no_time(text);
                 if !texts.as_string_view().iter().flatten().any(short) {
                     return Ok(ColumnarValue::Array(texts));
                 }
@@ -61,7 +62,36 @@ impl ScalarUDFImpl for WithSeconds {
 fn completed(text: &str) -> String {
     match minutes_end(text) {
         Some(end) => format!("{}:00{}", &text[..end], &text[end..]),
+        None if has_no_time(text) => {
+            format!("{} 00:00:00{}", &text[..DATE_LEN], &text[DATE_LEN..])
+        }
         None => text.to_owned(),
+    }
+}
+
+/// The length of `2026-01-01`.
+const DATE_LEN: usize = 10;
+
+/// True for a date that is followed by a zone at once: `Z`, or an offset such as `+02`.
+fn has_no_time(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let is_date = bytes.get(4) == Some(&b'-')
+        && bytes.get(7) == Some(&b'-')
+        && [0, 1, 2, 3, 5, 6, 8, 9].into_iter().all(digit);
+    if !is_date {
+        return false;
+    }
+    match &bytes[DATE_LEN..] {
+        [b'Z' | b'z'] => true,
+        [b'+' | b'-', offset @ ..] => {
+            let digits = |part: &[u8]| part.len() == 2 && part.iter().all(u8::is_ascii_digit);
+            match offset {
+                [hours @ .., b':', a, b] => digits(hours) && digits(&[*a, *b]),
+                hours => digits(hours),
+            }
+        }
+        _ => false,
     }
 }
 
@@ -97,6 +127,11 @@ mod tests {
             ),
             ("2024-01-01 08:05:09", "2024-01-01 08:05:09"),
             ("2024-01-01", "2024-01-01"),
+            ("2024-01-01Z", "2024-01-01 00:00:00Z"),
+            ("2024-01-01+02", "2024-01-01 00:00:00+02"),
+            ("2024-01-01-02:30", "2024-01-01 00:00:00-02:30"),
+            ("2024-01-01-02-03", "2024-01-01-02-03"),
+            ("2024-1-01Z", "2024-1-01Z"),
             ("2024-01-01 08:5", "2024-01-01 08:5"),
             ("noon: 12", "noon: 12"),
             ("über:05", "über:05"),

@@ -26,6 +26,8 @@ pub struct StreamPlan {
     /// For a query that updates its rows: which columns of `schema` tell its rows apart, if all
     /// of them are there.
     pub key: Option<Vec<usize>>,
+    /// The columns of `schema` that tell the window, any of which would do in `key`.
+    pub window_key: Vec<usize>,
     /// The rows that reach the sink.
     pub schema: SchemaRef,
     /// When rows are emitted.

@@ -12,7 +12,8 @@ use datafusion::logical_expr::{Expr, GroupingSet, LogicalPlan};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::scalar::ScalarValue;
 
-use super::lower::{physical, refuse_volatile};
+use super::lower::physical;
+use super::refused::refuse_volatile;
 use super::window::{EventTimeOf, Group, Groups, groups};
 use crate::error::{Error, Result, SqlState, from_datafusion};
 use crate::plan::{

@@ -1,15 +1,11 @@
 //! When a query's rows are emitted, and what their receiver must bear.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::window_relation::position;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{AggregatePlan, Emission, GroupColumn, OutputStage};
+use crate::plan::{AggregatePlan, Emission, OutputStage, QueryOptions};
 use crate::sql::{Emit, StreamQuery};
-use crate::types::{WindowBound, WindowKind};
 
 /// Who takes a query's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +67,12 @@ pub(super) fn emission(
 }
 
 /// Checks that the receiver can bear rows that replace others, if the query `updates` its rows.
+/// `missing`: the GROUP BY columns that its output would need to have for a key, if it has none.
 pub(super) fn check_updates(
     purpose: Purpose,
     query: &StreamQuery,
     updates: bool,
-    key: Option<&Vec<usize>>,
+    missing: Option<&Vec<String>>,
 ) -> Result<()> {
     let place = query.emit_position.or_else(|| position(&*query.query));
     match purpose {
@@ -84,17 +81,28 @@ pub(super) fn check_updates(
             "the query changes rows that it has emitted, and this sink only adds rows",
         )
         .hint(
-            "Use format = 'upsert' with key_columns, which keeps the newest row of each key; or a \
-             window and EMIT FINAL, so that each row comes once.",
+            "Use format = 'upsert' with key_columns, which keeps the newest row of each key; or \
+             format = 'debezium', which tells each change; or a window and EMIT FINAL, so that each \
+             row comes once.",
         )
         .at(place)),
-        Purpose::UpsertSink if updates && key.is_none() => Err(Error::user(
-            SqlState::FeatureNotSupported,
-            "the query changes rows that it has emitted, and not all of its GROUP BY columns are \
-             in its output to be the key",
-        )
-        .hint("Select every GROUP BY column, and name them in key_columns.")
-        .at(place)),
+        Purpose::UpsertSink if updates && missing.is_some() => {
+            let hint = match missing.map_or(&[][..], Vec::as_slice) {
+                [] => "Use format = 'debezium', or a window and EMIT FINAL.".to_owned(),
+                [name] => format!("Select {name} as well, and name it in key_columns."),
+                names => {
+                    let names = names.join(", ");
+                    format!("Select {names} as well, and name them in key_columns.")
+                }
+            };
+            Err(Error::user(
+                SqlState::FeatureNotSupported,
+                "the query changes rows that it has emitted, and not all of its GROUP BY columns \
+                 are in its output to be the key",
+            )
+            .hint(hint)
+            .at(place))
+        }
         Purpose::Client
         | Purpose::View
         | Purpose::AppendSink
@@ -103,65 +111,8 @@ pub(super) fn check_updates(
     }
 }
 
-/// The columns of `plan`'s output that tell its rows apart: those of the aggregate's keys, and one
-/// that tells the window. `None` unless all of them are there.
-pub(super) fn key_columns(
-    plan: &LogicalPlan,
-    aggregate: Option<&AggregatePlan>,
-    output: &[OutputStage],
-) -> Option<Vec<usize>> {
-    let aggregate = aggregate.filter(|aggregate| aggregate.sets.is_none())?;
-    let rows_only = |stage: &OutputStage| matches!(stage, OutputStage::Rows(_));
-    if !output.iter().all(rows_only) {
-        return None;
-    }
-    let mut found = BTreeMap::new();
-    for column in 0..plan.schema().fields().len() {
-        if let Some(group) = group_of(column, plan) {
-            found.entry(group).or_insert(column);
-        }
-    }
-    let groups = || aggregate.groups.iter().enumerate();
-    let is_key = |group: &GroupColumn| matches!(group, GroupColumn::Key(_));
-    let keys = groups().filter(|(_, group)| is_key(group));
-    let mut columns: Vec<usize> = keys
-        .map(|(index, _)| found.get(&index).copied())
-        .collect::<Option<_>>()?;
-    if let Some(window) = &aggregate.window {
-        let grows = matches!(window.kind, WindowKind::Cumulate { .. });
-        let tells = |group: &GroupColumn| match group {
-            GroupColumn::Window(WindowBound::Start) => !grows,
-            GroupColumn::Window(WindowBound::End | WindowBound::Time) => true,
-            GroupColumn::Key(_) => false,
-        };
-        let bounds = groups().filter(|(_, group)| tells(group));
-        let mut bounds = bounds.filter_map(|(index, _)| found.get(&index));
-        columns.push(*bounds.next()?);
-    }
-    columns.sort_unstable();
-    Some(columns)
-}
-
-/// Which group column of the aggregate below a column is.
-fn group_of(column: usize, plan: &LogicalPlan) -> Option<usize> {
-    match plan {
-        LogicalPlan::Projection(projection) => {
-            let mut expr = &projection.expr[column];
-            while let Expr::Alias(alias) = expr {
-                expr = &alias.expr;
-            }
-            let Expr::Column(inner) = expr else {
-                return None;
-            };
-            let index = projection.input.schema().maybe_index_of_column(inner)?;
-            group_of(index, &projection.input)
-        }
-        LogicalPlan::SubqueryAlias(alias) => group_of(column, &alias.input),
-        LogicalPlan::Filter(filter) => group_of(column, &filter.input),
-        LogicalPlan::Limit(limit) => group_of(column, &limit.input),
-        LogicalPlan::Aggregate(aggregate) => {
-            (column < aggregate.group_expr.len()).then_some(column)
-        }
-        _ => None,
-    }
+/// True if an aggregate's rows are only added, although it has no window: it computes nothing, so
+/// that DISTINCT and GROUP BY alone have nothing to change, and what it holds it holds for ever.
+pub(super) fn only_adds(aggregate: &AggregatePlan, options: QueryOptions) -> bool {
+    aggregate.window.is_none() && aggregate.calls.is_empty() && options.state_ttl.is_none()
 }

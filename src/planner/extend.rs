@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 
+use super::cast_texts::CastTexts;
+use super::fields::RowFields;
 use super::integers::CheckedIntegers;
-use super::time_texts::TimeTexts;
 use super::types::PostgresTypes;
 use super::window_exec::WindowPlanner;
 use super::window_relation::WindowRelations;
@@ -29,6 +30,10 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .get_or_insert_with(Vec::new)
         .insert(0, Arc::new(IntervalOperators));
     builder
+        .expr_planners()
+        .get_or_insert_with(Vec::new)
+        .insert(0, Arc::new(RowFields));
+    builder
         .aggregate_functions()
         .get_or_insert_with(Vec::new)
         .extend(aggregate_functions());
@@ -38,7 +43,7 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .extend(scalar_functions());
     builder
         .with_analyzer_rule(Arc::new(CheckedIntegers))
-        .with_analyzer_rule(Arc::new(TimeTexts))
+        .with_analyzer_rule(Arc::new(CastTexts))
         .with_type_planner(Arc::new(PostgresTypes))
         .with_query_planner(Arc::new(WindowPlanner))
         .with_relation_planners(vec![Arc::new(WindowRelations)])

@@ -16,11 +16,17 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use super::aggregate::{aggregate, groups_of};
 use super::changelog::{self, Purpose};
 use super::continuous::optimised;
+use super::keys::keys;
+use super::place::placed;
 use super::ranking;
+use super::refused::{
+    is_volatile, no_topic, refuse_sub_queries, refuse_volatile, refuse_volatile_rows, refused,
+    unsupported,
+};
 use super::source::{event_time_column, source};
 use super::window_node::WindowNode;
 use crate::catalog::Definitions;
-use crate::error::{Error, Result, SqlState, from_datafusion};
+use crate::error::{Culprit, Error, Result, SqlState, from_datafusion};
 use crate::plan::{
     AggregatePlan, BatchTime, Emission, InputPlan, OutputStage, QueryOptions, RowStage, StreamPlan,
     WindowColumns, WindowPlan,
@@ -46,6 +52,12 @@ pub struct Request<'a> {
 /// # Errors
 /// What the statement cannot mean, or what cannot run for ever; each says what to write instead.
 pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<StreamPlan> {
+    let query = &request.query.query;
+    let planned = plan(state, request).await;
+    planned.map_err(|error| placed(error, query))
+}
+
+async fn plan(state: &SessionState, request: Request<'_>) -> Result<StreamPlan> {
     let Request {
         query,
         definitions,
@@ -57,6 +69,7 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
         .await
         .map_err(from_datafusion)?;
     let logical = planned.plan;
+    refuse_sub_queries(&logical)?;
     let mut chain = Chain {
         state,
         definitions,
@@ -87,11 +100,13 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
         ..query.clone()
     };
     let emission = changelog::emission(&query_emit, aggregate.as_ref(), &output)?;
-    let key = changelog::key_columns(&logical, aggregate.as_ref(), &output);
-    let updates = aggregate.is_some() && emission != Emission::Final;
-    changelog::check_updates(purpose, &query_emit, updates, key.as_ref())?;
+    let keys = keys(&logical, aggregate.as_ref(), &output);
+    let adds = |aggregate: &AggregatePlan| changelog::only_adds(aggregate, options);
+    let updates = emission != Emission::Final && aggregate.as_ref().is_some_and(|a| !adds(a));
+    changelog::check_updates(purpose, &query_emit, updates, keys.as_ref().err())?;
+    let keys = keys.ok();
     if volatile_output {
-        refuse_volatile_rows(purpose, key.as_ref())?;
+        refuse_volatile_rows(purpose, keys.is_some())?;
     }
     Ok(StreamPlan {
         text: query.text.clone(),
@@ -99,7 +114,8 @@ pub async fn plan_stream(state: &SessionState, request: Request<'_>) -> Result<S
         aggregate,
         output,
         limit,
-        key,
+        key: keys.as_ref().map(|keys| keys.columns.clone()),
+        window_key: keys.map(|keys| keys.window).unwrap_or_default(),
         schema: nullable(logical.schema()),
         emission,
         options,
@@ -157,20 +173,23 @@ impl Chain<'_> {
             LogicalPlan::Union(union) => self.union(union, above),
             LogicalPlan::Window(window) => {
                 self.lower(&window.input, above)?;
-                self.check_windowed("OVER (..)")?;
-                let rank = ranking::rank(window, self.state)?;
+                self.check_windowed("OVER (..)")
+                    .map_err(|error| error.about(Culprit::Over))?;
+                let rank = ranking::rank(window, self.state)
+                    .map_err(|error| error.about(Culprit::Over))?;
                 self.output.push(OutputStage::Rank(rank));
                 Ok(())
             }
             LogicalPlan::Sort(sort) => {
                 self.lower(&sort.input, above)?;
-                self.check_windowed("ORDER BY")?;
+                self.check_windowed("ORDER BY")
+                    .map_err(|error| error.about(Culprit::OrderBy))?;
                 if self
                     .aggregates()
                     .last()
                     .is_some_and(AggregatePlan::is_session)
                 {
-                    return Err(ranking::sessions_in_order());
+                    return Err(ranking::sessions_in_order().about(Culprit::OrderBy));
                 }
                 let top = ranking::top(sort, self.state)?;
                 self.output.push(OutputStage::Top(top));
@@ -302,12 +321,21 @@ impl Chain<'_> {
 
     fn limit(&mut self, limit: &Limit, above: Above) -> Result<()> {
         if above.grouped {
-            return Err(unsupported("LIMIT below an aggregate"));
+            return Err(unsupported("LIMIT below an aggregate")
+                .hint("The aggregate goes on for ever; put the LIMIT at the end of the query.")
+                .about(Culprit::Limit));
         }
         let skip = limit.get_skip_type().map_err(from_datafusion)?;
         let fetch = limit.get_fetch_type().map_err(from_datafusion)?;
-        let (SkipType::Literal(0), FetchType::Literal(fetch)) = (skip, fetch) else {
-            return Err(unsupported("OFFSET, or a LIMIT that is no number,"));
+        if !matches!(skip, SkipType::Literal(0)) {
+            return Err(unsupported("OFFSET")
+                .hint("Leave it out: the rows come in the order in which they are made, and LIMIT n ends the query after n of them.")
+                .about(Culprit::Offset));
+        }
+        let FetchType::Literal(fetch) = fetch else {
+            return Err(unsupported("a LIMIT that is no number")
+                .hint("Write the number: LIMIT 10.")
+                .about(Culprit::Limit));
         };
         self.lower(&limit.input, above)?;
         match self.output.last_mut() {
@@ -414,42 +442,6 @@ pub(super) fn physical(
     create_physical_expr(expr, schema, state.execution_props(), &context).map_err(from_datafusion)
 }
 
-/// Refuses functions whose value differs from call to call where that would decide which rows
-/// exist: the same rows would then give another answer each time.
-pub(super) fn refuse_volatile(expr: &Expr, place: &str) -> Result<()> {
-    if !is_volatile(expr)? {
-        return Ok(());
-    }
-    Err(Error::user(
-        SqlState::FeatureNotSupported,
-        format!(
-            "now() and other volatile functions cannot be used in {place} of a continuous query"
-        ),
-    )
-    .hint(
-        "Which rows exist must not depend on when they are looked at: use a window over the event \
-         time, for example FROM TUMBLE(t, ts, INTERVAL '1 minute').",
-    ))
-}
-
-fn is_volatile(expr: &Expr) -> Result<bool> {
-    let found = expr.exists(|e| Ok(e.is_volatile_node()));
-    found.map_err(from_datafusion)
-}
-
-/// A row that goes away without a key is found by its values, which must then be what they were.
-fn refuse_volatile_rows(purpose: Purpose, key: Option<&Vec<usize>>) -> Result<()> {
-    if purpose != Purpose::View || key.is_some() {
-        return Ok(());
-    }
-    Err(Error::user(
-        SqlState::FeatureNotSupported,
-        "now() and other volatile functions cannot be in the output of a view of changing rows \
-         without their key",
-    )
-    .hint("Select every GROUP BY column."))
-}
-
 fn nullable(schema: &DFSchema) -> SchemaRef {
     let fields: Vec<Field> = schema
         .fields()
@@ -466,37 +458,4 @@ fn is_identity(exprs: &[Expr], input: &DFSchema) -> bool {
             .iter()
             .enumerate()
             .all(|(i, e)| matches!(e, Expr::Column(c) if same(i, c)))
-}
-
-fn no_topic() -> Error {
-    Error::user(
-        SqlState::FeatureNotSupported,
-        "a continuous query reads a topic, and this one reads none",
-    )
-    .hint("Without EMIT the query is a snapshot and may read anything.")
-}
-
-fn unsupported(what: &str) -> Error {
-    Error::user(
-        SqlState::FeatureNotSupported,
-        format!("{what} is not supported in a continuous query"),
-    )
-}
-
-fn refused(node: &LogicalPlan) -> Error {
-    match node {
-        LogicalPlan::EmptyRelation(relation) if !relation.produce_one_row => Error::user(
-            SqlState::FeatureNotSupported,
-            "the continuous query can never give a row: its conditions contradict each other",
-        ),
-        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => no_topic(),
-        LogicalPlan::Join(_) => unsupported("a join"),
-        LogicalPlan::Distinct(_) => unsupported("DISTINCT"),
-        LogicalPlan::RecursiveQuery(_) => unsupported("a recursive query"),
-        LogicalPlan::Unnest(_) => unsupported("unnest"),
-        window if WindowNode::of(window).is_some() => {
-            unsupported("a hopping, cumulating or session window")
-        }
-        other => unsupported(&format!("this ({})", other.display())),
-    }
 }

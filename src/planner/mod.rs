@@ -6,21 +6,27 @@
 //! Knows no running query: it meets the engine in `plan`.
 
 mod aggregate;
+mod arguments;
+mod cast_texts;
 mod changelog;
 mod continuous;
 mod extend;
+mod fields;
 mod integers;
+mod keys;
 mod lower;
 mod now;
 mod origin;
+mod place;
 mod ranking;
+mod refused;
 mod session_condition;
 mod session_rows;
 mod source;
 mod statement;
 mod time_bucket;
-mod time_texts;
 mod types;
+mod watermark_rule;
 mod window;
 mod window_exec;
 mod window_limits;
@@ -30,5 +36,6 @@ mod window_relation;
 pub use changelog::Purpose;
 pub use extend::extend;
 pub use lower::{Request, plan_stream};
+pub use place::placed;
 pub use source::{check_table, table_scan};
 pub use statement::plan_query;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::functions::batch_time;
@@ -29,6 +29,18 @@ pub(super) fn replace_now(plan: LogicalPlan, time: &BatchTime) -> Result<Logical
         })
     })
     .map(|transformed| transformed.data)
+}
+
+/// True for a function that tells the time at which it is called.
+pub(super) fn is_now(call: &ScalarFunction) -> bool {
+    let names = [
+        "now",
+        "current_timestamp",
+        "current_date",
+        "today",
+        "current_time",
+    ];
+    names.contains(&call.func.name())
 }
 
 fn keep_name(expr: Expr, name: &(Option<datafusion::common::TableReference>, String)) -> Expr {

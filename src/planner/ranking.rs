@@ -11,8 +11,9 @@ use datafusion::logical_expr::logical_plan::{Sort, Window};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::lower::{physical, refuse_volatile};
+use super::lower::physical;
 use super::origin::{Leaf, origins};
+use super::refused::refuse_volatile;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Numbering, RankPlan, TopPlan};
 use crate::types::{WindowBound, WindowKind};

@@ -9,6 +9,8 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use sqlparser::ast::{Expr as SqlExpr, ExprWithAlias};
 
+use super::watermark_rule;
+use super::window_relation::position;
 use crate::catalog::{Column, ColumnOrigin, TableDefinition};
 use crate::error::{Error, Result, SqlState, from_datafusion};
 use crate::plan::{EventTimePlan, MaxFuture, ScanColumn, ScanOrigin, ScanSpec, SourcePlan};
@@ -16,7 +18,7 @@ use crate::types::MetadataColumn;
 
 /// The hidden column with the record's own timestamp, the event time of tables without a
 /// watermark.
-const RECORD_TIME: &str = "kafka timestamp";
+pub(super) const RECORD_TIME: &str = "kafka timestamp";
 
 /// Checks that a table's computed columns and watermark can be planned.
 ///
@@ -27,6 +29,7 @@ pub fn check_table(table: &TableDefinition, state: &SessionState) -> Result<()> 
     for column in &table.columns {
         if let ColumnOrigin::Computed(sql) = &column.origin {
             let expr = declared_expr(sql, &all, state).map_err(from_datafusion)?;
+            refuse_aggregate(&expr, sql)?;
             for used in expr.column_refs() {
                 refuse_computed(table, used.name(), column.field.name())?;
             }
@@ -36,7 +39,31 @@ pub fn check_table(table: &TableDefinition, state: &SessionState) -> Result<()> 
                 .map_err(from_datafusion)?;
         }
     }
+    if let Some(watermark) = &table.watermark {
+        watermark_rule::check_text(watermark)?;
+        let at = |error: Error| match error.position() {
+            Some(_) => error,
+            None => error.at(position(&watermark.expr)),
+        };
+        let rule = declared_expr(&watermark.expr, &all, state).map_err(from_datafusion);
+        let rule = rule.and_then(|rule| inline_computed(rule, table, &all, state));
+        watermark_rule::check(watermark, &rule.map_err(at)?, &all).map_err(at)?;
+    }
     source(table, &[], state).map(drop)
+}
+
+/// A computed column looks at its own row alone.
+fn refuse_aggregate(expr: &Expr, sql: &SqlExpr) -> Result<()> {
+    let several = |e: &Expr| matches!(e, Expr::AggregateFunction(_) | Expr::WindowFunction(_));
+    if !expr.exists(|e| Ok(several(e))).map_err(from_datafusion)? {
+        return Ok(());
+    }
+    Err(Error::user(
+        SqlState::GroupingError,
+        "aggregate functions and OVER are not allowed in a computed column",
+    )
+    .hint("A computed column is computed from its own row; write aggregates into a query.")
+    .at(position(sql)))
 }
 
 /// A table's columns that are scanned, for snapshots: all but the computed ones.

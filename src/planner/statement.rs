@@ -6,6 +6,9 @@
 
 use std::ops::ControlFlow;
 
+use super::arguments;
+use super::place::{calls, leave_out, placed};
+use crate::error::{Culprit, Error, from_datafusion};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -14,19 +17,60 @@ use sqlparser::ast::{
     Ident, ObjectName, Query, Spanned, Statement, TableFactor, VisitMut, VisitorMut,
 };
 
+/// How many calls of a function are looked at for the one that an error is about.
+const CALLS_TRIED_MAX: usize = 32;
+
 /// The schema of the window functions; no name that a user can write.
 const SCHEMA: &str = "$window";
 
 /// Plans a query whose windows are in the parser's canonical form.
 ///
 /// # Errors
-/// What DataFusion says, and what our windows say.
-pub async fn plan_query(state: &SessionState, mut query: Box<Query>) -> Result<LogicalPlan> {
+/// What DataFusion says, and what our windows say; with the place of a call that cannot be.
+pub async fn plan_query(state: &SessionState, query: Box<Query>) -> Result<LogicalPlan> {
+    match plan_once(state, query.clone()).await {
+        Ok(plan) => Ok(plan),
+        Err(error) => Err(blamed(state, &query, from_datafusion(error)).await.into()),
+    }
+}
+
+/// Gives an error about a function the place of the call that it is about. Which one of several it
+/// is, shows when the others are left out.
+async fn blamed(state: &SessionState, query: &Query, error: Error) -> Error {
+    let Some(Culprit::Function(name)) = error.culprit().filter(|_| error.position().is_none())
+    else {
+        return placed(error, query);
+    };
+    let calls = calls(query, |called| is_function(state, called, name));
+    for place in calls.iter().take(CALLS_TRIED_MAX) {
+        let mut alone = Box::new(query.clone());
+        let others = calls.iter().filter(|other| *other != place);
+        leave_out(&mut alone, &others.copied().collect::<Vec<_>>(), *place);
+        let tried = plan_once(state, alone).await.map_err(from_datafusion);
+        if tried.is_err_and(|tried| tried.message() == error.message()) {
+            return error.at(Some(*place));
+        }
+    }
+    error.at(calls.first().copied())
+}
+
+/// True if a name means the function that calls itself `name`.
+fn is_function(state: &SessionState, called: &str, name: &str) -> bool {
+    let aggregate = state.aggregate_functions().get(called);
+    let scalar = state.scalar_functions().get(called);
+    called == name
+        || aggregate.is_some_and(|function| function.name() == name)
+        || scalar.is_some_and(|function| function.name() == name)
+}
+
+async fn plan_once(state: &SessionState, mut query: Box<Query>) -> Result<LogicalPlan> {
     let ControlFlow::Continue(()) = VisitMut::visit(query.as_mut(), &mut Qualifier);
     let statement = Statement::Query(query);
-    state
+    let plan = state
         .statement_to_plan(DataFusionStatement::Statement(Box::new(statement)))
-        .await
+        .await?;
+    arguments::check(&plan)?;
+    Ok(plan)
 }
 
 /// Which window function a relation's name is, in lower case.

@@ -5,8 +5,9 @@ use datafusion::logical_expr::logical_plan::Aggregate;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::origin::{BoundOrigin, Leaf, Origin, origins, uses_bounds};
+use super::source::RECORD_TIME;
 use super::window_node::WindowNode;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Culprit, Error, Result, SqlState};
 use crate::plan::WindowColumns;
 use crate::types::{WindowBound, WindowKind};
 
@@ -74,7 +75,9 @@ pub(super) fn groups(
             return Err(Error::user(
                 SqlState::WindowingError,
                 "a continuous query groups by one window at a time",
-            ));
+            )
+            .hint("Group by the shorter one, and by the longer one in a query over that: a window over a window.")
+            .about(Culprit::Group(index)));
         }
         columns.push(Group::Bound(bound.bound));
         if by.is_none_or(|(_, known)| rank(bound.bound) > rank(known)) {
@@ -199,14 +202,22 @@ fn check_event_time(table: &str, column: &str, event_time: EventTimeOf<'_>) -> R
     if column == event_time {
         return Ok(());
     }
+    let hint = match event_time.as_str() {
+        RECORD_TIME => format!(
+            "Declare WATERMARK FOR \"{column}\" when you create the table. Or declare a column of type \
+             timestamptz METADATA FROM 'timestamp', the time of the record itself, and use that.",
+        ),
+        event_time => format!(
+            "Use the table's event-time column \"{event_time}\", or declare WATERMARK FOR \
+             \"{column}\" when you create the table."
+        ),
+    };
     Err(Error::user(
         SqlState::WindowingError,
         format!("a window over column \"{column}\", which has no watermark, never closes"),
     )
-    .hint(format!(
-        "Use the table's event-time column \"{event_time}\", or declare WATERMARK FOR \
-         \"{column}\" when you create the table."
-    )))
+    .hint(hint)
+    .about(Culprit::Column(column.to_owned())))
 }
 
 /// Cumulating windows share their start, and sessions of a key may.

@@ -47,7 +47,9 @@ pub(super) fn cut(query: &mut Vec<TokenWithSpan>) -> Result<Option<EmitClause>> 
         }
         if found.is_some() {
             return Err(
-                Error::user(SqlState::SyntaxError, "more than one EMIT clause").at(Some(position)),
+                Error::user(SqlState::SyntaxError, "more than one EMIT clause")
+                    .hint("Leave one out: EMIT FINAL gives each window once, EMIT CHANGES what changes.")
+                    .at(Some(position)),
             );
         }
         found = Some((EmitClause { emit, position }, at..at + length));

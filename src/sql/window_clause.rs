@@ -283,6 +283,8 @@ impl Clause {
             })?;
             let value = &part[words..];
             let place = value.first().unwrap_or(first);
+            let negative = place.token == Token::Minus;
+            let value = &value[usize::from(negative)..];
             let Some((length, used)) = emit::length_of_time(value) else {
                 return syntax::expected("a length of time such as 1 MINUTE", place);
             };
@@ -290,14 +292,17 @@ impl Clause {
                 return syntax::expected("a comma or a closing parenthesis", extra);
             }
             let micros = length.map_err(|error| error.at(Some(tokens::position(place))))?;
+            let micros = if negative { -micros } else { micros };
             if micros < least {
-                return Err(window_function::not_positive(
-                    micros,
-                    tokens::position(place),
-                ));
+                let place = tokens::position(place);
+                return Err(match least {
+                    0 => window_function::negative_grace(micros, place),
+                    _ => window_function::not_positive(micros, place),
+                });
             }
             if slot.replace(micros).is_some() {
-                return Err(clause_error("a window's part is given twice", first));
+                return Err(clause_error("a window's part is given twice", first)
+                    .hint(format!("Write {}.", kind.example())));
             }
         }
         let complete = match kind {

@@ -404,16 +404,21 @@ fn grace(expr: Expr, position: Position) -> Result<Expr> {
     if let Some(Ok(micros)) = interval::of_expr(&expr)
         && micros < 0
     {
-        return Err(Error::user(
-            SqlState::InvalidParameterValue,
-            format!(
-                "a window's grace must not be negative, and {} is",
-                interval::format(micros)
-            ),
-        )
-        .at(Some(place)));
+        return Err(negative_grace(micros, place));
     }
     length(expr, false, position)
+}
+
+pub(super) fn negative_grace(micros: i64, position: Position) -> Error {
+    Error::user(
+        SqlState::InvalidParameterValue,
+        format!(
+            "a window's grace must not be negative, and {} is",
+            interval::format(micros)
+        ),
+    )
+    .hint("It is how long a window takes rows after its end, such as INTERVAL '10 seconds'; leave it out for none.")
+    .at(Some(position))
 }
 
 /// An interval argument: constants become `INTERVAL` literals and are checked.
@@ -503,6 +508,7 @@ fn twice(name: &Ident) -> Error {
         SqlState::WindowingError,
         format!("argument \"{}\" is given twice", name.value),
     )
+    .hint("An argument is given by its place or by its name, and once.")
     .at(Some(tokens::place(name.span.start)))
 }
 

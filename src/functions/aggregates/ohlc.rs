@@ -41,7 +41,7 @@ impl AggregateUDFImpl for Ohlc {
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         let [price, time] = arguments else {
-            return plan_err!("function ohlc takes a price and a time");
+            return plan_err!("Write ohlc(price, ts): a number and a time");
         };
         let price = if price.is_null() {
             &DataType::Float64
@@ -50,7 +50,7 @@ impl AggregateUDFImpl for Ohlc {
         };
         let is_time = time.is_temporal() || time.is_integer();
         if !price.is_numeric() || !is_time || matches!(time, DataType::Interval(_)) {
-            return plan_err!("function ohlc takes a number and a time");
+            return plan_err!("Write ohlc(price, ts): a number and a time");
         }
         Ok(vec![price.clone(), time.clone()])
     }

@@ -46,7 +46,9 @@ impl AggregateUDFImpl for TopK {
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         match arguments {
             [value, k] if k.is_integer() => Ok(vec![value.clone(), DataType::Int64]),
-            _ => plan_err!("function approx_top_k takes a value and how many values to give"),
+            _ => plan_err!(
+                "Write approx_top_k(x, 10): a value, and how many of the most frequent to give"
+            ),
         }
     }
 

@@ -58,11 +58,11 @@ impl AggregateUDFImpl for Vwap {
     /// Numerics stay exact, also together with integers; all else is `double precision`.
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         let [price, volume] = arguments else {
-            return plan_err!("function vwap takes a price and a volume");
+            return plan_err!("Write vwap(price, volume): two numbers");
         };
         let is_number = |of: &DataType| of.is_numeric() || of.is_null();
         if !is_number(price) || !is_number(volume) {
-            return plan_err!("function vwap takes two numbers");
+            return plan_err!("Write vwap(price, volume): two numbers");
         }
         Ok(match (exact(price), exact(volume)) {
             (Some(exact_price), Some(exact_volume))

@@ -138,7 +138,7 @@ async fn sink(session: &mut Session, clause: &CreateSink) -> Result<()> {
     let sink = SinkDefinition::try_new(clause, Some(&defaults(session)))?;
     let state = session.state()?;
     let plan = continuous(&services, &state, Wanted::sink(&sink)).await?;
-    create_sink::check(&sink, &plan)?;
+    create_sink::checked(&sink, plan)?;
     let mode = mode(clause.if_not_exists, clause.or_replace);
     keep(
         session,

@@ -12,9 +12,9 @@ use crate::catalog::{
     Definition, MaterializedViewDefinition, SinkDefinition, SinkFormat, query_options,
 };
 use crate::engine::{Emitted, LiveRows, LiveStart};
-use crate::error::{Error, Result, SqlState, from_arrow, from_datafusion};
+use crate::error::{Culprit, Error, Result, SqlState, from_arrow, from_datafusion};
 use crate::plan::{QueryOptions, StreamPlan};
-use crate::planner::{Purpose, Request, plan_query, plan_stream};
+use crate::planner::{Purpose, Request, placed, plan_query, plan_stream};
 use crate::session::{Rows, Services, Session, pg_catalog};
 use crate::sql::StreamQuery;
 use crate::types::EventTime;
@@ -110,20 +110,21 @@ pub(in crate::session) async fn continuous(
         ));
     }
     if purpose != Purpose::Client {
-        check_unique(&shown)?;
+        check_unique(&shown).map_err(|error| placed(error, &query.query))?;
     }
     plan.rename(&shown);
     Ok(plan)
 }
 
-fn check_unique(names: &[String]) -> Result<()> {
+pub(super) fn check_unique(names: &[String]) -> Result<()> {
     for (index, name) in names.iter().enumerate() {
         if names[..index].contains(name) {
             return Err(Error::user(
                 SqlState::DuplicateColumn,
                 format!("column \"{name}\" specified more than once"),
             )
-            .hint("Give each column a name with AS."));
+            .hint("Give each column a name with AS.")
+            .about(Culprit::Item(index)));
         }
     }
     Ok(())

@@ -33,7 +33,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     services.catalog.check(&definition, mode).map_err(at)?;
     let state = session.state()?;
     let plan = continuous(&services, &state, Wanted::sink(&sink)).await?;
-    check(&sink, &plan).map_err(at)?;
+    let plan = checked(&sink, plan).map_err(at)?;
     refuse_loop(&sink, &plan).await?;
     if make_topic(&sink).await? {
         let topic = &sink.options.topic;
@@ -54,7 +54,7 @@ pub(in crate::session) async fn start(
     sink: &Arc<SinkDefinition>,
 ) -> Result<()> {
     let state = services.base_state()?;
-    let plan = continuous(services, state, Wanted::sink(sink)).await?;
+    let plan = checked(sink, continuous(services, state, Wanted::sink(sink)).await?)?;
     let open = open(services, sink, &plan.schema);
     services.engine.create_sink(&sink.name, plan, open, false)
 }
@@ -87,24 +87,40 @@ fn open(services: &Services, sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> 
     })
 }
 
-/// Checks that the sink can write what the query gives.
-pub(super) fn check(sink: &SinkDefinition, plan: &StreamPlan) -> Result<()> {
+/// The plan with the sink's key.
+///
+/// # Errors
+/// When the sink cannot write what the query gives.
+pub(super) fn checked(sink: &SinkDefinition, mut plan: StreamPlan) -> Result<StreamPlan> {
     check_columns(sink, &plan.schema)?;
-    match (sink.options.format, plan.changelog(), &plan.key) {
-        (SinkFormat::Upsert, Changelog::Update, Some(key)) => check_key(sink, plan, key),
-        _ => Ok(()),
+    if let (SinkFormat::Upsert, Changelog::Update, Some(key)) =
+        (sink.options.format, plan.changelog(), &plan.key)
+    {
+        plan.key = Some(chosen_key(sink, &plan, key)?);
     }
+    Ok(plan)
 }
 
-/// A row that changes must keep its key, and no two rows may share one.
-fn check_key(sink: &SinkDefinition, plan: &StreamPlan, key: &[usize]) -> Result<()> {
+/// The columns that the sink has as its key. A row that changes must keep its key, and no two rows
+/// may share one: it takes all of the query's keys, and at least one of the columns that tell the
+/// window.
+fn chosen_key(sink: &SinkDefinition, plan: &StreamPlan, key: &[usize]) -> Result<Vec<usize>> {
     let given = &sink.options.key_columns;
     let fields = plan.schema.fields();
-    let right: Vec<&str> = key.iter().map(|c| fields[*c].name().as_str()).collect();
-    let same = right.len() == given.len() && right.iter().all(|c| given.iter().any(|g| g == c));
-    if same {
-        return Ok(());
+    let mut chosen: Vec<usize> = given
+        .iter()
+        .filter_map(|name| fields.iter().position(|field| field.name() == name))
+        .collect();
+    chosen.sort_unstable();
+    let tells_window = |column: &usize| plan.window_key.contains(column);
+    let has_window = !key.iter().any(tells_window) || chosen.iter().any(tells_window);
+    let mut others = key.iter().filter(|column| !tells_window(column));
+    let all_others = others.all(|column| chosen.contains(column));
+    let nothing_else = chosen.iter().all(|c| key.contains(c) || tells_window(c));
+    if has_window && all_others && nothing_else && !chosen.is_empty() {
+        return Ok(chosen);
     }
+    let right: Vec<&str> = key.iter().map(|c| fields[*c].name().as_str()).collect();
     let message = match right.is_empty() {
         true => "the query has one row only, and no key".to_owned(),
         false => format!(

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::subscribe;
 use crate::error::{Error, Result, SqlState};
-use crate::planner::plan_query;
+use crate::planner::{placed, plan_query};
 use crate::session::{Columns, Notice, Outcome, Rows, Session, Severity, parameters, pg_catalog};
 use crate::sql::{Renamed, StreamQuery};
 use crate::task::Scoped;
@@ -66,10 +66,14 @@ pub(in crate::session) async fn rows(session: &mut Session, query: StreamQuery) 
 async fn snapshot(session: &mut Session, query: StreamQuery) -> Result<Rows> {
     let state = session.state()?;
     let rewritten = pg_catalog::rewrite(*query.query, &query.text);
+    // For the places of what only shows itself when the rows are computed.
+    let text = rewritten.query.clone();
+    let query = text.clone();
     let mut planning = session.services.compute.spawn_scoped("plan", async move {
         let (state, plan) = logical(&state, rewritten.query).await?;
         let schema = shown(&plan, &rewritten.renamed);
-        let physical = state.create_physical_plan(&plan).await?;
+        let physical = state.create_physical_plan(&plan).await;
+        let physical = physical.map_err(|error| placed(error.into(), &query))?;
         Ok::<_, Error>((state, schema, physical))
     });
     let (state, schema, physical) = planning.join().await??;
@@ -83,13 +87,14 @@ async fn snapshot(session: &mut Session, query: StreamQuery) -> Result<Rows> {
                 Ok(batches) => batches,
                 Err(error) => {
                     // The receiver is gone only when nobody wants the rows.
-                    let _ = sender.send(Err(error.into())).await;
+                    let _ = sender.send(Err(placed(error.into(), &text))).await;
                     return;
                 }
             };
             while let Some(batch) = batches.next().await {
                 let failed = batch.is_err();
-                if sender.send(batch.map_err(Error::from)).await.is_err() || failed {
+                let batch = batch.map_err(|error| placed(error.into(), &text));
+                if sender.send(batch).await.is_err() || failed {
                     return;
                 }
             }

@@ -1,4 +1,5 @@
-//! Texts that become times may leave their seconds out.
+//! Texts that are cast: those that become times may leave their seconds out, those that become
+//! `bytea` are read as PostgreSQL reads them.
 
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
@@ -10,20 +11,20 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::integers::rewrite_expressions;
-use crate::functions::with_seconds;
+use crate::functions::{bytes_of_text, with_seconds};
 
-/// Completes a text before it is cast to a time. Runs after the types have been made equal.
+/// Prepares a text before it is cast. Runs after the types have been made equal.
 #[derive(Debug)]
-pub(super) struct TimeTexts;
+pub(super) struct CastTexts;
 
-impl AnalyzerRule for TimeTexts {
+impl AnalyzerRule for CastTexts {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|node| rewrite_expressions(node, rewrite))
             .map(|transformed| transformed.data)
     }
 
     fn name(&self) -> &str {
-        "time_texts"
+        "cast_texts"
     }
 }
 
@@ -33,14 +34,19 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     else {
         return Ok(Transformed::no(expr));
     };
-    let is_time = matches!(
-        field.data_type(),
-        DataType::Timestamp(..) | DataType::Time64(_) | DataType::Time32(_)
-    );
-    if !is_time || !text.get_type(schema).is_ok_and(|t| t.is_string()) {
+    if !text.get_type(schema).is_ok_and(|t| t.is_string()) {
         return Ok(Transformed::no(expr));
     }
-    let text = Box::new(with_seconds(Expr::clone(text)));
+    let text = match field.data_type() {
+        DataType::Timestamp(..) | DataType::Time64(_) | DataType::Time32(_) => {
+            with_seconds(Expr::clone(text))
+        }
+        DataType::Binary | DataType::BinaryView | DataType::LargeBinary => {
+            bytes_of_text(Expr::clone(text), matches!(expr, Expr::TryCast(_)))
+        }
+        _ => return Ok(Transformed::no(expr)),
+    };
+    let text = Box::new(text);
     Ok(Transformed::yes(match expr {
         Expr::TryCast(cast) => Expr::TryCast(TryCast { expr: text, ..cast }),
         Expr::Cast(cast) => Expr::Cast(Cast { expr: text, ..cast }),

@@ -1,0 +1,87 @@
+//! What FLUSH waits for: that a query has committed what the topics held when it was asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::status::{QueryShared, QueryState, QueryStatus};
+use super::supervisor::Control;
+use crate::error::{Error, Result};
+use crate::source::{ANSWER_TIMEOUT, Cluster};
+use crate::task;
+use crate::types::{InputPartition, KafkaConnection, Offset};
+
+/// The queries that could not be waited for.
+#[derive(Debug, Default)]
+pub struct Flushed {
+    /// The names of those that are paused.
+    pub paused: Vec<String>,
+    /// The names of those that have failed, each with its error if one is known.
+    pub failed: Vec<(String, Option<Error>)>,
+}
+
+/// How the wait for one query ended.
+pub(super) enum End {
+    /// It has committed everything, or has come to its own end.
+    Done,
+    /// It stands still until somebody resumes it.
+    Paused,
+    /// It stands still because of this error.
+    Failed(Option<Error>),
+}
+
+/// Waits for one query.
+///
+/// # Errors
+/// When its broker does not answer.
+pub(super) async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<End> {
+    let mut changes = shared.watch();
+    if let Some(end) = stands(shared, &shared.status()) {
+        return Ok(end);
+    }
+    let topics = shared.topics.clone();
+    let ends = task::spawn_blocking(move || ends_of(&topics)).await?;
+    control.wake();
+    loop {
+        let status = shared.status();
+        if let Some(end) = stands(shared, &status) {
+            return Ok(end);
+        }
+        let done = ends.iter().all(|(partition, end)| {
+            let committed = status.partitions.get(partition).and_then(|p| p.committed);
+            committed.is_some_and(|committed| committed >= *end)
+        });
+        if done || changes.changed().await.is_err() {
+            return Ok(End::Done);
+        }
+    }
+}
+
+/// How the wait ends for a query that does not go on.
+fn stands(shared: &QueryShared, status: &QueryStatus) -> Option<End> {
+    if shared.is_paused() {
+        return Some(End::Paused);
+    }
+    match status.state {
+        QueryState::Failed => Some(End::Failed(status.last_error.clone())),
+        QueryState::Finished => Some(End::Done),
+        QueryState::Starting | QueryState::Running | QueryState::Paused | QueryState::Retrying => {
+            None
+        }
+    }
+}
+
+/// The ends of all partitions that a query reads.
+pub(super) fn ends_of(
+    topics: &[(KafkaConnection, String, bool)],
+) -> Result<BTreeMap<InputPartition, Offset>> {
+    let mut ends = BTreeMap::new();
+    for (input, (connection, topic, read_committed)) in topics.iter().enumerate() {
+        let cluster = Cluster::connect(connection)?.read_committed(*read_committed);
+        let partitions = cluster.partitions(topic, ANSWER_TIMEOUT)?;
+        for range in cluster.offsets(topic, &partitions, ANSWER_TIMEOUT)? {
+            let partition = range.partition;
+            ends.insert(InputPartition { input, partition }, range.end);
+        }
+    }
+    Ok(ends)
+}
