@@ -10,7 +10,7 @@ mod value;
 
 use std::fmt;
 
-pub use translate::{from_arrow, from_datafusion, nearest};
+pub use translate::{from_arrow, from_datafusion, nearest, sql_name};
 
 /// The project's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -281,6 +281,14 @@ impl Error {
     #[must_use]
     pub fn about(mut self, culprit: Culprit) -> Self {
         self.inner.culprit = Some(culprit);
+        self
+    }
+
+    /// Names the function that it is about as the statement does, not as the function does itself.
+    #[must_use]
+    pub fn called(mut self, own: &str, written: &str) -> Self {
+        let (own, written) = (format!("function {own}("), format!("function {written}("));
+        self.inner.message = self.inner.message.replace(&own, &written);
         self
     }
 

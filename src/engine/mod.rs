@@ -50,7 +50,7 @@ pub use supervisor::OpenSink;
 use crate::checkpoint::{CheckpointStore, InMemory};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::plan::{Changelog, QueryOptions, StreamPlan};
+use crate::plan::{Changelog, Lanes, QueryOptions, StreamPlan};
 use crate::task;
 use materialized::Form;
 use status::Identity;
@@ -224,7 +224,7 @@ impl Engine {
             kind,
             tables: scans().map(|scan| scan.table.clone()).collect(),
             text: plan.text.clone(),
-            plan: plan.describe(),
+            plan: plan.describe(Lanes::EachPartition),
             shape: Shape {
                 windowed: plan.aggregate.as_ref().is_some_and(|a| a.window.is_some()),
                 once: plan.changelog() == Changelog::Append,
@@ -392,6 +392,11 @@ impl Engine {
             .values()
             .map(|entry| Arc::clone(&entry.shared))
             .collect()
+    }
+
+    /// In how many lanes a query runs at the most.
+    pub fn lanes_max(&self) -> usize {
+        self.inner.options.lanes_max
     }
 
     /// What was set aside on this server.

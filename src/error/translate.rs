@@ -130,7 +130,7 @@ fn arrow(error: &ArrowError) -> Error {
 }
 
 /// PostgreSQL's name of an Arrow type.
-pub(super) fn sql_name(arrow: &str) -> String {
+pub fn sql_name(arrow: &str) -> String {
     if let Some(element) = inside(arrow, "List").or_else(|| inside(arrow, "LargeList")) {
         return format!("{}[]", sql_name(element.trim_start_matches("non-null ")));
     }

@@ -7,7 +7,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::scalar::ScalarValue;
 
-use crate::types::{WindowBound, WindowKind, length};
+use crate::types::{WindowBound, WindowKind};
 
 /// A grouped aggregation.
 #[derive(Debug, Clone)]
@@ -84,37 +84,6 @@ impl AggregatePlan {
         let keys = self.keys.iter().map(|(_, field)| Arc::clone(field));
         let id = self.sets.iter().map(|sets| Arc::clone(&sets.id));
         keys.chain(id).collect()
-    }
-
-    /// A line for `EXPLAIN`.
-    pub fn describe(&self) -> String {
-        let calls: Vec<&str> = self.calls.iter().map(|call| call.function.name()).collect();
-        let keys: Vec<String> = self.key_fields().iter().map(|f| f.name().clone()).collect();
-        let head = match &self.window {
-            None => "aggregate".to_owned(),
-            Some(window) => {
-                let state = match (&window.rows, window.kind) {
-                    (WindowRows::Bound(..), _) | (_, WindowKind::Tumble { .. }) => {
-                        "a table a window".to_owned()
-                    }
-                    (_, WindowKind::Session { .. }) => "values a session".to_owned(),
-                    (_, kind) => format!("panes of {}", length(kind.pane())),
-                };
-                let grace = match window.grace {
-                    0 => String::new(),
-                    grace => format!(", grace {}", length(grace)),
-                };
-                format!("window aggregate: {}{grace}, {state}", window.kind)
-            }
-        };
-        let sets = self.sets.as_ref().map_or_else(String::new, |sets| {
-            format!(", {} grouping sets", sets.sets.len())
-        });
-        format!(
-            "{head}, key [{}]{sets}, [{}]",
-            keys.join(", "),
-            calls.join(", ")
-        )
     }
 
     /// True for sessions, whose rows must all meet in one place.

@@ -8,6 +8,8 @@
 //! ```
 
 mod aggregate;
+mod describe;
+mod expr_text;
 mod options;
 mod output;
 mod scan;
@@ -18,9 +20,10 @@ mod stream_plan;
 pub use aggregate::{
     AggregateCall, AggregatePlan, GroupColumn, GroupingSets, WindowPlan, WindowRows,
 };
+pub use describe::Lanes;
 pub use options::QueryOptions;
 pub use output::{Numbering, OutputStage, RankPlan, TopPlan};
 pub use scan::{MaxFuture, ScanColumn, ScanOrigin, ScanSpec};
-pub use source::{EventTimePlan, InputPlan, OnError, ScanStartup, SourcePlan};
+pub use source::{EventTimePlan, InputPlan, OnError, RECORD_TIME, ScanStartup, SourcePlan};
 pub use stage::{RowStage, WindowColumns};
 pub use stream_plan::{BatchTime, Changelog, Emission, StreamPlan, Trigger};

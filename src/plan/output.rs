@@ -62,34 +62,4 @@ impl OutputStage {
             Self::Rows(_) | Self::Rank(_) | Self::Top(_) => None,
         }
     }
-
-    /// A line for `EXPLAIN`.
-    pub fn describe(&self) -> String {
-        let order = |order: &[(Arc<dyn PhysicalExpr>, SortOptions)]| {
-            let parts = order
-                .iter()
-                .map(|(expr, options)| match options.descending {
-                    true => format!("{expr} desc"),
-                    false => expr.to_string(),
-                });
-            parts.collect::<Vec<_>>().join(", ")
-        };
-        match self {
-            Self::Rows(stage) => stage.describe(),
-            Self::Aggregate(aggregate) => aggregate.describe(),
-            Self::Rank(rank) => {
-                let partition: Vec<String> =
-                    rank.partition.iter().map(ToString::to_string).collect();
-                let partition = partition.join(", ");
-                format!(
-                    "rank in a window: partition [{partition}], order [{}]",
-                    order(&rank.order)
-                )
-            }
-            Self::Top(top) => match top.limit {
-                Some(limit) => format!("first {limit} of a window: order [{}]", order(&top.order)),
-                None => format!("order within a window: [{}]", order(&top.order)),
-            },
-        }
-    }
 }

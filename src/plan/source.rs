@@ -9,6 +9,10 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::{RowStage, ScanSpec};
 use crate::types::{EventTime, Offset, PartitionId};
 
+/// The hidden column with the record's own timestamp, the event time of tables without a
+/// watermark.
+pub const RECORD_TIME: &str = "kafka timestamp";
+
 /// One topic as a query reads it.
 #[derive(Debug, Clone)]
 pub struct SourcePlan {

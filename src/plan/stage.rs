@@ -40,35 +40,3 @@ pub enum WindowColumns {
     /// The row's time in all of them: an aggregate finds the windows by it.
     RowTime,
 }
-
-impl RowStage {
-    /// A line for `EXPLAIN`.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Filter(predicate) => format!("filter: {predicate}"),
-            Self::Project { exprs, schema } => {
-                let columns: Vec<String> = exprs
-                    .iter()
-                    .zip(schema.fields())
-                    .map(|(expr, field)| column_text(expr, field.name()))
-                    .collect();
-                format!("project: {}", columns.join(", "))
-            }
-            Self::Windows {
-                kind,
-                form: WindowColumns::Bounds,
-                ..
-            } => format!("windows: {kind}, a row for each"),
-            Self::Windows { kind, .. } => format!("windows: {kind}, by panes"),
-        }
-    }
-}
-
-fn column_text(expr: &Arc<dyn PhysicalExpr>, name: &str) -> String {
-    let text = expr.to_string();
-    if text.split('@').next() == Some(name) {
-        name.to_owned()
-    } else {
-        format!("{text} as {name}")
-    }
-}

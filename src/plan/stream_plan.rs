@@ -1,13 +1,12 @@
 //! A whole continuous query.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::{AggregatePlan, InputPlan, OutputStage, QueryOptions, RowStage, SourcePlan};
+use super::{AggregatePlan, InputPlan, OutputStage, QueryOptions};
 use crate::types::ProcessingTime;
 
 /// A continuous query, ready to run.
@@ -122,62 +121,4 @@ impl StreamPlan {
             .collect();
         self.schema = Arc::new(Schema::new(fields));
     }
-
-    /// The plan as `EXPLAIN` shows it: one line an operator, the sink's side first.
-    pub fn describe(&self) -> String {
-        let mut lines = Vec::new();
-        let emission = match self.emission {
-            Emission::Final => "final".to_owned(),
-            Emission::Changes => "changes".to_owned(),
-            Emission::Every(pace) => format!("every {} ms", pace.as_millis()),
-        };
-        let kind = match self.changelog() {
-            Changelog::Append => "append-only",
-            Changelog::Update => "updates by key",
-        };
-        lines.push(format!("emit: {emission} ({kind})"));
-        if let Some(limit) = self.limit {
-            lines.push(format!("limit: {limit}"));
-        }
-        lines.extend(self.output.iter().rev().map(OutputStage::describe));
-        if let Some(aggregate) = &self.aggregate {
-            lines.push(aggregate.describe());
-        }
-        if self.inputs.len() > 1 {
-            lines.push("union all".to_owned());
-        }
-        let mut text = String::new();
-        let mut write = |depth: usize, line: &str| {
-            let _ = writeln!(text, "{:indent$}{line}", "", indent = depth * 2);
-        };
-        for (depth, line) in lines.iter().enumerate() {
-            write(depth, line);
-        }
-        for input in &self.inputs {
-            let stages = input.rows.iter().rev().map(RowStage::describe);
-            let source = std::iter::once(describe_source(&input.source));
-            for (depth, line) in stages.chain(source).enumerate() {
-                write(lines.len() + depth, &line);
-            }
-        }
-        text
-    }
-}
-
-fn describe_source(source: &SourcePlan) -> String {
-    let columns: Vec<&str> = source
-        .scan
-        .schema
-        .fields()
-        .iter()
-        .map(|f| f.name().as_str())
-        .collect();
-    format!(
-        "scan: {} (topic {}), columns [{}], event time {}, watermark {}",
-        source.scan.table,
-        source.scan.topic,
-        columns.join(", "),
-        source.event_time.column,
-        source.event_time.watermark,
-    )
 }

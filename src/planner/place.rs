@@ -46,18 +46,18 @@ pub(super) fn called(expr: &Expr) -> Option<String> {
     name.as_ident().map(fold)
 }
 
-/// Where functions whose names are `wanted` are called, in the order of the text.
-pub(super) fn calls(query: &Query, wanted: impl Fn(&str) -> bool) -> Vec<Position> {
+/// Where functions whose names are `wanted` are called and by which name, in the order of the text.
+pub(super) fn calls(query: &Query, wanted: impl Fn(&str) -> bool) -> Vec<(Position, String)> {
     let mut found = Vec::new();
     let ControlFlow::<()>::Continue(()) = visit_expressions(query, |expr| {
-        if called(expr).is_some_and(|name| wanted(&name)) {
-            found.extend(position(expr));
+        if let Some(name) = called(expr).filter(|name| wanted(name)) {
+            found.extend(position(expr).map(|place| (place, name)));
         }
         ControlFlow::Continue(())
     }) else {
         return found;
     };
-    found.sort_by_key(|place| (place.line, place.column));
+    found.sort_by_key(|(place, _)| (place.line, place.column));
     found
 }
 

@@ -13,12 +13,10 @@ use super::watermark_rule;
 use super::window_relation::position;
 use crate::catalog::{Column, ColumnOrigin, TableDefinition};
 use crate::error::{Error, Result, SqlState, from_datafusion};
-use crate::plan::{EventTimePlan, MaxFuture, ScanColumn, ScanOrigin, ScanSpec, SourcePlan};
+use crate::plan::{
+    EventTimePlan, MaxFuture, RECORD_TIME, ScanColumn, ScanOrigin, ScanSpec, SourcePlan,
+};
 use crate::types::MetadataColumn;
-
-/// The hidden column with the record's own timestamp, the event time of tables without a
-/// watermark.
-pub(super) const RECORD_TIME: &str = "kafka timestamp";
 
 /// Checks that a table's computed columns and watermark can be planned.
 ///

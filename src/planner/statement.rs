@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use super::arguments;
 use super::place::{calls, leave_out, placed};
-use crate::error::{Culprit, Error, from_datafusion};
+use crate::error::{Culprit, Error, Position, from_datafusion};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -42,16 +42,25 @@ async fn blamed(state: &SessionState, query: &Query, error: Error) -> Error {
         return placed(error, query);
     };
     let calls = calls(query, |called| is_function(state, called, name));
-    for place in calls.iter().take(CALLS_TRIED_MAX) {
+    let places: Vec<Position> = calls.iter().map(|(place, _)| *place).collect();
+    let mut culprit = calls.first();
+    for call in calls.iter().take(CALLS_TRIED_MAX) {
         let mut alone = Box::new(query.clone());
-        let others = calls.iter().filter(|other| *other != place);
-        leave_out(&mut alone, &others.copied().collect::<Vec<_>>(), *place);
+        let others = places.iter().copied().filter(|other| *other != call.0);
+        leave_out(&mut alone, &others.collect::<Vec<_>>(), call.0);
         let tried = plan_once(state, alone).await.map_err(from_datafusion);
         if tried.is_err_and(|tried| tried.message() == error.message()) {
-            return error.at(Some(*place));
+            culprit = Some(call);
+            break;
         }
     }
-    error.at(calls.first().copied())
+    match culprit {
+        Some((place, written)) => {
+            let own = name.clone();
+            error.called(&own, written).at(Some(*place))
+        }
+        None => error,
+    }
 }
 
 /// True if a name means the function that calls itself `name`.

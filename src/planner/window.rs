@@ -5,10 +5,9 @@ use datafusion::logical_expr::logical_plan::Aggregate;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::origin::{BoundOrigin, Leaf, Origin, origins, uses_bounds};
-use super::source::RECORD_TIME;
 use super::window_node::WindowNode;
 use crate::error::{Culprit, Error, Result, SqlState};
-use crate::plan::WindowColumns;
+use crate::plan::{RECORD_TIME, WindowColumns};
 use crate::types::{WindowBound, WindowKind};
 
 /// What a group column is.

@@ -20,6 +20,7 @@ mod psql;
 mod recovery;
 mod dead_letters;
 mod alter_query;
+mod budget;
 mod view_recovery;
 mod crash_points;
 mod demo;

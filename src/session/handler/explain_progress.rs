@@ -16,8 +16,11 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
         QueryState::Finished if query.kind != QueryKind::Live => {
             format!("It has ended; ALTER QUERY {name} RESUME runs it again.")
         }
+        QueryState::Failed => failed(query, status),
         _ => cause(query.shape, status, now),
     };
+    // What it stands at has no meaning for one that does not go on.
+    let goes_on = !matches!(status.state, QueryState::Failed | QueryState::Finished);
     let mut text = format!("{first}\n\n");
     let mut line = |what: &str, value: String| {
         let _ = writeln!(text, "{what:<22}{value}");
@@ -29,11 +32,14 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
     if let Some(problem) = &status.last_problem {
         line("last problem", problem.clone());
     }
-    let delay = status.delay(now).map_or_else(String::new, |delay| {
-        format!(", {} behind the clock", length(delay))
-    });
+    let delay = status
+        .delay(now)
+        .filter(|_| goes_on)
+        .map_or_else(String::new, |delay| {
+            format!(", {} behind the clock", length(delay))
+        });
     line("watermark", format!("{}{delay}", time(status.watermark)));
-    if query.shape.windowed {
+    if query.shape.windowed && goes_on {
         line("next window", next_window(status, now));
     }
     line(
@@ -62,12 +68,13 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
     line("messages not read yet", status.lag().to_string());
     let state = format!("{} groups, {} bytes", status.state_rows, status.state_bytes);
     line("state held", state);
-    if let Some((place, since)) = status.held_back {
+    if let Some((place, since)) = status.held_back.filter(|_| goes_on) {
         let since = moment(since);
         let name = partition_name(query, place);
         line("held back by", format!("{name}, since {since}"));
     }
     for (place, partition) in &status.partitions {
+        let now = goes_on.then_some(now);
         line(&partition_name(query, *place), facts(partition, now));
     }
     text.push('\n');
@@ -125,6 +132,31 @@ fn cause(shape: Shape, status: &QueryStatus, now: ProcessingTime) -> String {
         };
     }
     "Rows came, and nothing of the result has changed by them.".to_owned()
+}
+
+/// That it has failed, why, and what to do.
+fn failed(query: &QueryShared, status: &QueryStatus) -> String {
+    let Some(error) = &status.last_error else {
+        return "It has failed, and no error is known.".to_owned();
+    };
+    let hint = error
+        .hint_text()
+        .map_or_else(String::new, |hint| format!(" {hint}"));
+    let again = match query.kind {
+        QueryKind::Live => " Its client has been told; run it again.".to_owned(),
+        QueryKind::MaterializedView | QueryKind::Sink => {
+            let name = sql::quote(&query.name);
+            let what = match query.kind {
+                QueryKind::Sink => "SINK",
+                _ => "MATERIALIZED VIEW",
+            };
+            format!(
+                " When the cause is gone, ALTER QUERY {name} RESUME runs it on from its last checkpoint; \
+                 DROP {what} {name} ends it for good."
+            )
+        }
+    };
+    format!("It has failed: {error}.{hint}{again} The numbers are those from before.")
 }
 
 fn not_running(status: &QueryStatus) -> Option<String> {
@@ -191,7 +223,8 @@ fn why_not_idle(partition: &PartitionStatus, now: ProcessingTime) -> String {
     format!("silent since {since}, idle in {}", length(left.max(0)))
 }
 
-fn facts(partition: &PartitionStatus, now: ProcessingTime) -> String {
+/// `now`: for a query that goes on, how long the partition has been silent matters.
+fn facts(partition: &PartitionStatus, now: Option<ProcessingTime>) -> String {
     let mut text = format!(
         "watermark {}, greatest event time {}, offset {} of {}",
         time(partition.watermark),
@@ -199,6 +232,9 @@ fn facts(partition: &PartitionStatus, now: ProcessingTime) -> String {
         partition.next.map_or(0, |offset| offset.0),
         partition.end.map_or(0, |offset| offset.0),
     );
+    let Some(now) = now else {
+        return text;
+    };
     if partition.idle {
         text.push_str(", idle");
     }

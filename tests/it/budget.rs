@@ -1,0 +1,52 @@
+//! A query that holds more than its memory budget fails, and says which operator holds how much.
+
+use tempfile::TempDir;
+
+use crate::support::broker::Broker;
+use crate::support::messages::{Cluster, Record};
+use crate::support::server::Server;
+
+#[tokio::test]
+async fn a_query_over_its_budget_names_its_operator_its_keys_and_its_groups() {
+    let broker = Broker::start();
+    let cluster = Cluster::at(broker.bootstrap());
+    cluster.create_topic("clicks", 1).await;
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("headwater.toml");
+    let settings = "[limits]\nquery_memory_bytes_max = 200000\n";
+    std::fs::write(&file, settings).expect("it can be written");
+    let file = file.display().to_string();
+    let mut server = Server::start_with(&["--kafka", &broker.bootstrap(), "--config", &file]);
+    let client = server.connect().await;
+    client
+        .run("CREATE TABLE clicks (who text, n int) WITH (topic = 'clicks')")
+        .await;
+    client
+        .run(
+            "CREATE SINK counts WITH (connector = 'kafka', topic = 'counts', format = 'upsert', \
+             key_columns = 'who, n') AS SELECT who, n, count(*) AS many FROM clicks GROUP BY who, n",
+        )
+        .await;
+    let clicks: Vec<Record> = (0..20_000)
+        .map(|n| {
+            Record::of(format!(
+                r#"{{"who":"somebody with a long name {n}","n":{n}}}"#
+            ))
+        })
+        .collect();
+    cluster.produce("clicks", &clicks);
+    client.run("FLUSH").await;
+    let error = "SELECT last_error FROM headwater.queries WHERE name = 'counts'";
+    let error = client.value(error).await;
+    assert!(error.starts_with("query \"counts\" holds "), "{error}");
+    let says = " bytes in its aggregate by who, n, more than its budget of 200000 (It has ";
+    assert!(error.contains(says), "{error}");
+    let told = client.rows("EXPLAIN PROGRESS counts").await;
+    let told = told[0][0].clone().unwrap_or_default();
+    let hint = "use a window, set state_ttl so that old groups go, or raise \
+                limits.query_memory_bytes_max.";
+    assert!(
+        told.starts_with("It has failed: ") && told.contains(hint),
+        "{told}"
+    );
+}
