@@ -12,6 +12,7 @@
 //! Invariant: what a definition depends on exists.
 
 mod alter;
+mod alter_table;
 mod data_type;
 mod definition;
 mod depends;
@@ -28,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use alter_table::{AlteredTable, needed};
 pub use data_type::{sql_type_name, to_arrow};
 pub use definition::{Definition, Definitions};
 pub use query_options::query_options;

@@ -188,6 +188,12 @@ fn column(clause: &ColumnClause, names: &BTreeSet<&str>) -> Result<Column> {
         },
     };
     let sql_type = sql_type_name(&field);
+    // A computed column is checked nowhere.
+    let is_read = !matches!(origin, ColumnOrigin::Computed(_));
+    let field = match clause.not_null && is_read {
+        true => Arc::new(Field::clone(&field).with_nullable(false)),
+        false => field,
+    };
     Ok(Column {
         field,
         sql_type,

@@ -23,6 +23,8 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
 /// Takes messages that are no rows, and rows that came too late.
 pub(super) struct Aside {
     query: String,
+    /// Whether the query was created, and may be handed messages again.
+    created: bool,
     kept: Arc<SetAside>,
     inputs: Vec<Input>,
     /// Messages that did not reach their topic.
@@ -39,7 +41,7 @@ struct Input {
 
 impl Aside {
     pub(super) fn try_new(
-        query: &str,
+        (query, created): (&str, bool),
         kept: &Arc<SetAside>,
         sources: &[Arc<SourcePlan>],
     ) -> Result<Self> {
@@ -59,6 +61,7 @@ impl Aside {
         });
         Ok(Self {
             query: query.to_owned(),
+            created,
             kept: Arc::clone(kept),
             inputs: inputs.collect::<Result<_>>()?,
             lost: 0,
@@ -82,7 +85,8 @@ impl Aside {
                 message: message.clone(),
                 at,
             };
-            let is_new = self.kept.dead(letter);
+            let met_by = self.created.then_some((self.query.as_str(), *input));
+            let is_new = self.kept.dead(letter, met_by);
             if let Some(topic) = dead.as_ref().filter(|_| is_new) {
                 self.lost += u64::from(!send(topic, &source.scan, message));
             }

@@ -13,7 +13,7 @@ use crate::types::{EventTime, StateImage, Watermark};
 /// Numbers that go on counting, under the names that they have in a checkpoint.
 type Counter = (&'static str, fn(&mut QueryStatus) -> &mut u64);
 
-const COUNTERS: [Counter; 8] = [
+const COUNTERS: [Counter; 9] = [
     ("rows_in", |status| &mut status.rows_in),
     ("rows_used", |status| &mut status.rows_used),
     ("rows_rejected", |status| &mut status.rows_rejected),
@@ -22,6 +22,7 @@ const COUNTERS: [Counter; 8] = [
     ("rows_closed", |status| &mut status.rows_closed),
     ("rows_out", |status| &mut status.rows_out),
     ("bytes_in", |status| &mut status.bytes_in),
+    ("replayed", |status| &mut status.replayed),
 ];
 
 impl Query {

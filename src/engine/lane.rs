@@ -120,6 +120,11 @@ impl Rejection {
         Self::up_to(Self::BYTES_MAX, batch, row, reason)
     }
 
+    /// The same, all of it.
+    pub(super) fn whole(batch: &MessageBatch, row: usize, reason: String) -> Self {
+        Self::up_to(usize::MAX, batch, row, reason)
+    }
+
     /// The same with another bound.
     fn up_to(bytes_max: usize, batch: &MessageBatch, row: usize, reason: String) -> Self {
         let message = &batch.messages[row];

@@ -20,7 +20,10 @@ mod pace;
 mod query;
 mod rate;
 mod rejected;
+mod replay;
+mod replay_source;
 mod report;
+mod restart;
 mod set_aside;
 mod status;
 mod subscription;
@@ -42,6 +45,7 @@ pub use live::LiveRows;
 pub use materialized::Materialized;
 pub use output::Emitted;
 pub use rejected::{DeadLetter, LateRecord, SnapshotRejects};
+pub use replay::Replayed;
 pub use set_aside::SetAside;
 pub use status::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus, Shape};
 pub use subscription::Subscription;
@@ -157,21 +161,27 @@ impl Engine {
     /// # Errors
     /// When there is no thread for it, or the disk refuses.
     pub fn create_view(&self, name: &str, plan: StreamPlan, is_new: bool) -> Result<()> {
-        let bytes_max = self.inner.options.query_bytes_max;
+        let view = self.rows_of(&plan);
+        let checkpoints = self.checkpoints(name);
+        if is_new {
+            self.inner.set_aside.forget_query(name)?;
+            checkpoints().create()?;
+        }
+        let destination = Destination::View { view, checkpoints };
+        self.start(QueryKind::MaterializedView, Some(name), plan, destination)?;
+        Ok(())
+    }
+
+    /// Where the rows of a view are kept.
+    fn rows_of(&self, plan: &StreamPlan) -> Arc<Materialized> {
         let form = match (plan.changelog(), &plan.key) {
             (Changelog::Append, _) => Form::Added,
             (Changelog::Update, Some(key)) if !key.is_empty() => Form::ByKey(key.clone()),
             // The one row of an aggregate without a group has a key without columns.
             (Changelog::Update, Some(_) | None) => Form::Counted,
         };
-        let view = Arc::new(Materialized::new(Arc::clone(&plan.schema), form, bytes_max));
-        let checkpoints = self.checkpoints(name);
-        if is_new {
-            checkpoints().create()?;
-        }
-        let destination = Destination::View { view, checkpoints };
-        self.start(QueryKind::MaterializedView, Some(name), plan, destination)?;
-        Ok(())
+        let bytes_max = self.inner.options.query_bytes_max;
+        Arc::new(Materialized::new(Arc::clone(&plan.schema), form, bytes_max))
     }
 
     /// Starts the query of a sink; a new one forgets what an earlier one of its name has left.
@@ -187,6 +197,7 @@ impl Engine {
     ) -> Result<()> {
         let checkpoints = self.checkpoints(name);
         if is_new {
+            self.inner.set_aside.forget_query(name)?;
             checkpoints().create()?;
         }
         let destination = Destination::Sink { open, checkpoints };
@@ -320,6 +331,7 @@ impl Engine {
         if !entry.control.join(STOP_TIMEOUT) {
             tracing::warn!(query = %name, "query does not end, left behind");
         }
+        self.inner.set_aside.forget_query(name)?;
         match entry.checkpoints {
             Some(checkpoints) => checkpoints().remove(),
             None => Ok(()),

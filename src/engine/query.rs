@@ -22,6 +22,7 @@ use super::input::{Collected, Inputs};
 use super::lane::{Counted, Lane, LaneOutput};
 use super::output::{Moment, Output};
 use super::pace::Pace;
+use super::replay::Replaying;
 use super::report::{Report, Untold};
 use super::set_aside::SetAside;
 use super::status::{PartitionStatus, QueryKind, QueryShared};
@@ -94,6 +95,7 @@ pub(super) struct Query {
     pub(super) dirty: bool,
     untold: Untold,
     aside: Aside,
+    pub(super) replaying: Replaying,
     /// When the groups' memory is measured again: that costs.
     measure: Pace,
     /// True when rows came since.
@@ -136,7 +138,7 @@ impl Query {
             .collect::<Result<_>>()?;
         let created = shared.kind != QueryKind::Live;
         let groups = Groups::open(sources.iter().map(|source| &**source), created)?;
-        let aside = Aside::try_new(&shared.name, &surroundings.set_aside, &sources)?;
+        let aside = Aside::try_new((&shared.name, created), &surroundings.set_aside, &sources)?;
         let (now, tuning) = (surroundings.clock.monotonic(), shared.dial.take());
         let mut emitter = Emitter::try_new(plan, durable, now)?;
         emitter.ignore(&mut lanes, begin.ignore_until, begin.ignore_before);
@@ -180,6 +182,7 @@ impl Query {
             dirty: false,
             untold: Untold::default(),
             aside,
+            replaying: Replaying::default(),
             measure: Pace::new(MEASURE_EVERY, now),
             unmeasured: false,
             held: (0, 0),
@@ -229,7 +232,8 @@ impl Query {
     fn micro_batch(&mut self, mut input: Collected) -> Result<Option<Ended>> {
         self.note_added(&input);
         self.plan.batch_time.set(self.surroundings.clock.now());
-        let outputs = self.process(std::mem::take(&mut input.lanes))?;
+        let mut outputs = self.process(std::mem::take(&mut input.lanes))?;
+        outputs.extend(self.replay()?);
         let counted = self.account(&outputs)?;
         let rows = self.emit(outputs, &input)?;
         let (rows, emitted) = self.within_limit(rows)?;
@@ -248,7 +252,8 @@ impl Query {
         }
         let now = self.surroundings.clock.monotonic();
         self.dirty |= self.renew.is_due(now);
-        if self.dirty && (self.shared.flush_wanted() || self.epoch.is_due(now)) {
+        let at_once = self.shared.flush_wanted() || self.is_replaying();
+        if self.dirty && (at_once || self.epoch.is_due(now)) {
             self.end_epoch()?;
         }
         self.groups.tick();
@@ -261,7 +266,7 @@ impl Query {
     fn wait(&self) -> Duration {
         let now = self.surroundings.clock.monotonic();
         let mut until = now + TICK;
-        if self.shared.flush_wanted() && self.dirty {
+        if (self.shared.flush_wanted() && self.dirty) || self.has_replay() {
             return Duration::ZERO;
         }
         if self.dirty {
@@ -286,7 +291,10 @@ impl Query {
     }
 
     /// Runs each lane's messages, side by side when more than one has any.
-    fn process(&mut self, messages: Vec<Vec<(usize, MessageBatch)>>) -> Result<Vec<LaneOutput>> {
+    pub(super) fn process(
+        &mut self,
+        messages: Vec<Vec<(usize, MessageBatch)>>,
+    ) -> Result<Vec<LaneOutput>> {
         let partitions = self
             .watermarks
             .partitions()
@@ -436,10 +444,12 @@ impl Query {
         }
         self.epochs += 1;
         let not_sent = self.aside.settle(self.shared.flush_wanted())?;
+        self.note_replayed();
         if self.output.is_durable() {
             let checkpoint = self.checkpoint()?;
             self.output.commit(&checkpoint)?;
         }
+        self.replays_committed()?;
         self.dirty = false;
         let now = self.surroundings.clock.monotonic();
         self.epoch.done(now);

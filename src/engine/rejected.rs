@@ -73,7 +73,7 @@ impl RejectedSink for SnapshotRejects {
             (OnError::Fail, Some(bad)) => Err(bad_message(&spec.topic, &letter(bad).message)),
             (OnError::DeadLetter, Some(_)) => {
                 for letter in rejected.iter().map(letter) {
-                    self.set_aside.dead(letter);
+                    self.set_aside.dead(letter, None);
                 }
                 self.set_aside.persist_now_and_then(at)
             }

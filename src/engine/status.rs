@@ -97,6 +97,8 @@ pub struct QueryStatus {
     pub rows_out: u64,
     /// Bytes of keys and payloads read.
     pub bytes_in: u64,
+    /// The number of the last replay that it has taken.
+    pub replayed: u64,
     /// The query's watermark, if it has one yet.
     pub watermark: Option<EventTime>,
     /// Groups held.
@@ -176,6 +178,7 @@ impl QueryStatus {
             rows_rejected: 0,
             rows_late: 0,
             rows_passed: 0,
+            replayed: 0,
             rows_closed: 0,
             rows_out: 0,
             bytes_in: 0,
@@ -331,6 +334,7 @@ impl QueryShared {
             (status.rows_passed, status.rows_closed, status.bytes_in) = (0, 0, 0);
             (status.next_close, status.held_back) = (None, None);
             status.partitions.clear();
+            status.replayed = 0;
         });
     }
 

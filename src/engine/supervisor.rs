@@ -226,6 +226,7 @@ impl Supervisor {
             Some(checkpoint) => query.restore(checkpoint)?,
             None => query.note_begin(epoch)?,
         }
+        query.resume_replays()?;
         let goes_on_from = checkpoint.map(|checkpoint| checkpoint.epoch);
         tracing::info!(
             query = %self.shared.name,

@@ -16,6 +16,7 @@ mod scan;
 mod source;
 mod stage;
 mod stream_plan;
+mod successor;
 
 pub use aggregate::{
     AggregateCall, AggregatePlan, GroupColumn, GroupingSets, WindowPlan, WindowRows,

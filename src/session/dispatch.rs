@@ -3,8 +3,9 @@
 use arrow::datatypes::FieldRef;
 
 use super::handler::{
-    alter_query, copy, create_materialized_view, create_sink, create_table, create_view, cursor,
-    drop_object, explain, flush, insert, prepare, query, show_objects, transaction, variable,
+    alter_query, alter_table, copy, create_materialized_view, create_sink, create_table,
+    create_view, cursor, drop_object, explain, flush, insert, prepare, query, replay, show_objects,
+    transaction, variable,
 };
 use super::{Columns, Outcome, Session, parameters};
 use crate::error::Result;
@@ -54,6 +55,7 @@ pub(super) async fn run(session: &mut Session, statement: Statement) -> Result<O
         }
         Statement::CreateSink(clause) => create_sink::run(session, clause).await,
         Statement::AlterQuery(alter) => alter_query::run(session, alter).await,
+        Statement::AlterTable(alter) => alter_table::run(session, alter).await,
         Statement::Drop(drop) => drop_object::run(session, drop).await,
         Statement::Show(Show::Objects { kind, like }) => {
             show_objects::objects(session, kind, like.as_deref())
@@ -63,6 +65,7 @@ pub(super) async fn run(session: &mut Session, statement: Statement) -> Result<O
         }
         Statement::Show(Show::Create { kind, name }) => show_objects::create(session, kind, &name),
         Statement::Insert(insert) => insert::run(session, *insert).await,
+        Statement::Replay(replay) => replay::run(session, replay).await,
         Statement::Flush => flush::run(session).await,
         Statement::CancelQuery(name) => {
             drop_object::cancel(session, &name, false)?;

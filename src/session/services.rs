@@ -32,7 +32,7 @@ pub struct Services {
     /// What clients did.
     pub counters: Arc<ServerCounters>,
     /// Where snapshots are planned and run.
-    pub compute: Compute,
+    pub compute: Arc<Compute>,
     /// The planning state that sessions start from: built once, because it is large.
     base: OnceLock<SessionState>,
 }
@@ -57,6 +57,19 @@ impl Services {
         Self::assemble(config, Catalog::in_memory(), None)
     }
 
+    /// The same with other definitions, to see what would be; nothing runs by it.
+    pub(crate) fn with_catalog(&self, catalog: Catalog) -> Arc<Self> {
+        Arc::new(Self {
+            config: Arc::clone(&self.config),
+            clock: SharedClock::clone(&self.clock),
+            catalog,
+            engine: self.engine.clone(),
+            counters: Arc::clone(&self.counters),
+            compute: Arc::clone(&self.compute),
+            base: OnceLock::new(),
+        })
+    }
+
     fn assemble(
         config: Arc<Config>,
         catalog: Catalog,
@@ -79,7 +92,7 @@ impl Services {
         let definitions = catalog.snapshot();
         let is_there = |table: &str| definitions.table(table).is_some();
         engine.set_aside().retain_tables(is_there)?;
-        let (compute, base) = (Compute::new()?, OnceLock::new());
+        let (compute, base) = (Arc::new(Compute::new()?), OnceLock::new());
         Ok(Arc::new(Self {
             config,
             clock,

@@ -4,7 +4,7 @@ use sqlparser::tokenizer::Token;
 
 use super::grammar::Grammar;
 use super::statement::{Name, ObjectKind, OptionClause, Statement};
-use super::{options, syntax, tokens};
+use super::{alter_table, options, syntax, tokens};
 use crate::error::{Error, Result, SqlState};
 
 /// `ALTER kind [IF EXISTS] name PAUSE | RESUME | SET (..)`.
@@ -36,6 +36,9 @@ pub enum QueryChange {
 /// # Errors
 /// Syntax errors and kinds that cannot be altered, with their places.
 pub(super) fn alter(grammar: &mut Grammar<'_>) -> Result<Statement> {
+    if grammar.eat(&["TABLE"]) {
+        return alter_table::alter_table(grammar);
+    }
     let kind = kind(grammar)?;
     let if_exists = grammar.eat(&["IF", "EXISTS"]);
     let name = grammar.own_name()?;
@@ -69,18 +72,18 @@ fn kind(grammar: &mut Grammar<'_>) -> Result<ObjectKind> {
     let found = grammar.peek();
     let word = tokens::word(&found.token).unwrap_or_default();
     let others = [
-        "TABLE", "VIEW", "INDEX", "SCHEMA", "DATABASE", "ROLE", "USER", "SYSTEM", "TYPE",
+        "VIEW", "INDEX", "SCHEMA", "DATABASE", "ROLE", "USER", "SYSTEM", "TYPE",
     ];
     if others.contains(&word.as_str()) {
         let text = format!("ALTER {word} is not supported");
         return Err(Error::user(SqlState::FeatureNotSupported, text)
-            .hint("Drop the object and create it again; ALTER QUERY changes what runs.")
+            .hint("Drop the object and create it again; ALTER QUERY changes what runs, ALTER TABLE a table.")
             .at(Some(grammar.position())));
     }
-    let expected = "Expected QUERY, MATERIALIZED VIEW or SINK.";
+    let expected = "Expected TABLE, QUERY, MATERIALIZED VIEW or SINK.";
     let error = syntax::unexpected(found, Some(expected));
     Err(
-        match syntax::meant(&word, &["query", "materialized", "sink"]) {
+        match syntax::meant(&word, &["table", "query", "materialized", "sink"]) {
             Some(meant) => error.hint(format!("Perhaps you meant ALTER {meant}.")),
             None => error,
         },

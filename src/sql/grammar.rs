@@ -103,6 +103,13 @@ impl<'a> Grammar<'a> {
         }
     }
 
+    /// The text from a place to the end of the token that was taken last.
+    pub(super) fn text_since(&self, from: Position) -> &'a str {
+        let Source { text, start, .. } = self.source;
+        let last = tokens::place(self.parser.get_current_token().span.end);
+        &text[tokens::offset(text, start, from)..tokens::offset(text, start, last)]
+    }
+
     /// True at the statement's end.
     pub(super) fn at_end(&self) -> bool {
         self.peek().token == Token::EOF

@@ -13,6 +13,7 @@
 //! ```
 
 mod alter;
+mod alter_table;
 mod column_names;
 mod copy;
 mod create;
@@ -31,6 +32,7 @@ mod parser;
 mod placement;
 mod prepared;
 mod query;
+mod replay;
 mod row_fields;
 mod scan;
 mod set_option;
@@ -39,6 +41,7 @@ mod statement;
 mod subscribe;
 mod syntax;
 mod table;
+mod table_text;
 mod tokens;
 mod transaction;
 mod window_call;
@@ -48,10 +51,12 @@ mod window_group;
 mod window_shown;
 
 pub use alter::{AlterQuery, QueryChange};
+pub use alter_table::{AlterTable, TableChange};
 pub use column_names::{Renamed, name_columns};
 pub use grammar::folded as fold;
 pub use mask::mask_options;
 pub use names::{literal, quote};
+pub use replay::Replay;
 pub use scan::TEXT_BYTES_MAX;
 pub use set_option::set_option;
 pub use statement::{
@@ -61,6 +66,7 @@ pub use statement::{
     Name, Notify, ObjectKind, OptionClause, OptionValue, Parsed, Prepare, Reset, Set,
     SetTransaction, Show, Statement, StreamQuery, Subscription, TransactionModes, WatermarkClause,
 };
+pub use table_text::{ColumnEdit, edit_column};
 pub use window_function::{EVENT_TIME_COLUMN, GRACE, PARTITION_BY};
 
 use crate::error::Result;

@@ -19,6 +19,30 @@ const KINDS: [(&[&str], &[&str], ObjectKind); 5] = [
     (&["QUERY"], &["QUERIES"], ObjectKind::Query),
 ];
 
+impl ObjectKind {
+    /// As in `DROP ..`, in lower case.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::View => "view",
+            Self::MaterializedView => "materialized view",
+            Self::Sink => "sink",
+            Self::Query => "query",
+        }
+    }
+
+    /// As in `DROP ..`, in capitals.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Table => "TABLE",
+            Self::View => "VIEW",
+            Self::MaterializedView => "MATERIALIZED VIEW",
+            Self::Sink => "SINK",
+            Self::Query => "QUERY",
+        }
+    }
+}
+
 /// Reads the statement after `DROP`.
 pub(super) fn drop(grammar: &mut Grammar<'_>) -> Result<Statement> {
     let Some(kind) = kind(grammar) else {

@@ -8,13 +8,13 @@ use super::grammar::Grammar;
 use super::query::{self, Source};
 use super::statement::{Notify, Statement};
 use super::{
-    alter, copy, create, cursor, emit, objects, prepared, row_fields, settings, syntax, tokens,
-    transaction, window_clause, window_function,
+    alter, copy, create, cursor, emit, objects, prepared, replay, row_fields, settings, syntax,
+    tokens, transaction, window_clause, window_function,
 };
 use crate::error::{Error, Result, SqlState};
 
 /// What a statement can start with, for misspelt first words.
-const HEADS: [&str; 38] = [
+const HEADS: [&str; 39] = [
     "abort",
     "begin",
     "cancel",
@@ -39,6 +39,7 @@ const HEADS: [&str; 38] = [
     "notify",
     "prepare",
     "release",
+    "replay",
     "reset",
     "rollback",
     "savepoint",
@@ -97,6 +98,7 @@ fn by_head(head: &str, mut grammar: Grammar<'_>) -> Option<Result<Statement>> {
         "SHOW" => objects::show,
         "DESCRIBE" | "DESC" => objects::describe,
         "FLUSH" => |_| Ok(Statement::Flush),
+        "REPLAY" => replay::replay,
         "CANCEL" => objects::cancel,
         "FETCH" => |grammar| cursor::fetch(grammar).map(Statement::Fetch),
         "MOVE" => |grammar| cursor::fetch(grammar).map(Statement::Move),

@@ -8,6 +8,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{self, VisitMut, VisitorMut};
 
 use super::alter::AlterQuery;
+use super::alter_table::AlterTable;
+use super::replay::Replay;
 use crate::error::Position;
 
 /// One statement of a text, with where it stood.
@@ -31,6 +33,8 @@ pub enum Statement {
     CreateSink(CreateSink),
     Drop(Drop),
     AlterQuery(AlterQuery),
+    AlterTable(AlterTable),
+    Replay(Replay),
     Show(Show),
     Describe(Name),
     Query(StreamQuery),
@@ -529,6 +533,7 @@ impl Statement {
             Self::CreateView(create) => create.query.query.visit(visitor),
             Self::CreateMaterializedView(create) => create.query.query.visit(visitor),
             Self::CreateSink(create) => create.query.query.visit(visitor),
+            Self::Replay(replay) => replay.query.query.visit(visitor),
             Self::Insert(insert) => insert.visit(visitor),
             Self::Prepare(prepare) => prepare.statement.visit_queries(visitor),
             Self::Explain(explain) => match &mut explain.target {
@@ -556,30 +561,6 @@ impl OptionValue {
         match self {
             Self::Text(text) | Self::Number(text) | Self::Word(text) => text.clone(),
             Self::Interval(micros) => format!("{micros} microseconds"),
-        }
-    }
-}
-
-impl ObjectKind {
-    /// As in `DROP ..`, in lower case.
-    pub fn noun(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::View => "view",
-            Self::MaterializedView => "materialized view",
-            Self::Sink => "sink",
-            Self::Query => "query",
-        }
-    }
-
-    /// As in `DROP ..`, in capitals.
-    pub fn keyword(self) -> &'static str {
-        match self {
-            Self::Table => "TABLE",
-            Self::View => "VIEW",
-            Self::MaterializedView => "MATERIALIZED VIEW",
-            Self::Sink => "SINK",
-            Self::Query => "QUERY",
         }
     }
 }

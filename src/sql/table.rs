@@ -47,6 +47,25 @@ pub(super) fn create_table(mut grammar: Grammar<'_>, head: Head) -> Result<State
     }))
 }
 
+/// One column, as `ALTER TABLE .. ADD COLUMN` has it.
+///
+/// # Errors
+/// Syntax errors and clauses that such a column cannot have, with their places.
+pub(super) fn added_column(grammar: &mut Grammar<'_>) -> Result<ColumnClause> {
+    let mut elements = Elements::default();
+    elements.column(grammar)?;
+    if let Some(key) = elements.primary_key.first() {
+        let hint = "The primary key is declared when the table is created.";
+        return Err(not_supported(
+            "ADD COLUMN .. PRIMARY KEY",
+            hint,
+            key.position,
+        ));
+    }
+    let column = elements.columns.pop();
+    column.ok_or_else(|| Error::internal("a column was read and is not there"))
+}
+
 fn refuse_after_columns(grammar: &Grammar<'_>) -> Result<()> {
     let hint = if grammar.at(&["AS"]) {
         "To keep a query's result, use CREATE MATERIALIZED VIEW .. AS SELECT."

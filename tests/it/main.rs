@@ -19,6 +19,7 @@ mod subscribe;
 mod psql;
 mod recovery;
 mod dead_letters;
+mod replay;
 mod alter_query;
 mod budget;
 mod view_recovery;

@@ -64,13 +64,18 @@ impl<K: Ord + Clone, V> Kept<K, V> {
                 on_disk,
             },
         );
-        self.evict();
+        drop(self.evict());
     }
 
-    /// Keeps a value unless its key is there already; whether it was new.
-    pub(super) fn keep(&mut self, key: K, bytes: usize, value: impl FnOnce() -> V) -> bool {
+    /// Keeps a value unless its key is there already: whether it was new, and what went for it.
+    pub(super) fn keep(
+        &mut self,
+        key: K,
+        bytes: usize,
+        value: impl FnOnce() -> V,
+    ) -> (bool, Vec<u64>) {
         if self.by_key.contains_key(&key) {
-            return false;
+            return (false, Vec::new());
         }
         let number = self.next;
         self.next += 1;
@@ -86,17 +91,38 @@ impl<K: Ord + Clone, V> Kept<K, V> {
                 on_disk,
             },
         );
-        self.evict();
-        true
+        (true, self.evict())
     }
 
-    fn evict(&mut self) {
+    fn evict(&mut self) -> Vec<u64> {
+        let mut gone = Vec::new();
         while self.entries.len() > self.rows_max || self.bytes > self.bytes_max {
             let Some((&oldest, _)) = self.entries.first_key_value() else {
-                return;
+                break;
             };
             self.forget(oldest);
+            gone.push(oldest);
         }
+        gone
+    }
+
+    /// Another value for one that is kept.
+    pub(super) fn replace(&mut self, number: u64, bytes: usize, value: V) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            self.bytes = self.bytes - entry.bytes + bytes;
+            entry.bytes = bytes;
+            self.pending.insert(number, value);
+        }
+    }
+
+    /// The number of a key that is kept.
+    pub(super) fn number(&self, key: &K) -> Option<u64> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The key of one that is kept.
+    pub(super) fn key(&self, number: u64) -> Option<&K> {
+        self.entries.get(&number).map(|entry| &entry.key)
     }
 
     /// Forgets one.
@@ -169,13 +195,13 @@ mod tests {
     fn the_oldest_go_by_number_and_by_bytes() {
         let mut kept = Kept::new(3, 100);
         for key in 0..5_u32 {
-            assert!(kept.keep(key, 10, || key));
+            assert!(kept.keep(key, 10, || key).0);
         }
         assert_eq!(numbers(&kept), [2, 3, 4]);
-        assert!(!kept.keep(4, 10, || 4), "it is there");
-        assert!(kept.keep(9, 85, || 9));
+        assert!(!kept.keep(4, 10, || 4).0, "it is there");
+        assert_eq!(kept.keep(9, 85, || 9), (true, vec![2, 3]));
         assert_eq!(numbers(&kept), [4, 5], "95 bytes are left");
-        assert!(kept.keep(0, 10, || 0), "what went is new again");
+        assert!(kept.keep(0, 10, || 0).0, "what went is new again");
     }
 
     #[test]
@@ -200,8 +226,8 @@ mod tests {
             kept.loaded(number, u32::try_from(number).unwrap(), 1);
         }
         assert_eq!(kept.to_forget(), [7], "the bound may be lower than it was");
-        assert!(!kept.keep(9, 1, || 0));
-        assert!(kept.keep(1, 1, || 0));
+        assert!(!kept.keep(9, 1, || 0).0);
+        assert!(kept.keep(1, 1, || 0).0);
         assert_eq!(numbers(&kept), [10, 9], "by key");
         kept.retain(|key| *key == 1);
         assert_eq!(kept.to_forget(), [7, 8, 9]);

@@ -3,15 +3,21 @@
 //! ```text
 //! a query meets one ─► SetAside (memory) ─► at the epoch's end, once ─► set_aside.redb (disk)
 //! ```
+//! The file also has which queries have met which message, and the replays under way.
+//!
 //! Invariants: a message is kept once, however many queries met it. What a query has set aside lasts
 //! before the checkpoint that has read past it. Memory holds the keys, and what the disk does not have yet.
 
 mod kept;
+mod marks;
+mod replaying;
+mod replays;
 mod rows;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::lane::Rejection;
@@ -19,6 +25,10 @@ use super::rejected::{DeadLetter, LateRecord};
 use crate::error::Result;
 use crate::types::{Offset, PartitionId, ProcessingTime};
 use kept::{KEPT_BYTES_MAX, Kept};
+use marks::Marks;
+pub(super) use replaying::Begun;
+use replays::Replays;
+pub(super) use replays::{Again, Given, Outcome};
 use rows::Row;
 use store::Store;
 
@@ -34,12 +44,16 @@ type LateKey = (String, String, PartitionId, Offset);
 #[derive(Debug)]
 pub struct SetAside {
     inner: Mutex<Inner>,
+    /// The number of the newest replay, for queries that look whether there is one.
+    latest: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Inner {
     dead: Kept<DeadKey, DeadLetter>,
     late: Kept<LateKey, LateRecord>,
+    marks: Marks,
+    replays: Replays,
     store: Store,
     /// When that of snapshots was made to last.
     looked_at: Option<ProcessingTime>,
@@ -63,26 +77,40 @@ impl SetAside {
                 late.loaded(number, late_key(&record), size(&record.late.message));
             })
         })?;
+        let (marks, replays) = store.read(|read| Ok((Marks::load(read)?, Replays::load(read)?)))?;
         Ok(Self {
+            latest: AtomicU64::new(replays.latest),
             inner: Mutex::new(Inner {
                 dead,
                 late,
+                marks,
+                replays,
                 store,
                 looked_at: None,
             }),
         })
     }
 
-    /// Keeps a message that is no row; false if it was met before.
-    pub fn dead(&self, letter: DeadLetter) -> bool {
+    /// Keeps a message that is no row; false if it was met before. `met_by`: the created query that
+    /// has met it, and in which of its inputs.
+    pub fn dead(&self, letter: DeadLetter, met_by: Option<(&str, usize)>) -> bool {
         let (key, bytes) = (dead_key(&letter), size(&letter.message));
-        self.lock().dead.keep(key, bytes, || letter)
+        let Inner { dead, marks, .. } = &mut *self.lock();
+        let (is_new, gone) = dead.keep(key.clone(), bytes, || letter);
+        for number in gone {
+            marks.forget(number);
+        }
+        if let (Some((query, input)), Some(number)) = (met_by, dead.number(&key)) {
+            let input = u32::try_from(input).unwrap_or(u32::MAX);
+            marks.add((number, query.to_owned(), input));
+        }
+        is_new
     }
 
     /// Keeps a row that came too late; false if its query met it before.
     pub fn late(&self, record: LateRecord) -> bool {
         let (key, bytes) = (late_key(&record), size(&record.late.message));
-        self.lock().late.keep(key, bytes, || record)
+        self.lock().late.keep(key, bytes, || record).0
     }
 
     /// Makes what was set aside so far last.
@@ -132,6 +160,8 @@ impl SetAside {
     pub fn retain_tables(&self, is_there: impl Fn(&str) -> bool) -> Result<()> {
         let mut inner = self.lock();
         inner.dead.retain(|(table, ..)| is_there(table));
+        let Inner { dead, marks, .. } = &mut *inner;
+        marks.retain(|(number, ..)| dead.key(*number).is_some());
         inner.late.retain(|(_, table, ..)| is_there(table));
         inner.persist()
     }
@@ -144,19 +174,46 @@ impl SetAside {
 impl Inner {
     fn persist(&mut self) -> Result<()> {
         let Self {
-            dead, late, store, ..
+            dead,
+            late,
+            marks,
+            store,
+            ..
         } = self;
-        if !dead.is_behind() && !late.is_behind() {
+        if !dead.is_behind() && !late.is_behind() && !marks.is_behind() {
             return Ok(());
         }
         store.write(|write| {
             DeadLetter::write(write, dead)?;
-            LateRecord::write(write, late)
+            LateRecord::write(write, late)?;
+            marks.write(write)
         })?;
         dead.written();
         late.written();
+        marks.written();
         Ok(())
     }
+}
+
+/// Some of what is kept, with their numbers.
+fn values_of<K: Ord + Clone, V: Row + Clone>(
+    kept: &Kept<K, V>,
+    store: &mut Store,
+    numbers: &BTreeSet<u64>,
+) -> Result<Vec<(u64, V)>> {
+    let pending = |number: &u64| Some((*number, kept.pending(*number)?.clone()));
+    let mut found: Vec<(u64, V)> = numbers.iter().filter_map(pending).collect();
+    if found.len() < numbers.len() {
+        store.read(|read| {
+            V::all(read, &mut |number, value| {
+                let is_kept = kept.key(number).is_some() && kept.pending(number).is_none();
+                if is_kept && numbers.contains(&number) {
+                    found.push((number, value));
+                }
+            })
+        })?;
+    }
+    Ok(found)
 }
 
 /// What is kept, by key.

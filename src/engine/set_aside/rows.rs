@@ -19,7 +19,7 @@ type MessageRow<'a> = (
     &'a str,
 );
 /// Table, topic, message, when it was met.
-type LetterRow<'a> = (&'a str, &'a str, MessageRow<'a>, i64);
+pub(super) type LetterRow<'a> = (&'a str, &'a str, MessageRow<'a>, i64);
 /// Query, table, message; the row's time, its window's start and end, the watermark; when it was met.
 type LateRow<'a> = (&'a str, &'a str, MessageRow<'a>, (i64, i64, i64, i64), i64);
 
@@ -83,7 +83,7 @@ impl Row for LateRecord {
 }
 
 /// A table, if something was ever written to it.
-fn there<T>(opened: Result<T, TableError>) -> Result<Option<T>, Fault> {
+pub(super) fn there<T>(opened: Result<T, TableError>) -> Result<Option<T>, Fault> {
     match opened {
         Ok(table) => Ok(Some(table)),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
@@ -91,12 +91,12 @@ fn there<T>(opened: Result<T, TableError>) -> Result<Option<T>, Fault> {
     }
 }
 
-fn letter_row(letter: &DeadLetter) -> LetterRow<'_> {
+pub(super) fn letter_row(letter: &DeadLetter) -> LetterRow<'_> {
     let message = message_row(&letter.message);
     (&letter.table, &letter.topic, message, letter.at.0)
 }
 
-fn letter((table, topic, message, at): LetterRow<'_>) -> DeadLetter {
+pub(super) fn letter((table, topic, message, at): LetterRow<'_>) -> DeadLetter {
     DeadLetter {
         table: table.to_owned(),
         topic: topic.to_owned(),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous, logical_of, options};
-use super::{alter_query, create_sink, infer, insert, mode};
+use super::{alter_query, alter_table, create_sink, infer, insert, mode, replay};
 use crate::catalog::{
     CreateMode, Definition, MaterializedViewDefinition, SinkDefinition, TableDefinition,
     ViewDefinition,
@@ -46,6 +46,8 @@ pub(in crate::session) async fn run(session: &mut Session, statement: Statement)
                 .map(|_| ())
         }
         Statement::AlterQuery(alter) => alter_query::check(session, &alter),
+        Statement::Replay(statement) => replay::check(session, statement).await,
+        Statement::AlterTable(alter) => alter_table::check(session, &alter).await,
         // These need neither a broker nor rows.
         statement @ (Statement::CreateView(_)
         | Statement::Prepare(_)

@@ -60,7 +60,11 @@ pub(in crate::session) async fn start(
 }
 
 /// Opens the sink for each try of its query.
-fn open(services: &Services, sink: &Arc<SinkDefinition>, schema: &SchemaRef) -> OpenSink {
+pub(super) fn open(
+    services: &Services,
+    sink: &Arc<SinkDefinition>,
+    schema: &SchemaRef,
+) -> OpenSink {
     let (sink, schema) = (Arc::clone(sink), Arc::clone(schema));
     let transactional_id = sink.transactional_id(services.catalog.server_id());
     Box::new(move |interval| {

@@ -73,7 +73,7 @@ async fn inferred(session: &mut Session, clause: &CreateTable) -> Result<CreateT
 }
 
 /// Looks for the table's topic, or makes it if that was asked for.
-async fn find_topic(table: &TableDefinition, clause: &CreateTable) -> Result<()> {
+pub(super) async fn find_topic(table: &TableDefinition, clause: &CreateTable) -> Result<()> {
     let options = table.options.clone();
     let found = task::spawn_blocking(move || {
         let cluster = Cluster::connect(&options.connection)?;
@@ -96,7 +96,10 @@ async fn find_topic(table: &TableDefinition, clause: &CreateTable) -> Result<()>
 }
 
 /// Makes the topics for what cannot be used, where they are not there.
-async fn make_other_topics(session: &mut Session, table: &TableDefinition) -> Result<()> {
+pub(super) async fn make_other_topics(
+    session: &mut Session,
+    table: &TableDefinition,
+) -> Result<()> {
     let options = table.options.clone();
     let others = options.dead_letter_topic.iter().chain(&options.late_topic);
     let others: Vec<String> = others.cloned().collect();

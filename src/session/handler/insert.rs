@@ -26,6 +26,7 @@ pub(in crate::session) async fn run(session: &mut Session, insert: ast::Insert) 
     let table = target(session, &insert)?;
     let columns = columns(&table, &insert)?;
     let rows = rows(session, insert, &columns).await?;
+    check_nulls(&table, &columns, &rows)?;
     let messages = messages(&columns, &rows)?;
     let count = messages.len();
     if count > 0 {
@@ -317,6 +318,31 @@ fn typed(plan: LogicalPlan, columns: &[Column]) -> Result<LogicalPlan> {
         .project(exprs)
         .and_then(LogicalPlanBuilder::build)
         .map_err(from_datafusion)
+}
+
+/// A message without a column that is NOT NULL would be rejected by whoever reads it.
+fn check_nulls(table: &TableDefinition, columns: &[Column], rows: &[RecordBatch]) -> Result<()> {
+    let produced = rows.iter().any(|batch| batch.num_rows() > 0);
+    let is_null = |name: &str| match columns.iter().position(|c| c.field.name() == name) {
+        Some(index) => rows
+            .iter()
+            .any(|batch| batch.column(index).null_count() > 0),
+        None => produced,
+    };
+    let payload = |column: &&Column| match &column.origin {
+        ColumnOrigin::Payload(_) => true,
+        ColumnOrigin::Metadata(from) => *from == MetadataColumn::Key,
+        ColumnOrigin::Computed(_) => false,
+    };
+    let mut not_null = table.columns.iter().filter(payload);
+    let missing = not_null.find(|c| !c.field.is_nullable() && is_null(c.field.name()));
+    missing.map_or(Ok(()), |column| {
+        let (name, table) = (column.field.name(), &table.name);
+        Err(Error::user(
+            SqlState::NotNullViolation,
+            format!("null value in column \"{name}\" of relation \"{table}\" violates not-null constraint"),
+        ))
+    })
 }
 
 /// One message a row: the payload's columns as JSON, the key's as it is.

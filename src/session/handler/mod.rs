@@ -1,6 +1,7 @@
 //! What each statement does: one file a statement, or a family of small ones.
 
 pub(super) mod alter_query;
+pub(super) mod alter_table;
 pub(super) mod check;
 pub(super) mod continuous;
 pub(super) mod copy;
@@ -18,6 +19,7 @@ mod infer;
 pub(super) mod insert;
 pub(super) mod prepare;
 pub(super) mod query;
+pub(super) mod replay;
 pub(super) mod show_objects;
 pub(super) mod subscribe;
 pub(super) mod transaction;

@@ -8,7 +8,8 @@ mod windows;
 
 use super::{
     Close, ColumnClause, ColumnKind, CopyFormat, CopyOptions, CreateTable, ExplainTarget, Fetch,
-    Name, ObjectKind, OptionClause, Reset, Show, Statement, StreamQuery, TransactionModes, parse,
+    Name, ObjectKind, OptionClause, Reset, Show, Statement, StreamQuery, TableChange,
+    TransactionModes, parse,
 };
 use crate::error::Error;
 
@@ -132,6 +133,28 @@ fn short(statement: &Statement) -> String {
     }
 }
 
+/// The statements that mend a table and what was rejected by it.
+fn short_of_mending(statement: &Statement) -> String {
+    match statement {
+        Statement::Replay(replay) => format!("replay {}", replay.query.query),
+        Statement::AlterTable(alter) => {
+            let changes: Vec<String> = alter.changes.iter().map(short_of_change).collect();
+            format!("alter table {} {}", alter.name.sql(), changes.join(", "))
+        }
+        other => panic!("{other:?} is shown elsewhere"),
+    }
+}
+
+fn short_of_change(change: &TableChange) -> String {
+    match change {
+        TableChange::Add { text, .. } => format!("add {text:?}"),
+        TableChange::Drop { column, .. } => format!("drop {}", column.name),
+        TableChange::Type { column, text, .. } => format!("type {} {text:?}", column.name),
+        TableChange::NotNull { column, not_null } => format!("{} {not_null}", column.name),
+        TableChange::Set(options) => format!("set {}", options.len()),
+    }
+}
+
 /// The statements about a session, its transactions and names.
 fn short_of_session(statement: &Statement) -> String {
     match statement {
@@ -191,6 +214,7 @@ fn short_of_session(statement: &Statement) -> String {
             let kind = alter.kind.noun();
             format!("alter {kind} {} {:?}", alter.name.sql(), alter.change)
         }
+        Statement::Replay(_) | Statement::AlterTable(_) => short_of_mending(statement),
         Statement::CancelQuery(name) => format!("cancel {}", name.sql()),
         Statement::Close(Close::All) => "close all".to_owned(),
         Statement::Close(Close::Cursor(name)) => format!("close {}", name.sql()),

@@ -344,3 +344,33 @@ fn parts_of_statements_keep_their_texts() {
     assert_eq!(view.query.text, "SELECT  'é' /* x */ ,  2");
     assert_eq!(copy.query.text, "SELECT\t1 EMIT FINAL");
 }
+
+#[test]
+fn a_table_is_mended_and_its_messages_run_again() {
+    for (text, expected) in [
+        (
+            "alter table t add column if not exists c row(x int) not null -- why\n, drop b restrict",
+            "alter table t add \"c row(x int) not null\", drop b",
+        ),
+        (
+            "ALTER TABLE t ALTER \"B\" SET DATA TYPE numeric(10, 2), ALTER COLUMN c TYPE text[]",
+            "alter table t type B \"numeric(10, 2)\", type c \"text[]\"",
+        ),
+        (
+            "ALTER TABLE t ALTER a SET NOT NULL, ALTER a DROP NOT NULL, SET (on_error = skip)",
+            "alter table t a true, a false, set 1",
+        ),
+        (
+            "REPLAY DEAD LETTERS FROM t WHERE a = 1 OR b = 2",
+            "replay SELECT \"partition\", \"offset\" FROM headwater.dead_letters \
+             WHERE table_name = 't' AND (a = 1 OR b = 2)",
+        ),
+        (
+            "REPLAY DEAD LETTERS FROM \"it's\"",
+            "replay SELECT \"partition\", \"offset\" \
+            FROM headwater.dead_letters WHERE table_name = 'it''s'",
+        ),
+    ] {
+        assert_eq!(super::shown(text), expected, "{text}");
+    }
+}

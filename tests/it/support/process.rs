@@ -66,6 +66,16 @@ impl Process {
         address.unwrap_or_else(|| panic!("does not listen ({what}):\n{}", self.last_lines()))
     }
 
+    /// Waits until it says that it listens, or has ended before: false.
+    pub(crate) fn announces(&mut self, what: &str) -> bool {
+        wait::until("announcement or end", || {
+            match address_in(&self.output(), what) {
+                Some(_) => Some(true),
+                None => self.has_ended().then_some(false),
+            }
+        })
+    }
+
     /// What this process has written so far.
     pub(crate) fn output(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();

@@ -82,12 +82,24 @@ impl Server {
 
     /// Starts it again after its process has ended.
     pub(crate) fn start_again(&mut self) {
-        self.process = launch(
-            self.folder.path(),
-            [self.address, self.http],
-            &self.arguments,
-            None,
-        );
+        self.relaunch(None);
+    }
+
+    /// SIGKILL, then a new process that dies at the n-th crash point that it reaches, perhaps before it
+    /// serves: false.
+    pub(crate) fn start_again_to_crash(&mut self, nth: usize) -> bool {
+        self.process.kill();
+        self.process = self.launch_again(Some(nth));
+        self.process.announces("postgresql")
+    }
+
+    fn launch_again(&self, crash_at: Option<usize>) -> Process {
+        let addresses = [self.address, self.http];
+        launch(self.folder.path(), addresses, &self.arguments, crash_at)
+    }
+
+    fn relaunch(&mut self, crash_at: Option<usize>) {
+        self.process = self.launch_again(crash_at);
         assert_eq!(
             self.process.announced("postgresql"),
             self.address,

@@ -1,0 +1,74 @@
+//! Whether a query can go on from its checkpoint although what it reads was declared anew.
+
+use arrow::datatypes::{DataType, Field};
+
+use super::{AggregatePlan, Changelog, StreamPlan};
+
+impl StreamPlan {
+    /// Why the query cannot go on by another plan of the same statement from what it holds; `None` if
+    /// it can. `keeps_rows`: its rows are kept, and must stay as they are.
+    pub fn breaks_with(&self, after: &Self, keeps_rows: bool) -> Option<String> {
+        let rows = keeps_rows || self.changelog() == Changelog::Update;
+        if rows && shape(self.schema.fields()) != shape(after.schema.fields()) {
+            return Some("its rows would have other columns".to_owned());
+        }
+        if self.key != after.key || self.emission != after.emission {
+            return Some("its rows would be told apart by other columns".to_owned());
+        }
+        let same_inputs = self.inputs.len() == after.inputs.len();
+        let mut groups = self.aggregates().zip(after.aggregates());
+        let same_count = self.aggregates().count() == after.aggregates().count();
+        if !same_inputs || !same_count || !groups.all(|(before, after)| holds_alike(before, after))
+        {
+            return Some("it holds groups of the types that there were".to_owned());
+        }
+        None
+    }
+
+    /// Whether the rows have columns, told by name, that those of another plan do not have.
+    pub fn loses_columns_with(&self, after: &Self) -> bool {
+        let there = |field: &Field| after.schema.field_with_name(field.name()).is_ok();
+        !self.schema.fields().iter().all(|field| there(field))
+    }
+}
+
+fn shape<'a>(
+    fields: impl IntoIterator<Item = &'a std::sync::Arc<Field>>,
+) -> Vec<(&'a str, &'a DataType)> {
+    let fields = fields.into_iter();
+    fields
+        .map(|field| (field.name().as_str(), field.data_type()))
+        .collect()
+}
+
+/// True if the groups of one are those of the other: keys, and what each function remembers.
+fn holds_alike(before: &AggregatePlan, after: &AggregatePlan) -> bool {
+    let keys = |plan: &AggregatePlan| -> Vec<DataType> {
+        let fields = plan.key_fields();
+        fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect()
+    };
+    let window = |plan: &AggregatePlan| {
+        let window = plan.window.as_ref();
+        window.map(|window| format!("{:?} {} {}", window.kind, window.grace, window.delay))
+    };
+    keys(before) == keys(after) && window(before) == window(after) && calls(before) == calls(after)
+}
+
+/// What each function is and remembers, in words.
+fn calls(plan: &AggregatePlan) -> Vec<String> {
+    let calls = plan.calls.iter().map(|call| {
+        let function = &call.function;
+        let states = function.state_fields().unwrap_or_default();
+        let states: Vec<&DataType> = states.iter().map(|field| field.data_type()).collect();
+        format!(
+            "{} {} {:?} {states:?}",
+            function.fun().name(),
+            function.is_distinct(),
+            function.field().data_type(),
+        )
+    });
+    calls.collect()
+}
