@@ -297,6 +297,11 @@ impl Error {
         self.inner.culprit.as_ref()
     }
 
+    /// True when a value is at fault, and not what is done with it: SQLSTATE class 22.
+    pub fn is_of_data(&self) -> bool {
+        self.inner.fault == Fault::User && self.inner.state.code().starts_with("22")
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         self.inner.fault

@@ -90,6 +90,7 @@ metrics! {
     QueryRowsRejected = "query_rows_rejected", Counter, "Messages that were set aside";
     QueryRowsLate = "query_rows_late", Counter, "Rows whose window had closed";
     QueryRowsOut = "query_rows_out", Counter, "Rows given to the view or sink";
+    QueryRowsFailed = "query_rows_failed", Counter, "Rows of the result that cannot be computed";
     QueryLagMessages = "query_lag_messages", Gauge, "Messages not read yet";
     QueryWatermarkDelaySeconds = "query_watermark_delay_seconds", Gauge, "How far the watermark is behind the clock";
     QueryRowsInPerSecond = "query_rows_in_per_second", Gauge, "Messages read a second, over about ten seconds";

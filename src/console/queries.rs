@@ -32,6 +32,7 @@ impl QueryNumbers {
             (Metric::QueryRowsRejected, Some(status.rows_rejected as f64)),
             (Metric::QueryRowsLate, Some(status.rows_late as f64)),
             (Metric::QueryRowsOut, Some(status.rows_out as f64)),
+            (Metric::QueryRowsFailed, Some(status.rows_failed as f64)),
             (Metric::QueryLagMessages, Some(status.lag() as f64)),
             (
                 Metric::QueryWatermarkDelaySeconds,

@@ -21,6 +21,7 @@ const COUNTERS: [Counter; 9] = [
     ("rows_passed", |status| &mut status.rows_passed),
     ("rows_closed", |status| &mut status.rows_closed),
     ("rows_out", |status| &mut status.rows_out),
+    ("rows_failed", |status| &mut status.rows_failed),
     ("bytes_in", |status| &mut status.bytes_in),
     ("replayed", |status| &mut status.replayed),
 ];

@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use super::lane::Lane;
 use super::pace::Pace;
 use crate::error::Result;
-use crate::operator::{Aggregate, Closed, ClosedWindow, Imaging, RowPipeline, Tail};
+use crate::operator::{Aggregate, Closed, ClosedWindow, Imaging, Refusals, RowPipeline, Tail};
 use crate::plan::{Emission, OutputStage, RowStage, StreamPlan};
 use crate::task;
 use crate::types::{ChangeBatch, EventTime, StateImage, Watermark, WindowSpan};
@@ -24,6 +24,8 @@ pub(super) struct Emitter {
     pace: Pace,
     /// Rows of windows that have closed, before HAVING, since that was last asked.
     closed: u64,
+    /// Rows of the result that are none, since that was last asked.
+    refusals: Refusals,
 }
 
 impl Emitter {
@@ -38,6 +40,7 @@ impl Emitter {
             rows: RowPipeline::new(&rows),
             pace: Pace::of_emission(plan.emission, now),
             closed: 0,
+            refusals: Refusals::default(),
             plan: Arc::clone(plan),
         })
     }
@@ -64,23 +67,23 @@ impl Emitter {
                     self.plan.aggregates().all(|a| a.window.is_some()),
                     "the planner refuses what never closes"
                 );
-                let closed = close(lanes, watermark)?;
+                let closed = close(lanes, watermark, &mut self.refusals)?;
                 self.closed += closed.iter().map(|b| b.num_rows() as u64).sum::<u64>();
-                let rows = self.tail.process(closed, watermark)?;
+                let rows = self.tail.process(closed, watermark, &mut self.refusals)?;
                 Ok(rows.into_iter().map(ChangeBatch::inserts).collect())
             }
             Emission::Changes | Emission::Every(_) => {
                 let aggregate = only(lanes);
+                let (key, refusals) = (self.plan.key.as_deref(), &mut self.refusals);
                 let mut changes = Vec::new();
                 if self.pace.is_due(now) || aggregate.may_close(watermark) {
                     self.pace.done(now);
                     for changed in aggregate.emit_changes()? {
-                        let key = self.plan.key.as_deref();
-                        changes.extend(changed.into_changes(&self.rows, key)?);
+                        changes.extend(changed.into_changes(&self.rows, key, refusals)?);
                     }
                 }
                 if let Some(gone) = aggregate.expire(watermark)? {
-                    changes.extend(gone.into_changes(&self.rows, self.plan.key.as_deref())?);
+                    changes.extend(gone.into_changes(&self.rows, key, refusals)?);
                 }
                 drop(aggregate.close(watermark)?);
                 Ok(changes)
@@ -104,6 +107,11 @@ impl Emitter {
     /// Rows of windows that have closed, before HAVING, since the last call.
     pub(super) fn take_closed(&mut self) -> u64 {
         std::mem::take(&mut self.closed)
+    }
+
+    /// Rows of the result that cannot be computed, since the last call.
+    pub(super) fn take_refusals(&mut self) -> Refusals {
+        std::mem::take(&mut self.refusals)
     }
 
     /// The window that closes next, and the watermark at which it does.
@@ -184,7 +192,11 @@ fn only(lanes: &mut [Lane]) -> &mut Aggregate {
 }
 
 /// The rows of the windows that have closed, earliest first; the lanes' shares put together.
-fn close(lanes: &mut [Lane], watermark: Watermark) -> Result<Vec<RecordBatch>> {
+fn close(
+    lanes: &mut [Lane],
+    watermark: Watermark,
+    refusals: &mut Refusals,
+) -> Result<Vec<RecordBatch>> {
     let mut windows: BTreeMap<WindowSpan, ClosedWindow> = BTreeMap::new();
     let mut rows = Vec::new();
     let closing = lanes.iter_mut().filter_map(|lane| lane.aggregate.as_mut());
@@ -192,7 +204,10 @@ fn close(lanes: &mut [Lane], watermark: Watermark) -> Result<Vec<RecordBatch>> {
     let closed = task::in_parallel(closing.collect(), |aggregate| aggregate.close(watermark));
     for closed in closed {
         match closed? {
-            Closed::Rows(closed) => rows.push(closed),
+            Closed::Rows(closed, refused) => {
+                refusals.absorb(refused);
+                rows.push(closed);
+            }
             Closed::Windows(closed) => {
                 for window in closed {
                     match windows.remove(&window.span) {
@@ -210,7 +225,9 @@ fn close(lanes: &mut [Lane], watermark: Watermark) -> Result<Vec<RecordBatch>> {
     let aggregate = lanes[0].aggregate.as_ref();
     let aggregate = aggregate.expect("the plan has an aggregate");
     for window in windows.into_values() {
-        rows.push(aggregate.rows_of(window)?);
+        let (closed, refused) = aggregate.rows_of(window)?;
+        refusals.absorb(refused);
+        rows.push(closed);
     }
     rows.retain(|rows| rows.num_rows() > 0);
     Ok(rows)

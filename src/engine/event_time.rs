@@ -4,7 +4,8 @@
 //! partitions stood at the start of the micro-batch; so with one partition it does not depend on
 //! where micro-batches are cut.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
@@ -13,6 +14,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::physical_expr::PhysicalExpr;
 
 use crate::error::{Error, Result, from_datafusion};
+use crate::operator::by_halves;
 use crate::plan::EventTimePlan;
 use crate::types::{EventTime, InputPartition, Watermark};
 
@@ -29,8 +31,8 @@ pub(super) struct Standing {
 pub(super) struct Times {
     /// The event times; null where the row is to be rejected.
     pub event: TimestampMicrosecondArray,
-    /// Rows whose time lies too far away for any window.
-    pub too_far: BTreeSet<usize>,
+    /// Why, row by row.
+    pub unusable: BTreeMap<usize, String>,
     /// What each row is compared with.
     pub row_watermarks: Vec<Watermark>,
     /// The greatest of `row_watermarks`.
@@ -48,8 +50,10 @@ pub(super) fn times(
     standing: &Standing,
     partition_of: impl Fn(usize) -> InputPartition,
 ) -> Result<Times> {
-    let (event, too_far) = within_reach(timestamps(&plan.time, batch)?);
-    let says = timestamps(&plan.watermark, batch)?;
+    let mut unusable = BTreeMap::new();
+    let event = computed(&plan.time, batch, &mut unusable)?;
+    let says = computed(&plan.watermark, batch, &mut unusable)?;
+    let event = usable(event, &plan.column, &mut unusable);
     let mut said: BTreeMap<InputPartition, Watermark> = BTreeMap::new();
     let mut greatest_events = BTreeMap::new();
     let mut row_watermarks = Vec::with_capacity(batch.num_rows());
@@ -77,7 +81,7 @@ pub(super) fn times(
     }
     Ok(Times {
         event,
-        too_far,
+        unusable,
         row_watermarks,
         greatest,
         said,
@@ -88,18 +92,58 @@ pub(super) fn times(
 /// Times further than this from 1970 are no times of events: about 73,000 years, in microseconds.
 const REACH: i64 = i64::MAX / 4;
 
-/// The times, null where they are out of reach, and where that is.
-fn within_reach(event: TimestampMicrosecondArray) -> (TimestampMicrosecondArray, BTreeSet<usize>) {
+/// The times, null where a row cannot be used, which `unusable` learns.
+fn usable(
+    event: TimestampMicrosecondArray,
+    column: &str,
+    unusable: &mut BTreeMap<usize, String>,
+) -> TimestampMicrosecondArray {
     let far = |time: i64| !(-REACH..=REACH).contains(&time);
-    if !event.values().iter().any(|time| far(*time)) {
-        return (event, BTreeSet::new());
+    if unusable.is_empty() && event.null_count() == 0 && !event.values().iter().any(|t| far(*t)) {
+        return event;
     }
-    let rows = 0..event.len();
-    let too_far = rows.filter(|row| event.is_valid(*row) && far(event.value(*row)));
-    let too_far = too_far.collect();
+    for row in 0..event.len() {
+        let reason = match event.is_null(row) {
+            true => format!("column \"{column}\" is the event time and must not be null"),
+            false if far(event.value(row)) => {
+                format!("the event time \"{column}\" is out of range")
+            }
+            false => continue,
+        };
+        unusable.entry(row).or_insert(reason);
+    }
     let zone = event.timezone().map(Into::into);
-    let event = event.unary_opt::<_, TimestampMicrosecondType>(|time| (!far(time)).then_some(time));
-    (event.with_timezone_opt::<Arc<str>>(zone), too_far)
+    let times = event.iter().enumerate();
+    let times = times.map(|(row, time)| time.filter(|_| !unusable.contains_key(&row)));
+    let times: TimestampMicrosecondArray = times.collect();
+    times.with_timezone_opt::<Arc<str>>(zone)
+}
+
+/// The times of a batch; null where a row has none that can be computed, which `unusable` learns.
+fn computed(
+    expr: &Arc<dyn PhysicalExpr>,
+    batch: &RecordBatch,
+    unusable: &mut BTreeMap<usize, String>,
+) -> Result<TimestampMicrosecondArray> {
+    match timestamps(expr, batch) {
+        Err(error) if error.is_of_data() => {}
+        times => return times,
+    }
+    let (mut parts, mut refused) = (Vec::new(), Vec::new());
+    let mut part = |rows: Range<usize>| {
+        let times = timestamps(expr, &batch.slice(rows.start, rows.len()))?;
+        Ok((rows.start, times))
+    };
+    by_halves(0..batch.num_rows(), &mut part, &mut parts, &mut refused)?;
+    unusable.extend(refused.into_iter().map(|r| (r.row, r.error.to_string())));
+    let mut times = vec![None; batch.num_rows()];
+    let zone = parts.first().and_then(|(_, part)| part.timezone());
+    let zone: Option<Arc<str>> = zone.map(Into::into);
+    for (start, part) in parts {
+        let places = times[start..].iter_mut();
+        places.zip(&part).for_each(|(place, time)| *place = time);
+    }
+    Ok(TimestampMicrosecondArray::from(times).with_timezone_opt(zone))
 }
 
 /// Rows of one partition, one after the other.

@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::event_time::{Standing, Times, times};
 use crate::error::{Result, from_arrow};
-use crate::operator::{Aggregate, Lateness, RowPipeline, Rows, TableUse};
+use crate::operator::{Aggregate, Lateness, RefusedRow, RowPipeline, Rows, TableUse};
 use crate::plan::{Changelog, SourcePlan, StreamPlan};
 use crate::scan::Decode;
 use crate::types::{EventTime, InputPartition, MessageBatch, Offset, PartitionId, Watermark};
@@ -236,23 +236,12 @@ impl Lane {
         output.count(input, messages);
         let lane_input = &mut self.inputs[input];
         let kept_max = lane_input.kept_max;
-        let decoded = lane_input.decode.decode(messages)?;
-        let mut rejected: Vec<Rejection> = decoded
-            .rejected
-            .into_iter()
-            .map(|r| Rejection::up_to(kept_max, messages, r.message, r.reason))
-            .collect();
-        let message_of = |row: usize| {
-            decoded
-                .source_rows
-                .as_ref()
-                .map_or(row, |rows| rows[row] as usize)
-        };
-        let set_aside =
-            |row: usize, why| Rejection::up_to(kept_max, messages, message_of(row), why);
+        let mut decoded = lane_input.decode.decode(messages)?;
+        let broken = std::mem::take(&mut decoded.rejected).into_iter();
+        let broken = broken.map(|r| Rejection::up_to(kept_max, messages, r.message, r.reason));
         let partition_of = |row: usize| InputPartition {
             input,
-            partition: messages.messages[message_of(row)].partition,
+            partition: messages.messages[decoded.message_of(row)].partition,
         };
         let times = times(
             &lane_input.source.event_time,
@@ -264,36 +253,36 @@ impl Lane {
             .batch
             .project(&lane_input.visible)
             .map_err(from_arrow)?;
-        let rows = if times.event.null_count() == 0 {
-            lane_input.pipeline.process(batch)?
-        } else {
-            let column = &lane_input.source.event_time.column;
-            for row in (0..batch.num_rows()).filter(|row| times.event.is_null(*row)) {
-                let reason = match times.too_far.contains(&row) {
-                    true => format!("the event time \"{column}\" is out of range"),
-                    false => format!("column \"{column}\" is the event time and must not be null"),
-                };
-                rejected.push(set_aside(row, reason));
-            }
-            lane_input.without_null_times(&batch, &times)?
-        };
-        output.note(&times, rows.batch.num_rows());
-        output.counted.rejected += rejected.len() as u64;
-        output
-            .rejected
-            .extend(rejected.into_iter().map(|rejected| (input, rejected)));
-        let Some(aggregate) = &mut self.aggregate else {
-            output
-                .rows
-                .extend((rows.batch.num_rows() > 0).then_some(rows.batch));
-            return Ok(());
-        };
-        let lateness = Lateness {
-            row_watermarks: &times.row_watermarks,
-            greatest: times.greatest,
-        };
-        let late = aggregate.process(&rows, lateness)?;
+        let (rows, mut refused) = lane_input.rows(&batch, &times)?;
+        let mut passed = rows.batch.num_rows();
+        let mut late = Vec::new();
+        if let Some(aggregate) = &mut self.aggregate {
+            let lateness = Lateness {
+                row_watermarks: &times.row_watermarks,
+                greatest: times.greatest,
+            };
+            let taken = aggregate.process(&rows, lateness)?;
+            passed -= taken.refused.len();
+            refused.extend(taken.refused);
+            late = taken.late;
+        } else if passed > 0 {
+            output.rows.push(rows.batch);
+        }
+        output.note(&times, passed);
+        let mut unusable = times.unusable;
+        unusable.extend(refused.into_iter().map(|r| (r.row, r.error.to_string())));
+        // A row that stands for several windows may be late for some and refused by others.
+        late.retain(|late| !unusable.contains_key(&late.row));
         output.counted.late += late.len() as u64;
+        let set_aside = |row: usize, why| {
+            let message = decoded.message_of(row);
+            Rejection::up_to(kept_max, messages, message, why)
+        };
+        let refused = unusable.into_iter().map(|(row, why)| set_aside(row, why));
+        let before = output.rejected.len();
+        let rejected = broken.chain(refused).map(|rejected| (input, rejected));
+        output.rejected.extend(rejected);
+        output.counted.rejected += (output.rejected.len() - before) as u64;
         let late = late.into_iter().map(|late| LateMessage {
             message: set_aside(late.row, LATE.to_owned()),
             event_time: EventTime(times.event.value(late.row)),
@@ -306,15 +295,23 @@ impl Lane {
 }
 
 impl LaneInput {
-    fn without_null_times(&self, batch: &RecordBatch, times: &Times) -> Result<Rows> {
+    /// What the stages before the aggregate make of the rows that have a time, and the rows with
+    /// which they fail.
+    fn rows(&self, batch: &RecordBatch, times: &Times) -> Result<(Rows, Vec<RefusedRow>)> {
+        if times.event.null_count() == 0 {
+            return self.pipeline.process_each(batch);
+        }
         let valid: BooleanArray = (0..batch.num_rows())
             .map(|r| Some(times.event.is_valid(r)))
             .collect();
         let kept = filter_record_batch(batch, &valid).map_err(from_arrow)?;
         let origin: Vec<u32> = valid.values().set_indices_u32().collect();
-        let mut rows = self.pipeline.process(kept)?;
+        let (mut rows, mut refused) = self.pipeline.process_each(&kept)?;
         let through = |row: usize| origin[rows.origin_of(row)];
         rows.origin = Some((0..rows.batch.num_rows()).map(through).collect());
-        Ok(rows)
+        for refused in &mut refused {
+            refused.row = origin[refused.row] as usize;
+        }
+        Ok((rows, refused))
     }
 }

@@ -29,7 +29,8 @@ use super::status::{PartitionStatus, QueryKind, QueryShared};
 use super::tuning::Tuning;
 use crate::clock::SharedClock;
 use crate::error::{Result, from_arrow};
-use crate::plan::{Emission, SourcePlan, StreamPlan, Trigger};
+use crate::operator::Refusals;
+use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
 use crate::task;
 use crate::types::{ChangeBatch, InputPartition, MessageBatch, Offset, Watermark};
 use crate::watermark::Watermarks;
@@ -193,7 +194,7 @@ impl Query {
     pub(super) fn run(&mut self) -> Result<Ended> {
         // What came back from a checkpoint counts before the first message.
         self.measure()?;
-        self.publish(Counted::default(), 0, None);
+        self.publish(Counted::default(), (0, Refusals::default()), None);
         if self.left == Some(0) {
             return Ok(Ended::Complete);
         }
@@ -236,6 +237,7 @@ impl Query {
         outputs.extend(self.replay()?);
         let counted = self.account(&outputs)?;
         let rows = self.emit(outputs, &input)?;
+        let refusals = self.refusals()?;
         let (rows, emitted) = self.within_limit(rows)?;
         let watermark = self.watermarks.current();
         let moment = Moment {
@@ -246,7 +248,7 @@ impl Query {
         self.unmeasured |= counted.messages > 0;
         self.measure()?;
         self.dirty |= counted.messages > 0 || emitted > 0;
-        self.publish(counted, emitted, Some(&input));
+        self.publish(counted, (emitted, refusals), Some(&input));
         if !taken {
             return Ok(Some(Ended::Stopped));
         }
@@ -471,7 +473,27 @@ impl Query {
         self.partitions.values().all(|p| p.next >= p.end)
     }
 
-    fn publish(&mut self, counted: Counted, emitted: u64, input: Option<&Collected>) {
+    /// Rows of the result that cannot be computed; an error where a table wants that to be one.
+    fn refusals(&mut self) -> Result<Refusals> {
+        let refusals = self.emitter.take_refusals();
+        let Some(error) = &refusals.last else {
+            return Ok(refusals);
+        };
+        let fails = |source: &Arc<SourcePlan>| source.on_error == OnError::Fail;
+        if self.sources.iter().any(fails) {
+            return Err(error.clone());
+        }
+        let (query, count) = (&self.shared.name, refusals.count);
+        tracing::warn!(query, count, %error, "rows of the result cannot be computed");
+        Ok(refusals)
+    }
+
+    fn publish(
+        &mut self,
+        counted: Counted,
+        (emitted, refusals): (u64, Refusals),
+        input: Option<&Collected>,
+    ) {
         let now = self.surroundings.clock.now();
         let monotonic = self.surroundings.clock.monotonic();
         self.untold.rate_in.add(monotonic, counted.messages);
@@ -499,6 +521,7 @@ impl Query {
             backlog: self.output.backlog(),
             next_close: self.emitter.next_close(&self.lanes),
             rejection: self.untold.rejection.take(),
+            refusals,
             problem: input.and_then(|input| Some(input.problems.last()?.1.message.clone())),
             answered: counted.messages > 0 || input.is_some_and(|input| !input.ends.is_empty()),
             partitions: &self.partitions,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::lane::Counted;
 use super::rate::Rate;
 use super::status::{PartitionStatus, QueryState, QueryStatus};
+use crate::operator::Refusals;
 use crate::types::{EventTime, InputPartition, ProcessingTime, WindowSpan};
 
 /// What is told with the next report.
@@ -28,6 +29,8 @@ pub(super) struct Report<'a> {
     pub closed: u64,
     /// Why the last message was rejected.
     pub rejection: Option<String>,
+    /// Rows of the result that are none.
+    pub refusals: Refusals,
     pub watermark: Option<EventTime>,
     /// Groups held, and their bytes.
     pub held: (u64, u64),
@@ -55,6 +58,10 @@ impl Report<'_> {
         status.rows_passed += counted.passed - counted.late;
         status.rows_closed += self.closed;
         status.rows_out += self.emitted;
+        status.rows_failed += self.refusals.count;
+        if let Some(error) = self.refusals.last {
+            status.last_failure = Some(error.to_string());
+        }
         status.bytes_in += counted.bytes;
         status.watermark = self.watermark;
         status.micro_batches += 1;

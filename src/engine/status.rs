@@ -95,6 +95,10 @@ pub struct QueryStatus {
     pub rows_closed: u64,
     /// Rows given to the sink or client.
     pub rows_out: u64,
+    /// Rows of the result that are none, since a value of theirs cannot be computed.
+    pub rows_failed: u64,
+    /// Why the last of them is none, and which it was.
+    pub last_failure: Option<String>,
     /// Bytes of keys and payloads read.
     pub bytes_in: u64,
     /// The number of the last replay that it has taken.
@@ -181,6 +185,8 @@ impl QueryStatus {
             replayed: 0,
             rows_closed: 0,
             rows_out: 0,
+            rows_failed: 0,
+            last_failure: None,
             bytes_in: 0,
             watermark: None,
             state_rows: 0,
@@ -332,6 +338,7 @@ impl QueryShared {
             (status.rows_in, status.rows_used) = (0, 0);
             (status.rows_rejected, status.rows_late, status.rows_out) = (0, 0, 0);
             (status.rows_passed, status.rows_closed, status.bytes_in) = (0, 0, 0);
+            status.rows_failed = 0;
             (status.next_close, status.held_back) = (None, None);
             status.partitions.clear();
             status.replayed = 0;

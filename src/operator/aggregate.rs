@@ -13,24 +13,26 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, TimestampMicrosecondArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 
 use super::changed::Changed;
-use super::changes::Changes;
-use super::fixed::Fixed;
-use super::grouping::Grouping;
+use super::changes::{Changes, columns_of};
+use super::fixed::{Fixed, bounds_fit};
+use super::grouping::{Evaluated, Grouping};
 use super::growing::Growing;
-use super::placement::{LateRow, Lateness, RowClock, out_of_range};
+use super::placement::{LateRow, Lateness, RowClock, times_fit};
+use super::refusal::{Refusals, RefusedRow, by_halves};
 use super::row_pipeline::{Rows, batch, evaluate, timestamps};
 use super::sessions::{ClosedSessions, Sessions};
 use super::sliding::Sliding;
 use super::unwindowed::Unwindowed;
 use crate::error::{Result, from_arrow};
 use crate::plan::{AggregatePlan, GroupColumn, WindowRows};
-use crate::state::{GroupTable, TableUse};
+use crate::state::{GroupTable, Groups, Refused, TableUse};
 use crate::types::{EventTime, Watermark, WindowBound, WindowKind, WindowSpan};
 
 /// The state of one lane, or of a whole query.
@@ -71,8 +73,25 @@ enum Spans<'a> {
 pub enum Closed {
     /// Each with its groups, earliest first.
     Windows(Vec<ClosedWindow>),
-    /// Sessions, as rows.
-    Rows(RecordBatch),
+    /// Sessions, as rows, and those that are none.
+    Rows(RecordBatch, Refusals),
+}
+
+/// What became of the rows of a batch that did not go into the state.
+#[derive(Default)]
+pub struct Taken {
+    /// Those whose window had closed, by their number in the decoded batch.
+    pub late: Vec<LateRow>,
+    /// Those with which something cannot be computed, by their number in the decoded batch.
+    pub refused: Vec<RefusedRow>,
+}
+
+/// Rows, and what the state needs of them.
+struct Evaluation {
+    rows: Rows,
+    columns: Evaluated,
+    /// A time, or a bound, of each row's window; without a window there is none.
+    times: Option<TimestampMicrosecondArray>,
 }
 
 impl ClosedWindow {
@@ -124,51 +143,85 @@ impl Aggregate {
         }
     }
 
-    /// Takes in a batch; returns the rows that were late.
+    /// Takes in a batch; returns the rows that were late, and those that cannot be used.
     ///
     /// # Errors
-    /// When an expression or an aggregate refuses a value.
-    pub fn process(&mut self, rows: &Rows, lateness: Lateness<'_>) -> Result<Vec<LateRow>> {
-        if rows.batch.num_rows() == 0 {
-            return Ok(Vec::new());
+    /// When an expression or an aggregate fails and no row is at fault.
+    pub fn process(&mut self, rows: &Rows, lateness: Lateness<'_>) -> Result<Taken> {
+        let mut taken = Taken::default();
+        let count = rows.batch.num_rows();
+        if count == 0 {
+            return Ok(taken);
         }
+        // All is computed before the state sees the first row: it takes in a row whole or not.
+        let mut parts = Vec::new();
+        let mut compute = |part| self.compute(rows.slice(&part));
+        by_halves(0..count, &mut compute, &mut parts, &mut taken.refused)?;
+        for refused in &mut taken.refused {
+            refused.row = rows.origin_of(refused.row);
+        }
+        for part in parts {
+            taken.late.extend(self.take_in(&part, lateness)?);
+        }
+        Ok(taken)
+    }
+
+    /// Computes what the state needs of some rows.
+    fn compute(&self, rows: Rows) -> Result<Evaluation> {
         let columns = self.grouping.evaluate(&rows.batch)?;
+        let window = self.grouping.plan.window.as_ref();
+        let times = match window.map(|window| (window.kind, &window.rows)) {
+            None => None,
+            Some((kind, WindowRows::Time(expr))) => {
+                let times = timestamps(&evaluate(expr, &rows.batch)?)?.clone();
+                times_fit(kind, &times)?;
+                Some(times)
+            }
+            Some((kind, WindowRows::Bound(bound, expr))) => {
+                let bounds = timestamps(&evaluate(expr, &rows.batch)?)?.clone();
+                bounds_fit(kind, *bound, &bounds)?;
+                Some(bounds)
+            }
+        };
+        Ok(Evaluation {
+            rows,
+            columns,
+            times,
+        })
+    }
+
+    /// Hands rows to the state; returns those that were late.
+    fn take_in(&mut self, part: &Evaluation, lateness: Lateness<'_>) -> Result<Vec<LateRow>> {
         let plan = Arc::clone(&self.grouping.plan);
-        let Some(window) = &plan.window else {
+        let (Some(window), Some(times)) = (&plan.window, &part.times) else {
             let Windows::None(table) = &mut self.windows else {
                 unreachable!("without a window there is one table")
             };
-            table.update(&self.grouping, &columns)?;
+            table.update(&self.grouping, &part.columns)?;
             return Ok(Vec::new());
         };
         let clock = RowClock {
-            rows,
+            rows: &part.rows,
             lateness,
             grace: window.grace,
             ignore_until: self.ignore_until,
         };
-        let (WindowRows::Time(expr) | WindowRows::Bound(_, expr)) = &window.rows;
-        let values = evaluate(expr, &rows.batch)?;
-        let times = timestamps(&values)?;
-        if times.null_count() > 0 {
-            return Err(out_of_range());
-        }
-        let grouping = &self.grouping;
+        let (grouping, columns) = (&self.grouping, &part.columns);
         match (&mut self.windows, &window.rows) {
             (Windows::Fixed(fixed), WindowRows::Time(_)) => {
-                fixed.process_times(grouping, &columns, (window.kind, times.values()), &clock)
+                fixed.process_times(grouping, columns, (window.kind, times.values()), &clock)
             }
             (Windows::Fixed(fixed), WindowRows::Bound(bound, _)) => {
-                fixed.process_bounds(grouping, &columns, (window.kind, *bound, times), &clock)
+                fixed.process_bounds(grouping, columns, (window.kind, *bound, times), &clock)
             }
             (Windows::Sliding(sliding), _) => {
-                sliding.process(grouping, &columns, times.values(), &clock)
+                sliding.process(grouping, columns, times.values(), &clock)
             }
             (Windows::Growing(growing), _) => {
-                growing.process(grouping, &columns, times.values(), &clock)
+                growing.process(grouping, columns, times.values(), &clock)
             }
             (Windows::Sessions(sessions), _) => {
-                sessions.process(grouping, &columns, times.values(), &clock)
+                sessions.process(grouping, columns, times.values(), &clock)
             }
             (Windows::None(_), _) => unreachable!("the plan has a window"),
         }
@@ -193,7 +246,8 @@ impl Aggregate {
             Windows::Growing(growing) => growing.close(&self.grouping, until)?,
             Windows::Sessions(sessions) => {
                 let closed = sessions.close(until)?;
-                return self.session_rows(closed).map(Closed::Rows);
+                let (rows, refusals) = self.session_rows(closed)?;
+                return Ok(Closed::Rows(rows, refusals));
             }
         };
         let ignored = self.ignore_until;
@@ -205,24 +259,32 @@ impl Aggregate {
         ))
     }
 
-    /// The rows of a closed window.
+    /// The rows of a closed window, and those that are none.
     ///
     /// # Errors
-    /// When an aggregate cannot give its value.
-    pub fn rows_of(&self, closed: ClosedWindow) -> Result<RecordBatch> {
+    /// When an aggregate fails and no group is at fault.
+    pub fn rows_of(&self, closed: ClosedWindow) -> Result<(RecordBatch, Refusals)> {
         let spans = Spans::Same(closed.span, closed.table.len());
-        let (keys, values) = closed.table.into_columns()?;
-        self.output(spans, &keys, values)
+        let groups = closed.table.into_groups()?;
+        let rows = self.output(spans, &groups.keys, groups.values)?;
+        without(rows, groups.refused)
     }
 
-    fn session_rows(&self, closed: ClosedSessions) -> Result<RecordBatch> {
-        self.output(Spans::Each(&closed.spans), &closed.keys, closed.values)
+    fn session_rows(&self, closed: ClosedSessions) -> Result<(RecordBatch, Refusals)> {
+        let ClosedSessions {
+            spans,
+            keys,
+            values,
+            refused,
+        } = closed;
+        let rows = self.output(Spans::Each(&spans), &keys, values)?;
+        without(rows, refused)
     }
 
     /// What changed since the last call, window by window.
     ///
     /// # Errors
-    /// When an aggregate cannot give its value.
+    /// When an aggregate fails and no group is at fault.
     ///
     /// # Panics
     /// If the tables were not made readable.
@@ -261,7 +323,11 @@ impl Aggregate {
         changes: &mut Changes,
     ) -> Result<Changed> {
         let groups = changes.take();
-        let (keys, values) = table.read(&groups)?;
+        let Groups {
+            keys,
+            values,
+            refused,
+        } = table.read(&groups)?;
         // Groups without values differ once: when they come.
         let first = self.first_columns();
         let kept = match values.is_empty() {
@@ -270,20 +336,24 @@ impl Aggregate {
         };
         let converter = self.converter(&first)?;
         let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
-        let found = changes.differences(&groups, &rows);
+        let found = changes.differences(&groups, &rows, &refused);
         table.touch(&found.picked(&groups));
-        let old = found.old.iter().flatten().count();
         let before = self.output(
-            Spans::Same(span, old),
+            Spans::Same(span, found.replaced()),
             &found.replaced_of(&keys)?,
-            found.old_values(&converter)?.split_off(first.len()),
+            columns_of(found.old_values(), &converter)?.split_off(first.len()),
         )?;
         let after = self.output(
             Spans::Same(span, found.changed.len()),
             &found.changed_of(&keys)?,
             found.changed_of(&values)?,
         )?;
-        Ok(Changed::new(before, after, &found.old, 0))
+        let changed = Changed::new(before, after, &found.old, found.gone.len());
+        if refused.is_empty() {
+            return Ok(changed);
+        }
+        let rows = self.output(Spans::Same(span, groups.len()), &keys, values)?;
+        Ok(changed.refusing(without(rows, refused)?.1))
     }
 
     /// Takes out the groups whose time to live is over, as rows that are there no more.
@@ -306,7 +376,7 @@ impl Aggregate {
             .map(|key| arrow::compute::filter(key, &shown).map_err(from_arrow))
             .collect::<Result<Vec<_>>>()?;
         let first = self.first_columns();
-        let old = super::changes::columns_of(emitted.iter().flatten(), &self.converter(&first)?)?;
+        let old = columns_of(emitted.iter().flatten(), &self.converter(&first)?)?;
         let none = WindowSpan { start: 0, end: 0 };
         let count = shown.true_count();
         let before = self.output(Spans::Same(none, count), &keys, old[first.len()..].to_vec())?;
@@ -335,10 +405,10 @@ impl Aggregate {
             .collect();
         let now = sessions.read(&numbers)?;
         let mut kept: Vec<ArrayRef> = bounds_of(&now.spans);
-        kept.extend(now.values);
+        kept.extend(now.values.iter().cloned());
         let converter = self.converter(&[DataType::Int64, DataType::Int64])?;
         let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
-        let found = sessions.changes.differences(&groups, &rows);
+        let found = sessions.changes.differences(&groups, &rows, &now.refused);
         sessions.touch(&found.picked(&groups));
         let joined = std::mem::take(&mut sessions.joined);
         let mut before_keys = found.replaced_of(&now.keys)?;
@@ -346,9 +416,9 @@ impl Aggregate {
         for (column, joined) in before_keys.iter_mut().zip(&joined_keys) {
             *column = arrow::compute::concat(&[column, joined]).map_err(from_arrow)?;
         }
-        let old = found.old.iter().flatten();
+        let old = found.old_values();
         let old = old.chain(joined.iter().map(|(_, old)| old));
-        let old = super::changes::columns_of(old, &converter)?;
+        let old = columns_of(old, &converter)?;
         let before = self.output(
             Spans::Each(&spans_of(&old)),
             &before_keys,
@@ -360,7 +430,12 @@ impl Aggregate {
             &found.changed_of(&now.keys)?,
             new[2..].to_vec(),
         )?;
-        Ok(Changed::new(before, after, &found.old, joined.len()))
+        let gone = found.gone.len() + joined.len();
+        let changed = Changed::new(before, after, &found.old, gone);
+        Ok(match now.refused.is_empty() {
+            true => changed,
+            false => changed.refusing(self.session_rows(now)?.1),
+        })
     }
 
     /// For values in row format, behind columns of the given types.
@@ -435,6 +510,20 @@ impl Aggregate {
             Windows::Sessions(sessions) => sessions.size_bytes(),
         }
     }
+}
+
+/// Takes out the rows that are none.
+fn without(rows: RecordBatch, refused: Refused) -> Result<(RecordBatch, Refusals)> {
+    let mut refusals = Refusals::default();
+    if refused.is_empty() {
+        return Ok((rows, refusals));
+    }
+    let kept = (0..rows.num_rows()).map(|row| Some(!refused.contains_key(&row)));
+    let kept = filter_record_batch(&rows, &kept.collect()).map_err(from_arrow)?;
+    for (row, error) in refused {
+        refusals.note(&rows, row, error);
+    }
+    Ok((kept, refusals))
 }
 
 fn marks(rows: usize) -> ArrayRef {

@@ -6,6 +6,7 @@ use arrow::compute::interleave_record_batch;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 
+use super::refusal::Refusals;
 use super::row_pipeline::{RowPipeline, Rows};
 use crate::error::{Result, from_arrow};
 use crate::types::{ChangeBatch, Op};
@@ -16,6 +17,8 @@ pub struct Changed {
     after: RecordBatch,
     /// For each change its row in `before` and in `after`.
     pairs: Vec<(Option<u32>, Option<u32>)>,
+    /// Rows that would have changed, but cannot be computed.
+    refusals: Refusals,
 }
 
 impl Changed {
@@ -42,26 +45,40 @@ impl Changed {
             before,
             after,
             pairs,
+            refusals: Refusals::default(),
         }
     }
 
+    /// The same with rows that cannot be computed.
+    pub(super) fn refusing(mut self, refusals: Refusals) -> Self {
+        self.refusals.absorb(refusals);
+        self
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.pairs.is_empty() && self.refusals.count == 0
     }
 
     /// Runs both forms through the output's stages and tells what became of each row. Rows whose
-    /// `key` columns changed go and come anew.
+    /// `key` columns changed go and come anew; those that cannot be computed are as if they were not
+    /// there, and noted.
     ///
     /// # Errors
-    /// When an expression refuses a value.
+    /// When an expression fails and no row is at fault.
     pub fn into_changes(
         self,
         stages: &RowPipeline,
         key: Option<&[usize]>,
+        refusals: &mut Refusals,
     ) -> Result<Option<ChangeBatch>> {
+        refusals.absorb(self.refusals);
         let (rows_before, rows_after) = (self.before.num_rows(), self.after.num_rows());
-        let before = stages.process(self.before)?;
-        let after = stages.process(self.after)?;
+        // What is refused of the old forms was noted when these were new.
+        let (before, _) = stages.process_each(&self.before)?;
+        let (after, refused) = stages.process_each(&self.after)?;
+        for refused in refused {
+            refusals.note(&self.after, refused.row, refused.error);
+        }
         let (place_before, place_after) =
             (places(&before, rows_before), places(&after, rows_after));
         let all: Vec<usize> = (0..after.batch.num_columns()).collect();

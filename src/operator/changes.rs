@@ -8,6 +8,7 @@ use arrow::row::{RowConverter, Rows};
 
 use super::image::odd;
 use crate::error::{Result, from_arrow};
+use crate::state::Refused;
 
 /// The groups touched since the last emission, and the values last emitted of each.
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ pub(super) struct Differences {
     pub changed: Vec<u32>,
     /// For each of `changed` its old values, if any were emitted.
     pub old: Vec<Option<Box<[u8]>>>,
+    /// Those that have no values any more, and what was emitted of them.
+    pub gone: Vec<(u32, Box<[u8]>)>,
 }
 
 impl Changes {
@@ -51,13 +54,25 @@ impl Changes {
     }
 
     /// Which of `groups`, whose values are the rows of `values`, differ from what was emitted
-    /// last? Remembers the values as emitted.
-    pub(super) fn differences(&mut self, groups: &[usize], values: &Rows) -> Differences {
+    /// last? Remembers the values as emitted. The `refused` of them have none.
+    pub(super) fn differences(
+        &mut self,
+        groups: &[usize],
+        values: &Rows,
+        refused: &Refused,
+    ) -> Differences {
         let mut found = Differences {
             changed: Vec::new(),
             old: Vec::new(),
+            gone: Vec::new(),
         };
         for (index, (new, &group)) in (0u32..).zip(values.iter().zip(groups)) {
+            if !refused.is_empty() && refused.contains_key(&(index as usize)) {
+                found
+                    .gone
+                    .extend(self.forget(group).map(|old| (index, old)));
+                continue;
+            }
             if group >= self.emitted.len() {
                 self.emitted.resize(group + 1, None);
             }
@@ -116,9 +131,15 @@ impl Changes {
 }
 
 impl Differences {
+    /// How many had been emitted before.
+    pub(super) fn replaced(&self) -> usize {
+        self.old.iter().flatten().count() + self.gone.len()
+    }
+
     /// The groups asked about that differ.
     pub(super) fn picked(&self, groups: &[usize]) -> Vec<usize> {
-        let changed = self.changed.iter();
+        let gone = self.gone.iter().map(|(index, _)| index);
+        let changed = self.changed.iter().chain(gone);
         changed.map(|index| groups[*index as usize]).collect()
     }
 
@@ -134,19 +155,20 @@ impl Differences {
     /// The rows of `columns`, one a group asked about, that had been emitted before.
     pub(super) fn replaced_of(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
         let changed = self.changed.iter().zip(&self.old);
-        let picked: UInt32Array = changed
-            .filter(|(_, old)| old.is_some())
-            .map(|(index, _)| Some(*index))
-            .collect();
+        let replaced = changed.filter(|(_, old)| old.is_some());
+        let gone = self.gone.iter().map(|(index, _)| index);
+        let picked = replaced.map(|(index, _)| index).chain(gone);
+        let picked = UInt32Array::from_iter_values(picked.copied());
         columns
             .iter()
             .map(|column| take(column, &picked, None).map_err(from_arrow))
             .collect()
     }
 
-    /// The old values as columns.
-    pub(super) fn old_values(&self, converter: &RowConverter) -> Result<Vec<ArrayRef>> {
-        columns_of(self.old.iter().flatten(), converter)
+    /// The old values of those that had been emitted before, in row format.
+    pub(super) fn old_values(&self) -> impl Iterator<Item = &Box<[u8]>> {
+        let gone = self.gone.iter().map(|(_, old)| old);
+        self.old.iter().flatten().chain(gone)
     }
 }
 
@@ -169,6 +191,7 @@ mod tests {
     use arrow::row::SortField;
 
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn a_group_is_emitted_again_only_when_its_values_changed() {
@@ -181,15 +204,37 @@ mod tests {
         changes.touch(&[1, 0, 1]);
         assert_eq!(changes.take(), [1, 0]);
         assert_eq!(changes.take(), Vec::<usize>::new());
-        let first = changes.differences(&[1, 0], &rows(&[7, 8]));
+        let none = Refused::new();
+        let first = changes.differences(&[1, 0], &rows(&[7, 8]), &none);
         assert_eq!(first.changed, [0, 1]);
         assert!(first.old.iter().all(Option::is_none), "nothing was emitted");
-        let second = changes.differences(&[1, 0], &rows(&[7, 9]));
+        let second = changes.differences(&[1, 0], &rows(&[7, 9]), &none);
         assert_eq!(second.changed, [1]);
-        let old = second.old_values(&converter).unwrap();
+        let old = columns_of(second.old_values(), &converter).unwrap();
         let expected: ArrayRef = Arc::new(Int64Array::from(vec![8]));
         assert_eq!(&old[0], &expected);
         assert!(changes.forget(0).is_some());
         assert!(changes.forget(0).is_none());
+    }
+
+    #[test]
+    fn a_group_without_values_is_gone_until_it_has_some() {
+        let converter = RowConverter::new(vec![SortField::new(DataType::Int64)]).unwrap();
+        let row = |number: Option<i64>| {
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![number]));
+            converter.convert_columns(&[column]).unwrap()
+        };
+        let none = Refused::new();
+        let refused = Refused::from([(0, Error::internal("too large"))]);
+        let mut changes = Changes::default();
+        changes.differences(&[3], &row(Some(7)), &none);
+        let gone = changes.differences(&[3], &row(None), &refused);
+        assert!(gone.changed.is_empty());
+        assert_eq!(gone.picked(&[3]), [3]);
+        assert_eq!(gone.replaced(), 1);
+        let still = changes.differences(&[3], &row(None), &refused);
+        assert_eq!((still.changed.len(), still.gone.len()), (0, 0));
+        let back = changes.differences(&[3], &row(Some(7)), &none);
+        assert_eq!((back.replaced(), back.changed), (0, vec![0]));
     }
 }

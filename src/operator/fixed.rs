@@ -9,7 +9,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use arrow::array::TimestampMicrosecondArray;
+use arrow::array::{Array, TimestampMicrosecondArray};
+use arrow::compute::{max, min};
 
 use super::changes::Changes;
 use super::grouping::{Evaluated, Grouping};
@@ -193,6 +194,22 @@ impl Fixed {
 
     pub(super) fn size_bytes(&self) -> usize {
         self.windows.values().map(Pane::size_bytes).sum()
+    }
+}
+
+/// Checks that every bound is there, and its window can be represented.
+pub(super) fn bounds_fit(
+    kind: WindowKind,
+    bound: WindowBound,
+    bounds: &TimestampMicrosecondArray,
+) -> Result<()> {
+    let ends = [min(bounds), max(bounds)].into_iter().flatten();
+    let fit = ends
+        .map(|value| span_of(kind, bound, value))
+        .all(|span| span.is_some());
+    match fit && bounds.null_count() == 0 {
+        true => Ok(()),
+        false => Err(out_of_range()),
     }
 }
 

@@ -8,6 +8,7 @@
 //!   `growing`, `sessions`.
 //! - `changes`, `changed`: which groups must be emitted again, and what their rows are then.
 //! - `tail`, `rank`: what is done with an aggregate's rows.
+//! - `refusal`: rows with which something cannot be computed.
 //! - `image`: the state as rows, and back.
 
 mod aggregate;
@@ -19,6 +20,7 @@ mod grouping;
 mod image;
 mod placement;
 mod rank;
+mod refusal;
 mod row_pipeline;
 mod sessions;
 mod sliding;
@@ -26,10 +28,11 @@ mod tail;
 mod unwindowed;
 mod windows;
 
-pub use aggregate::{Aggregate, Closed, ClosedWindow};
+pub use aggregate::{Aggregate, Closed, ClosedWindow, Taken};
 pub use changed::Changed;
 pub use image::Imaging;
 pub use placement::{LateRow, Lateness};
+pub use refusal::{Refusals, RefusedRow, by_halves};
 pub use row_pipeline::{RowPipeline, Rows};
 pub use tail::Tail;
 

@@ -11,6 +11,8 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::{Array, TimestampMicrosecondArray};
+
 use super::row_pipeline::Rows;
 use crate::error::{Error, Result, SqlState};
 use crate::types::{EventTime, Watermark, WindowKind, WindowSpan};
@@ -156,6 +158,16 @@ pub(super) fn place_all(
         .map(|(place, rows)| (place, Picked::Some(rows)))
         .collect();
     Ok(Placements { places, late })
+}
+
+/// Checks that every time is there, and that its windows can be represented.
+pub(super) fn times_fit(kind: WindowKind, times: &TimestampMicrosecondArray) -> Result<()> {
+    if times.null_count() > 0 {
+        return Err(out_of_range());
+    }
+    let (least, most) = bounds(times.values());
+    let fits = |time: i64| kind.pane_of(time).ok_or_else(out_of_range);
+    fits(least).and(fits(most)).map(drop)
 }
 
 fn at_pane(kind: WindowKind, time: i64) -> Result<Place> {

@@ -1,15 +1,17 @@
 //! Row stages, one after the other, on a batch at once.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray, UInt32Array,
 };
-use arrow::compute::{FilterBuilder, prep_null_mask_filter};
+use arrow::compute::{FilterBuilder, concat_batches, prep_null_mask_filter};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::refusal::{RefusedRow, by_halves};
 use super::windows::{a_row_for_each, with_row_time};
 use crate::error::{Error, Result, from_arrow, from_datafusion};
 use crate::plan::{RowStage, WindowColumns};
@@ -30,6 +32,23 @@ impl Rows {
             batch,
             origin: None,
         }
+    }
+
+    /// Some of the rows.
+    pub(super) fn slice(&self, rows: &Range<usize>) -> Self {
+        let origin = self.origin.as_ref();
+        Self {
+            batch: self.batch.slice(rows.start, rows.len()),
+            origin: origin.map(|origin| origin.slice(rows.start, rows.len())),
+        }
+    }
+
+    /// Rows of a part of a batch that began at its row `first`, numbered in the whole of it.
+    fn behind(mut self, first: usize) -> Self {
+        let number = |row: usize| u32::try_from(first + row).expect("a batch has < 2^32 rows");
+        let numbers = (0..self.batch.num_rows()).map(|row| number(self.origin_of(row)));
+        self.origin = Some(numbers.collect());
+        self
     }
 
     /// The number of a row in the batch that came in.
@@ -83,6 +102,37 @@ impl RowPipeline {
             };
         }
         Ok(rows)
+    }
+
+    /// The same, but a row with which an expression cannot be computed is set aside.
+    ///
+    /// # Errors
+    /// When an expression fails and no row is at fault.
+    pub fn process_each(&self, batch: &RecordBatch) -> Result<(Rows, Vec<RefusedRow>)> {
+        match self.process(batch.clone()) {
+            Err(error) if error.is_of_data() => self.process_parts(batch),
+            whole => Ok((whole?, Vec::new())),
+        }
+    }
+
+    fn process_parts(&self, batch: &RecordBatch) -> Result<(Rows, Vec<RefusedRow>)> {
+        let (mut parts, mut refused) = (Vec::new(), Vec::new());
+        let mut process = |rows: Range<usize>| {
+            let part = batch.slice(rows.start, rows.len());
+            Ok(self.process(part)?.behind(rows.start))
+        };
+        by_halves(0..batch.num_rows(), &mut process, &mut parts, &mut refused)?;
+        let schema = match parts.first() {
+            Some(part) => part.batch.schema(),
+            None => self.schema_after(&Rows::all(batch.clone())),
+        };
+        let batches = parts.iter().map(|part| &part.batch);
+        let origins = parts.iter().filter_map(|part| part.origin.as_ref());
+        let rows = Rows {
+            batch: concat_batches(&schema, batches).map_err(from_arrow)?,
+            origin: Some(origins.flatten().collect()),
+        };
+        Ok((rows, refused))
     }
 
     /// The schema of what comes out, given that all that is left is empty.

@@ -19,7 +19,7 @@ use super::changes::Changes;
 use super::grouping::{Evaluated, Grouping};
 use super::placement::{LateRow, RowClock, out_of_range};
 use crate::error::Result;
-use crate::state::{Dirty, Keys, Values};
+use crate::state::{Dirty, Keys, Refused, Values};
 use crate::types::WindowSpan;
 
 /// No session.
@@ -68,6 +68,8 @@ pub(super) struct ClosedSessions {
     pub spans: Vec<WindowSpan>,
     pub keys: Vec<ArrayRef>,
     pub values: Vec<ArrayRef>,
+    /// Those of them that have no values; NULL stands in their place.
+    pub refused: Refused,
 }
 
 impl Sessions {
@@ -327,10 +329,12 @@ impl Sessions {
     pub(super) fn read(&mut self, numbers: &[u32]) -> Result<ClosedSessions> {
         let places: Vec<usize> = numbers.iter().map(|number| *number as usize).collect();
         let keys = places.iter().map(|n| self.sessions[*n].key as usize);
+        let (values, refused) = self.values.read(&places)?;
         Ok(ClosedSessions {
             spans: places.iter().map(|number| self.span(*number)).collect(),
             keys: self.keys.read(keys)?,
-            values: self.values.read(&places)?,
+            values,
+            refused,
         })
     }
 

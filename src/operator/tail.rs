@@ -3,15 +3,19 @@
 //! Rows come a closed window at a time, with the watermark that closed it; a window over windows
 //! hands the watermark on, later by as much as its rows' times may lie behind it.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 
 use super::aggregate::{Aggregate, Closed};
 use super::placement::Lateness;
 use super::rank;
+use super::refusal::{Refusals, by_halves};
 use super::row_pipeline::{RowPipeline, Rows};
-use crate::error::Result;
+use crate::error::{Error, Result, from_arrow};
 use crate::plan::{OutputStage, RankPlan, RowStage, TopPlan};
 use crate::state::TableUse;
 use crate::types::{EventTime, Watermark};
@@ -67,32 +71,34 @@ impl Tail {
         Ok(Self { stages: made })
     }
 
-    /// The rows of closed windows, one batch a window, after all steps.
+    /// The rows of closed windows, one batch a window, after all steps. Those that cannot be computed
+    /// are left out, and noted.
     ///
     /// # Errors
-    /// When an expression or an aggregate refuses a value.
+    /// When an expression or an aggregate fails and no row is at fault.
     pub fn process(
         &mut self,
         mut windows: Vec<RecordBatch>,
         watermark: Watermark,
+        refusals: &mut Refusals,
     ) -> Result<Vec<RecordBatch>> {
         for stage in &mut self.stages {
             windows = match stage {
                 Stage::Rows(pipeline) => windows
-                    .into_iter()
-                    .map(|window| Ok(pipeline.process(window)?.batch))
+                    .iter()
+                    .map(|window| through(pipeline, window, refusals))
                     .collect::<Result<_>>()?,
                 Stage::Rank(plan) => windows
                     .iter()
-                    .map(|window| rank::number(plan, window))
+                    .map(|window| ordered(window, |rows| rank::number(plan, rows), refusals))
                     .collect::<Result<_>>()?,
                 Stage::Top(plan) => windows
                     .iter()
-                    .map(|window| rank::top(plan, window))
+                    .map(|window| ordered(window, |rows| rank::top(plan, rows), refusals))
                     .collect::<Result<_>>()?,
                 Stage::Aggregate { aggregate, delay } => {
                     let reached = EventTime(watermark.0.0.saturating_sub(*delay));
-                    again(aggregate, windows, Watermark(reached))?
+                    again(aggregate, &windows, Watermark(reached), refusals)?
                 }
             };
         }
@@ -124,20 +130,67 @@ impl Tail {
     }
 }
 
+/// A window's rows after filters and projections.
+fn through(
+    pipeline: &RowPipeline,
+    window: &RecordBatch,
+    refusals: &mut Refusals,
+) -> Result<RecordBatch> {
+    let (rows, refused) = pipeline.process_each(window)?;
+    for refused in refused {
+        refusals.note(window, refused.row, refused.error);
+    }
+    Ok(rows.batch)
+}
+
+/// A window's rows in an order; those whose place in it cannot be computed are left out.
+fn ordered(
+    window: &RecordBatch,
+    order: impl Fn(&RecordBatch) -> Result<RecordBatch>,
+    refusals: &mut Refusals,
+) -> Result<RecordBatch> {
+    match order(window) {
+        Err(error) if error.is_of_data() => {}
+        ordered => return ordered,
+    }
+    let mut refused = Vec::new();
+    let mut try_part = |rows: Range<usize>| order(&window.slice(rows.start, rows.len()));
+    let all = 0..window.num_rows();
+    by_halves(all.clone(), &mut try_part, &mut Vec::new(), &mut refused)?;
+    let refused: BTreeMap<usize, Error> = refused.into_iter().map(|r| (r.row, r.error)).collect();
+    let kept = all.map(|row| Some(!refused.contains_key(&row))).collect();
+    let kept = filter_record_batch(window, &kept).map_err(from_arrow)?;
+    for (row, error) in refused {
+        refusals.note(window, row, error);
+    }
+    order(&kept)
+}
+
 /// A window over windows.
 fn again(
     aggregate: &mut Aggregate,
-    windows: Vec<RecordBatch>,
+    windows: &[RecordBatch],
     watermark: Watermark,
+    refusals: &mut Refusals,
 ) -> Result<Vec<RecordBatch>> {
     for window in windows {
-        aggregate.process(&Rows::all(window), Lateness::NONE)?;
+        let taken = aggregate.process(&Rows::all(window.clone()), Lateness::NONE)?;
+        for refused in taken.refused {
+            refusals.note(window, refused.row, refused.error);
+        }
     }
-    match aggregate.close(watermark)? {
-        Closed::Rows(rows) => Ok(vec![rows]),
-        Closed::Windows(closed) => closed
-            .into_iter()
-            .map(|closed| aggregate.rows_of(closed))
-            .collect(),
+    let closed = match aggregate.close(watermark)? {
+        Closed::Rows(rows, refused) => {
+            refusals.absorb(refused);
+            return Ok(vec![rows]);
+        }
+        Closed::Windows(closed) => closed,
+    };
+    let mut made = Vec::with_capacity(closed.len());
+    for window in closed {
+        let (rows, refused) = aggregate.rows_of(window)?;
+        refusals.absorb(refused);
+        made.push(rows);
     }
+    Ok(made)
 }

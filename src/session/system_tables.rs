@@ -113,6 +113,10 @@ fn numbers(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef
         ),
         ("rows_out", column.int8(|(_, status)| Some(status.rows_out))),
         (
+            "rows_failed",
+            column.int8(|(_, status)| Some(status.rows_failed)),
+        ),
+        (
             "rows_in_per_second",
             column.float8(|(_, status)| Some(status.rows_in_per_second)),
         ),
@@ -173,6 +177,10 @@ fn times_and_troubles(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
         (
             "last_error",
             column.text(|(_, s)| s.last_error.as_ref().map(ToString::to_string)),
+        ),
+        (
+            "last_failure",
+            column.text(|(_, status)| status.last_failure.clone()),
         ),
         (
             "last_problem",

@@ -1,9 +1,14 @@
 //! The trait behind which every aggregate function keeps its values, one a group.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
 use arrow::compute::take;
 
-use crate::error::{Result, from_arrow};
+use crate::error::{Error, Result, from_arrow};
+
+/// Values that cannot be given, by their place in a column, and why: a sum that does not fit its type.
+pub type Refused = BTreeMap<usize, Error>;
 
 /// One aggregate function's values for all groups of a table.
 pub(super) trait GroupAccumulator: Send {
@@ -39,6 +44,12 @@ pub(super) trait GroupAccumulator: Send {
     /// # Panics
     /// If [`Self::can_read`] is false.
     fn read(&mut self, groups: &[usize]) -> Result<ArrayRef>;
+
+    /// Which values of the column that was given last stand for none that there could be: they are
+    /// NULL there.
+    fn take_refused(&mut self) -> Refused {
+        Refused::new()
+    }
 
     /// Adds one group's value to another's and leaves it empty.
     ///

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::FieldRef;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
-use super::accumulator::{GroupAccumulator, Update};
+use super::accumulator::{GroupAccumulator, Refused, Update};
 use super::dirty::{Dirty, GoneKeys};
 use super::grouped::Grouped;
 use super::keys::Keys;
@@ -78,6 +78,16 @@ impl Frozen {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Groups on their way out.
+pub struct Groups {
+    /// Their keys, column by column.
+    pub keys: Vec<ArrayRef>,
+    /// Their values, one column a function.
+    pub values: Vec<ArrayRef>,
+    /// Those of them that have no values, and why; NULL stands in their place.
+    pub refused: Refused,
 }
 
 /// The columns that an update brings, already evaluated.
@@ -307,7 +317,7 @@ impl GroupTable {
     ///
     /// # Errors
     /// When a function cannot give its value.
-    pub fn into_columns(mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
+    pub fn into_groups(mut self) -> Result<Groups> {
         let count = self.len();
         let keys = &self.keys;
         let mut work: Vec<Column<'_>> = vec![Box::new(|| keys.read(0..count))];
@@ -315,9 +325,11 @@ impl GroupTable {
             work.push(Box::new(move || Ok(vec![accumulator.take_values(count)?])));
         }
         let mut columns = each(count, work, |column| column()).into_iter();
-        let keys = columns.next().unwrap_or_else(|| Ok(Vec::new()))?;
-        let values = columns.collect::<Result<Vec<_>>>()?.concat();
-        Ok((keys, values))
+        Ok(Groups {
+            keys: columns.next().unwrap_or_else(|| Ok(Vec::new()))?,
+            values: columns.collect::<Result<Vec<_>>>()?.concat(),
+            refused: refused(&mut self.accumulators),
+        })
     }
 
     /// The keys and values of some groups of a readable table, which keeps them.
@@ -327,19 +339,18 @@ impl GroupTable {
     ///
     /// # Panics
     /// If the table was not made readable.
-    pub fn read(&mut self, groups: &[usize]) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
+    pub fn read(&mut self, groups: &[usize]) -> Result<Groups> {
         let readable = self
             .accumulators
             .iter()
             .all(|accumulator| accumulator.can_read());
         assert!(readable, "only a readable table is read");
-        let keys = self.keys.read(groups.iter().copied())?;
-        let values = self
-            .accumulators
-            .iter_mut()
-            .map(|a| a.read(groups))
-            .collect::<Result<_>>()?;
-        Ok((keys, values))
+        let (values, refused) = read(&mut self.accumulators, groups)?;
+        Ok(Groups {
+            keys: self.keys.read(groups.iter().copied())?,
+            values,
+            refused,
+        })
     }
 
     /// Memory held, in bytes.
@@ -363,6 +374,22 @@ fn each<T: Send, R: Send>(
         true => task::in_parallel(items, work),
         false => items.into_iter().map(work).collect(),
     }
+}
+
+/// The values of some groups, one column a function, and which of the groups have none.
+pub(super) fn read(
+    accumulators: &mut [Box<dyn GroupAccumulator>],
+    groups: &[usize],
+) -> Result<(Vec<ArrayRef>, Refused)> {
+    let values = accumulators.iter_mut().map(|a| a.read(groups));
+    let values = values.collect::<Result<_>>()?;
+    Ok((values, refused(accumulators)))
+}
+
+/// Which groups of the columns given last have no values.
+fn refused(accumulators: &mut [Box<dyn GroupAccumulator>]) -> Refused {
+    let refused = accumulators.iter_mut();
+    refused.flat_map(|a| a.take_refused()).collect()
 }
 
 /// Hands accumulators the states of some groups, of which there are `total`; gives the columns that

@@ -22,7 +22,8 @@ mod per_group;
 mod tests;
 mod values;
 
+pub use accumulator::Refused;
 pub use dirty::{Dirty, GoneKeys};
-pub use group_table::{ChangedGroups, Frozen, GroupTable, Rows, TableUse};
+pub use group_table::{ChangedGroups, Frozen, GroupTable, Groups, Rows, TableUse};
 pub use keys::Keys;
 pub use values::Values;

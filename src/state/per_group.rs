@@ -8,7 +8,7 @@ use datafusion::logical_expr::Accumulator;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::scalar::ScalarValue;
 
-use super::accumulator::{GroupAccumulator, Update};
+use super::accumulator::{GroupAccumulator, Refused, Update};
 use crate::error::{Result, from_arrow, from_datafusion};
 
 /// A row accumulator for each group.
@@ -17,6 +17,8 @@ pub(super) struct PerGroup {
     groups: Vec<Group>,
     /// The memory of `groups` when each was last measured.
     size_bytes: usize,
+    /// Values of the column given last that there are none of.
+    refused: Refused,
 }
 
 struct Group {
@@ -52,6 +54,7 @@ impl PerGroup {
             function,
             groups: Vec::new(),
             size_bytes: 0,
+            refused: Refused::new(),
         }
     }
 
@@ -101,13 +104,21 @@ impl PerGroup {
     }
 
     fn values(&mut self, groups: impl Iterator<Item = usize>) -> Result<ArrayRef> {
-        let values: Vec<ScalarValue> = groups
-            .map(|group| {
-                let accumulator = &mut self.groups[group].accumulator;
-                accumulator.evaluate().map_err(from_datafusion)
-            })
-            .collect::<Result<_>>()?;
-        to_array(values, self.function.field().data_type())
+        let field = self.function.field();
+        let none = ScalarValue::try_from(field.data_type()).map_err(from_datafusion)?;
+        self.refused.clear();
+        let mut values = Vec::with_capacity(groups.size_hint().0);
+        for (place, group) in groups.enumerate() {
+            let accumulator = &mut self.groups[group].accumulator;
+            values.push(match accumulator.evaluate().map_err(from_datafusion) {
+                Err(error) if error.is_of_data() => {
+                    self.refused.insert(place, error);
+                    none.clone()
+                }
+                value => value?,
+            });
+        }
+        to_array(values, field.data_type())
     }
 
     /// One column of state after the other.
@@ -186,6 +197,10 @@ impl GroupAccumulator for PerGroup {
 
     fn read(&mut self, groups: &[usize]) -> Result<ArrayRef> {
         self.values(groups.iter().copied())
+    }
+
+    fn take_refused(&mut self) -> Refused {
+        std::mem::take(&mut self.refused)
     }
 
     fn fold(&mut self, from: usize, into: usize) -> Result<()> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
-use super::accumulator::{GroupAccumulator, Update};
-use super::group_table::{TableUse, accumulator, restore_states};
+use super::accumulator::{GroupAccumulator, Refused, Update};
+use super::group_table::{TableUse, accumulator, read, restore_states};
 use crate::error::Result;
 
 /// One vector of values a function.
@@ -63,13 +63,12 @@ impl Values {
         all.try_for_each(|accumulator| accumulator.fold(from, into))
     }
 
-    /// The values of some numbers, which stay.
+    /// The values of some numbers, which stay, and which of these have none that there could be.
     ///
     /// # Errors
     /// When a function cannot give its value.
-    pub fn read(&mut self, numbers: &[usize]) -> Result<Vec<ArrayRef>> {
-        let all = self.accumulators.iter_mut();
-        all.map(|accumulator| accumulator.read(numbers)).collect()
+    pub fn read(&mut self, numbers: &[usize]) -> Result<(Vec<ArrayRef>, Refused)> {
+        read(&mut self.accumulators, numbers)
     }
 
     /// The partial states of some numbers, one function's columns after the other's.

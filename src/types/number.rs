@@ -57,7 +57,7 @@ impl ExactSum {
             Self::Bigint => {
                 return i64::try_from(sum)
                     .map(i128::from)
-                    .map_err(|_| out_of_range(self, name));
+                    .map_err(|_| self.out_of_range(name));
             }
             Self::Numeric { precision } => (Some(sum), precision),
             Self::Average {
@@ -67,7 +67,7 @@ impl ExactSum {
         };
         value
             .filter(|value| fits(*value, digits_max))
-            .ok_or_else(|| out_of_range(self, name))
+            .ok_or_else(|| self.out_of_range(name))
     }
 
     /// `left + right`.
@@ -76,20 +76,21 @@ impl ExactSum {
     /// When 128 bits do not hold it; `name` says which function's.
     pub fn add(self, left: i128, right: i128, name: &str) -> Result<i128> {
         left.checked_add(right)
-            .ok_or_else(|| out_of_range(self, name))
+            .ok_or_else(|| self.out_of_range(name))
     }
-}
 
-fn out_of_range(sum: ExactSum, name: &str) -> Error {
-    let message = match sum {
-        ExactSum::Bigint => "bigint out of range",
-        ExactSum::Numeric { .. } | ExactSum::Average { .. } => "value overflows numeric format",
-    };
-    let error = Error::user(SqlState::NumericValueOutOfRange, message)
-        .detail(format!("The value of {name} does not fit its type."));
-    match sum {
-        ExactSum::Bigint => error.hint("Add up numerics: sum(x::numeric)."),
-        ExactSum::Numeric { .. } | ExactSum::Average { .. } => error,
+    /// Why there is no result; `name` says which function's.
+    pub fn out_of_range(self, name: &str) -> Error {
+        let message = match self {
+            Self::Bigint => "bigint out of range",
+            Self::Numeric { .. } | Self::Average { .. } => "value overflows numeric format",
+        };
+        let error = Error::user(SqlState::NumericValueOutOfRange, message)
+            .detail(format!("The value of {name} does not fit its type."));
+        match self {
+            Self::Bigint => error.hint("Add up numerics: sum(x::numeric)."),
+            Self::Numeric { .. } | Self::Average { .. } => error,
+        }
     }
 }
 

@@ -61,6 +61,11 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
         "rows out",
         format!("{} ({:.1}/s)", status.rows_out, status.rows_out_per_second),
     );
+    if status.rows_failed > 0 {
+        let reason = status.last_failure.as_deref().unwrap_or("not known");
+        let text = format!("{}, the last because: {reason}", status.rows_failed);
+        line("  cannot be computed", text);
+    }
     if query.kind == QueryKind::Sink {
         let backlog = format!("{} messages not confirmed", status.sink_backlog);
         line("sink backlog", backlog);
@@ -121,6 +126,13 @@ fn cause(shape: Shape, status: &QueryStatus, now: ProcessingTime) -> String {
             .last_out_at
             .map_or_else(String::new, |at| format!(", the last at {}", moment(at)));
         return format!("It has emitted {} rows{last}.", status.rows_out);
+    }
+    if status.rows_failed > 0 {
+        let reason = status.last_failure.as_deref().unwrap_or("not known");
+        let failed = status.rows_failed;
+        return format!(
+            "{failed} rows of the result cannot be computed; the last because: {reason}"
+        );
     }
     if shape.windowed && shape.once {
         return match status.rows_closed {

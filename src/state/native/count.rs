@@ -30,8 +30,8 @@ impl GroupAccumulator for Count {
         let counts = states[0].as_primitive::<Int64Type>();
         each_value(groups, None, counts, |group, count| {
             self.counts[group] += count;
-            Ok(())
-        })
+        });
+        Ok(())
     }
 
     fn take_state(&mut self) -> Result<Vec<ArrayRef>> {

@@ -39,20 +39,14 @@ where
         self.seen.resize(total, false);
     }
 
-    fn take_in(
-        &mut self,
-        column: &ArrayRef,
-        groups: &[usize],
-        keep: Option<&BooleanArray>,
-    ) -> Result<()> {
+    fn take_in(&mut self, column: &ArrayRef, groups: &[usize], keep: Option<&BooleanArray>) {
         let (values, seen) = (&mut self.values, &mut self.seen);
         each_value(groups, keep, column.as_primitive::<T>(), |group, new| {
             if !seen[group] || (self.is_better)(new, values[group]) {
                 values[group] = new;
                 seen[group] = true;
             }
-            Ok(())
-        })
+        });
     }
 
     fn array(&self, values: Vec<T::Native>, seen: Vec<bool>) -> ArrayRef {
@@ -69,12 +63,14 @@ where
 {
     fn update(&mut self, rows: Update<'_>) -> Result<()> {
         self.grow(rows.total);
-        self.take_in(&rows.arguments[0], rows.groups, rows.keep)
+        self.take_in(&rows.arguments[0], rows.groups, rows.keep);
+        Ok(())
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         self.grow(total);
-        self.take_in(&states[0], groups, None)
+        self.take_in(&states[0], groups, None);
+        Ok(())
     }
 
     fn take_state(&mut self) -> Result<Vec<ArrayRef>> {

@@ -3,8 +3,6 @@
 use arrow::array::{Array, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 
-use crate::error::Result;
-
 /// Calls `each` with the group and the number of every row that counts.
 pub(super) fn each_row(
     groups: &[usize],
@@ -31,22 +29,21 @@ pub(super) fn each_value<T: ArrowPrimitiveType>(
     groups: &[usize],
     keep: Option<&BooleanArray>,
     column: &PrimitiveArray<T>,
-    mut each: impl FnMut(usize, T::Native) -> Result<()>,
-) -> Result<()> {
+    mut each: impl FnMut(usize, T::Native),
+) {
     match counted(keep, column.nulls()) {
         None => {
             for (&group, &value) in groups.iter().zip(column.values()) {
-                each(group, value)?;
+                each(group, value);
             }
         }
         Some(mask) => {
             let values = column.values();
             for row in mask.set_indices() {
-                each(groups[row], values[row])?;
+                each(groups[row], values[row]);
             }
         }
     }
-    Ok(())
 }
 
 /// The rows that the filter keeps and that are not NULL; `None` for all.

@@ -10,8 +10,8 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
 use super::rows::each_value;
-use crate::error::Result;
-use crate::state::accumulator::{GroupAccumulator, Update};
+use crate::error::{Error, Result};
+use crate::state::accumulator::{GroupAccumulator, Refused, Update};
 use crate::types::ExactSum;
 
 /// How numbers of a type are added up, and what is given of them.
@@ -27,11 +27,15 @@ pub(super) trait Adding: Send {
         value: <Self::Input as ArrowPrimitiveType>::Native,
     ) -> <Self::Sum as ArrowPrimitiveType>::Native;
 
+    /// `None`: the type of sums does not hold it.
     fn add(
         &self,
         left: <Self::Sum as ArrowPrimitiveType>::Native,
         right: <Self::Sum as ArrowPrimitiveType>::Native,
-    ) -> Result<<Self::Sum as ArrowPrimitiveType>::Native>;
+    ) -> Option<<Self::Sum as ArrowPrimitiveType>::Native>;
+
+    /// Why there is no result where sums did not fit.
+    fn overflow(&self) -> Error;
 
     /// The result of at least one number.
     fn finish(
@@ -48,13 +52,19 @@ pub(super) trait Adding: Send {
 pub(super) struct Sums<A: Adding> {
     adding: A,
     sums: Vec<(<A::Sum as ArrowPrimitiveType>::Native, i64)>,
+    /// Values of the column given last that there are none of.
+    refused: Refused,
 }
+
+/// The count of a sum that 128 bits did not hold: it stays one, whatever comes.
+const LOST: i64 = i64::MIN;
 
 impl<A: Adding> Sums<A> {
     pub(super) fn new(adding: A) -> Self {
         Self {
             adding,
             sums: Vec::new(),
+            refused: Refused::new(),
         }
     }
 
@@ -72,24 +82,49 @@ impl<A: Adding> Sums<A> {
         ]
     }
 
+    /// The column of results, and those of them that there are none of.
     fn array(
-        &self,
+        adding: &A,
         sums: impl Iterator<Item = (<A::Sum as ArrowPrimitiveType>::Native, i64)>,
-    ) -> Result<ArrayRef> {
+    ) -> (ArrayRef, Refused) {
         let room = sums.size_hint().0;
         let mut values = Vec::with_capacity(room);
         let mut seen = Vec::with_capacity(room);
-        for (sum, count) in sums {
-            seen.push(count > 0);
-            values.push(if count > 0 {
-                self.adding.finish(sum, count)?
-            } else {
-                A::Output::default_value()
-            });
+        let mut refused = Refused::new();
+        for (place, (sum, count)) in sums.enumerate() {
+            let value = match count {
+                0 => None,
+                LOST => {
+                    refused.insert(place, adding.overflow());
+                    None
+                }
+                count => {
+                    let value = adding.finish(sum, count);
+                    value.map_err(|error| refused.insert(place, error)).ok()
+                }
+            };
+            seen.push(value.is_some());
+            values.push(value.unwrap_or_default());
         }
         let nulls = Some(NullBuffer::from(seen)).filter(|nulls| nulls.null_count() > 0);
         let values = PrimitiveArray::<A::Output>::new(values.into(), nulls);
-        Ok(Arc::new(values.with_data_type(self.adding.result())))
+        let values = Arc::new(values.with_data_type(adding.result()));
+        (values, refused)
+    }
+
+    /// Adds what some numbers add up to, and how many they are.
+    fn put(
+        adding: &A,
+        into: &mut (<A::Sum as ArrowPrimitiveType>::Native, i64),
+        (sum, count): (<A::Sum as ArrowPrimitiveType>::Native, i64),
+    ) {
+        match adding
+            .add(into.0, sum)
+            .filter(|_| count != LOST && into.1 != LOST)
+        {
+            Some(sum) => *into = (sum, into.1 + count),
+            None => into.1 = LOST,
+        }
     }
 }
 
@@ -98,11 +133,9 @@ impl<A: Adding> GroupAccumulator for Sums<A> {
         self.sums.resize(rows.total, Self::empty());
         let column = rows.arguments[0].as_primitive::<A::Input>();
         each_value(rows.groups, rows.keep, column, |group, value| {
-            let (sum, count) = &mut self.sums[group];
-            *sum = self.adding.add(*sum, A::widen(value))?;
-            *count += 1;
-            Ok(())
-        })
+            Self::put(&self.adding, &mut self.sums[group], (A::widen(value), 1));
+        });
+        Ok(())
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
@@ -110,9 +143,7 @@ impl<A: Adding> GroupAccumulator for Sums<A> {
         let sums = states[0].as_primitive::<A::Sum>();
         let counts = states[1].as_primitive::<Int64Type>();
         for ((&group, &sum), &count) in groups.iter().zip(sums.values()).zip(counts.values()) {
-            let (old, old_count) = &mut self.sums[group];
-            *old = self.adding.add(*old, sum)?;
-            *old_count += count;
+            Self::put(&self.adding, &mut self.sums[group], (sum, count));
         }
         Ok(())
     }
@@ -129,18 +160,25 @@ impl<A: Adding> GroupAccumulator for Sums<A> {
     fn take_values(&mut self, total: usize) -> Result<ArrayRef> {
         self.sums.resize(total, Self::empty());
         let sums = std::mem::take(&mut self.sums);
-        self.array(sums.into_iter())
+        let (values, refused) = Self::array(&self.adding, sums.into_iter());
+        self.refused = refused;
+        Ok(values)
     }
 
     fn read(&mut self, groups: &[usize]) -> Result<ArrayRef> {
-        self.array(groups.iter().map(|&group| self.sums[group]))
+        let sums = groups.iter().map(|&group| self.sums[group]);
+        let (values, refused) = Self::array(&self.adding, sums);
+        self.refused = refused;
+        Ok(values)
+    }
+
+    fn take_refused(&mut self) -> Refused {
+        std::mem::take(&mut self.refused)
     }
 
     fn fold(&mut self, from: usize, into: usize) -> Result<()> {
-        let (sum, count) = self.sums[from];
-        let (old, old_count) = self.sums[into];
-        self.sums[into] = (self.adding.add(old, sum)?, old_count + count);
-        self.sums[from] = Self::empty();
+        let moved = std::mem::replace(&mut self.sums[from], Self::empty());
+        Self::put(&self.adding, &mut self.sums[into], moved);
         Ok(())
     }
 
@@ -176,8 +214,12 @@ impl Adding for IntegerSums {
         value.into()
     }
 
-    fn add(&self, left: i128, right: i128) -> Result<i128> {
-        self.kind.add(left, right, &self.name)
+    fn add(&self, left: i128, right: i128) -> Option<i128> {
+        left.checked_add(right)
+    }
+
+    fn overflow(&self) -> Error {
+        self.kind.out_of_range(&self.name)
     }
 
     fn finish(&self, sum: i128, count: i64) -> Result<i64> {
@@ -207,8 +249,12 @@ impl Adding for DecimalSums {
         value
     }
 
-    fn add(&self, left: i128, right: i128) -> Result<i128> {
-        self.kind.add(left, right, &self.name)
+    fn add(&self, left: i128, right: i128) -> Option<i128> {
+        left.checked_add(right)
+    }
+
+    fn overflow(&self) -> Error {
+        self.kind.out_of_range(&self.name)
     }
 
     fn finish(&self, sum: i128, count: i64) -> Result<i128> {
@@ -234,8 +280,12 @@ impl Adding for FloatSums {
         value
     }
 
-    fn add(&self, left: f64, right: f64) -> Result<f64> {
-        Ok(left + right)
+    fn add(&self, left: f64, right: f64) -> Option<f64> {
+        Some(left + right)
+    }
+
+    fn overflow(&self) -> Error {
+        Error::internal("a double precision sum has no end")
     }
 
     #[expect(
