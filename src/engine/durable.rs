@@ -1,4 +1,4 @@
-//! What a query hands to its checkpoints, and how it goes on from one.
+//! The ends of a query's epochs: what it hands to its checkpoints, and how it goes on from one.
 //!
 //! Invariant: a query that goes on from a checkpoint gives what the one that wrote it would have given.
 
@@ -8,7 +8,15 @@ use super::query::Query;
 use super::status::QueryStatus;
 use crate::checkpoint::{Checkpoint, InputMark, PartitionMark};
 use crate::error::Result;
-use crate::types::{EventTime, StateImage, Watermark};
+use crate::types::{EventTime, InputPartition, Offset, StateImage, Watermark};
+
+/// What is told of an epoch when it lasts.
+pub(super) struct UnderWay {
+    /// How far each partition was read when it ended.
+    reached: BTreeMap<InputPartition, Option<Offset>>,
+    /// True when a replay is part of it.
+    has_replay: bool,
+}
 
 /// Numbers that go on counting, under the names that they have in a checkpoint.
 type Counter = (&'static str, fn(&mut QueryStatus) -> &mut u64);
@@ -51,11 +59,13 @@ impl Query {
     }
 
     fn input_marks(&self) -> Vec<InputMark> {
-        let mark = |source: &crate::plan::SourcePlan| InputMark {
+        let inputs = self.sources.iter().zip(&self.topic_ids);
+        let mark = inputs.map(|(source, id)| InputMark {
             topic: source.scan.topic.clone(),
+            topic_id: id.clone(),
             ..Default::default()
-        };
-        let mut inputs: Vec<InputMark> = self.sources.iter().map(|source| mark(source)).collect();
+        });
+        let mut inputs: Vec<InputMark> = mark.collect();
         for (place, status) in &self.partitions {
             let Some(next) = status.next else { continue };
             let watermark = self.watermarks.of(*place);
@@ -78,7 +88,87 @@ impl Query {
             return Ok(());
         }
         let checkpoint = self.checkpoint()?;
-        self.output.begin(&checkpoint)
+        let committer = self.output.committer();
+        committer.map_or(Ok(()), |committer| committer.begin(checkpoint))
+    }
+
+    /// Ends an epoch, unless nothing came in it or one is still on its way: what was staged lasts when
+    /// [`Self::note_epoch`] says so.
+    pub(super) fn end_epoch(&mut self) -> Result<()> {
+        if !self.dirty || self.under_way.is_some() {
+            return Ok(());
+        }
+        self.epochs += 1;
+        self.rows_not_sent = self.aside.settle(self.shared.flush_wanted())?;
+        self.dirty = false;
+        let now = self.surroundings.clock.monotonic();
+        self.epoch.done(now);
+        self.renew.done(now);
+        let reached = self.partitions.iter();
+        self.under_way = Some(
+            reached
+                .map(|(place, status)| (*place, status.next))
+                .collect(),
+        );
+        if !self.output.is_durable() {
+            self.tell_epoch();
+            return Ok(());
+        }
+        let checkpoint = self.checkpoint()?;
+        if let Some(committer) = self.output.committer() {
+            committer.hand(checkpoint);
+        }
+        Ok(())
+    }
+
+    /// The same for everything that was staged so far, and it lasts when this returns.
+    pub(super) fn finish_epoch(&mut self) -> Result<()> {
+        self.await_epoch()?;
+        self.end_epoch()?;
+        self.await_epoch()
+    }
+
+    fn await_epoch(&mut self) -> Result<()> {
+        if let Some(committer) = self.output.committer()
+            && committer.wait()?
+        {
+            self.tell_epoch()?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the epoch on its way lasts, if it does by now.
+    ///
+    /// # Errors
+    /// When it could not be made to last.
+    pub(super) fn note_epoch(&mut self) -> Result<()> {
+        if let Some(committer) = self.output.committer()
+            && committer.take_done()?
+        {
+            self.tell_epoch()?;
+        }
+        Ok(())
+    }
+
+    /// The epoch on its way lasts.
+    fn tell_epoch(&mut self) -> Result<()> {
+        let Some(under_way) = self.under_way.take() else {
+            return Ok(());
+        };
+        if under_way.has_replay {
+            self.replays_committed()?;
+        }
+        for (place, next) in under_way.reached {
+            self.partitions.entry(place).or_default().committed = next;
+        }
+        self.groups.tell(&self.partitions);
+        let (epochs, not_sent) = (self.epochs, self.rows_not_sent);
+        self.shared.update(|status| {
+            status.epochs = epochs;
+            status.rows_not_sent = not_sent;
+            status.partitions.clone_from(&self.partitions);
+        });
+        Ok(())
     }
 
     /// Goes on from a checkpoint.

@@ -28,12 +28,12 @@ impl Groups {
         Ok(Self(groups.collect::<Result<_>>()?))
     }
 
-    /// An epoch ended: what was read before it is done with.
+    /// An epoch lasts: what was read before its end is done with.
     pub(super) fn tell(&mut self, partitions: &BTreeMap<InputPartition, PartitionStatus>) {
         for (input, group) in self.0.iter_mut().enumerate() {
             let Some(group) = group else { continue };
             let own = partitions.iter().filter(|(place, _)| place.input == input);
-            let next = own.filter_map(|(place, status)| Some((place.partition, status.next?)));
+            let next = own.filter_map(|(place, status)| Some((place.partition, status.committed?)));
             group.commit(next.collect());
         }
     }

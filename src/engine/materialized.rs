@@ -51,6 +51,8 @@ struct Held {
     rows: Kept,
     /// The epoch whose checkpoint has exactly these rows.
     epoch: Option<u64>,
+    /// True when the last image of the state has exactly these rows.
+    is_imaged: bool,
     /// False until the query has looked for rows of an earlier run.
     is_there: bool,
     subscribers: Vec<Subscriber>,
@@ -88,6 +90,7 @@ impl Materialized {
         let held = RwLock::new(Held {
             rows: Kept::empty(&form),
             epoch: None,
+            is_imaged: false,
             is_there: false,
             subscribers: Vec::new(),
             ended: None,
@@ -155,9 +158,12 @@ impl Materialized {
         self.go_back(None, Kept::empty(&self.form));
     }
 
-    /// The checkpoint of an epoch lasts that has exactly these rows.
+    /// The checkpoint of an epoch lasts that was made of the last image.
     pub(super) fn committed(&self, epoch: u64) {
-        self.write().epoch = Some(epoch);
+        let mut held = self.write();
+        if held.is_imaged {
+            held.epoch = Some(epoch);
+        }
     }
 
     /// Has other rows than those that subscribers know.
@@ -188,7 +194,7 @@ impl Materialized {
         }
         let mut held = self.write();
         if !batches.is_empty() {
-            held.epoch = None;
+            (held.epoch, held.is_imaged) = (None, false);
         }
         for batch in batches {
             held.rows.take(batch, &self.form)?;

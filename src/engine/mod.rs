@@ -6,6 +6,7 @@
 mod aside;
 mod begin;
 mod budget;
+mod committer;
 mod durable;
 mod emitter;
 mod event_time;

@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::committer::Committer;
 use super::materialized::Materialized;
-use crate::checkpoint::{Checkpoint, CheckpointStore};
-use crate::crash_point;
 use crate::error::Result;
-use crate::sink::Sink;
 use crate::types::{ChangeBatch, EventTime, ProcessingTime, StateImage};
 
 /// What a client or a subscriber is told.
@@ -50,15 +48,10 @@ pub(super) enum Output {
     /// Rows that are kept, in memory and with what the query holds.
     View {
         view: Arc<Materialized>,
-        checkpoints: CheckpointStore,
+        committer: Committer,
     },
-    /// The outside world, and where the query keeps what it holds.
-    Sink {
-        sink: Box<dyn Sink>,
-        /// Whether the sink knows the last epoch that counts.
-        keeps_epoch: bool,
-        checkpoints: CheckpointStore,
-    },
+    /// The outside world.
+    Sink(Committer),
 }
 
 /// Whether a receiver is told of the watermark, and how far it knows it.
@@ -88,7 +81,12 @@ impl Progress {
 
 impl Output {
     /// Hands over the rows of a micro-batch; false when nobody takes them any more.
-    pub(super) fn stage(&mut self, rows: Vec<ChangeBatch>, moment: Moment) -> Result<bool> {
+    pub(super) fn stage(
+        &mut self,
+        rows: Vec<ChangeBatch>,
+        moment: Moment,
+        stopping: impl Fn() -> bool,
+    ) -> Result<bool> {
         let at = moment.at;
         match self {
             Self::Client {
@@ -103,83 +101,36 @@ impl Output {
                     .all(|emitted| client.blocking_send(Ok(emitted)).is_ok()))
             }
             Self::View { view, .. } => view.apply(&rows, moment).map(|()| true),
-            Self::Sink { sink, .. } => {
-                for batch in &rows {
-                    sink.stage(batch, at)?;
-                }
-                Ok(true)
-            }
+            Self::Sink(committer) => committer.stage(rows, at, stopping),
+        }
+    }
+
+    /// Who makes epochs last; `None`: the query need not go on after a crash.
+    pub(super) fn committer(&self) -> Option<&Committer> {
+        match self {
+            Self::Client { .. } => None,
+            Self::View { committer, .. } | Self::Sink(committer) => Some(committer),
         }
     }
 
     /// Whether the query must be able to go on after a crash.
     pub(super) fn is_durable(&self) -> bool {
-        !matches!(self, Self::Client { .. })
+        self.committer().is_some()
     }
 
     /// Takes down what of the rows that are kept here has changed since the last image.
     pub(super) fn image(&self, image: &mut StateImage) -> Result<()> {
         match self {
             Self::View { view, .. } => view.image(image),
-            Self::Client { .. } | Self::Sink { .. } => Ok(()),
+            Self::Client { .. } | Self::Sink(_) => Ok(()),
         }
-    }
-
-    /// Writes the checkpoint of a query before its first row.
-    pub(super) fn begin(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        match self {
-            Self::Client { .. } => {}
-            Self::View { view, checkpoints } => {
-                checkpoints.write(checkpoint)?;
-                view.committed(checkpoint.epoch);
-            }
-            Self::Sink { checkpoints, .. } => drop(checkpoints.write(checkpoint)?),
-        }
-        Ok(())
-    }
-
-    /// Makes what was staged in the checkpoint's epoch last, and the checkpoint itself; the act that
-    /// counts comes last.
-    pub(super) fn commit(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let epoch = checkpoint.epoch;
-        crash_point::reach("an epoch ends");
-        let written = match self {
-            Self::Client { .. } => return Ok(()),
-            Self::View { view, checkpoints } => {
-                let written = checkpoints.write(checkpoint)?;
-                view.committed(epoch);
-                written
-            }
-            Self::Sink {
-                sink,
-                keeps_epoch: true,
-                checkpoints,
-            } => {
-                let written = checkpoints.write(checkpoint)?;
-                crash_point::reach("checkpoint written, sink not committed");
-                sink.commit(epoch)?;
-                written
-            }
-            Self::Sink {
-                sink, checkpoints, ..
-            } => {
-                sink.commit(epoch)?;
-                crash_point::reach("sink committed, checkpoint not written");
-                checkpoints.write(checkpoint)?
-            }
-        };
-        crash_point::reach("an epoch has ended");
-        for sentence in written.left_over {
-            tracing::warn!(epoch, "{sentence}");
-        }
-        Ok(())
     }
 
     /// True when nobody takes the rows any more.
     pub(super) fn is_gone(&self) -> bool {
         match self {
             Self::Client { rows, .. } => rows.is_closed(),
-            Self::View { .. } | Self::Sink { .. } => false,
+            Self::View { .. } | Self::Sink(_) => false,
         }
     }
 
@@ -187,7 +138,7 @@ impl Output {
     pub(super) fn backlog(&self) -> u64 {
         match self {
             Self::Client { .. } | Self::View { .. } => 0,
-            Self::Sink { sink, .. } => sink.backlog(),
+            Self::Sink(committer) => committer.backlog(),
         }
     }
 }

@@ -15,6 +15,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use super::aside::Aside;
 use super::begin::Begin;
 use super::budget;
+use super::durable::UnderWay;
 use super::emitter::Emitter;
 use super::event_time::Standing;
 use super::groups::Groups;
@@ -71,6 +72,8 @@ pub(super) struct Wiring {
 pub(super) struct Query {
     pub(super) plan: Arc<StreamPlan>,
     pub(super) sources: Vec<Arc<SourcePlan>>,
+    /// For each input what tells its topic from a later one of its name, if that is known.
+    pub(super) topic_ids: Vec<Option<String>>,
     pub(super) lanes: Vec<Lane>,
     inputs: Inputs,
     pub(super) watermarks: Watermarks,
@@ -87,15 +90,19 @@ pub(super) struct Query {
     pub(super) trigger: Pace,
     pub(super) epoch: Pace,
     /// When an epoch ends although nothing came, so that the outside does not forget the last one.
-    renew: Pace,
-    groups: Groups,
+    pub(super) renew: Pace,
+    pub(super) groups: Groups,
     pub(super) epochs: u64,
+    /// The epoch that is on its way to last.
+    pub(super) under_way: Option<UnderWay>,
+    /// Rejected and late messages that did not reach their topics.
+    pub(super) rows_not_sent: u64,
     /// True when the next image of the state stands for itself.
     pub(super) whole: bool,
     /// True when something was staged or read since the last epoch.
     pub(super) dirty: bool,
     untold: Untold,
-    aside: Aside,
+    pub(super) aside: Aside,
     pub(super) replaying: Replaying,
     /// When the groups' memory is measured again: that costs.
     measure: Pace,
@@ -170,6 +177,7 @@ impl Query {
             groups,
             plan: Arc::clone(plan),
             sources,
+            topic_ids: begin.topic_ids.clone(),
             lanes,
             inputs,
             watermarks,
@@ -179,6 +187,8 @@ impl Query {
             partitions,
             trigger: Pace::of_trigger(tuning.trigger, now),
             epochs: 0,
+            under_way: None,
+            rows_not_sent: 0,
             whole: true,
             dirty: false,
             untold: Untold::default(),
@@ -208,11 +218,11 @@ impl Query {
             }
             let input = self.inputs.collect(self.wait())?;
             if self.shared.stopping() || self.output.is_gone() {
-                self.end_epoch()?;
+                self.finish_epoch()?;
                 return Ok(Ended::Stopped);
             }
             if let Some(ended) = self.micro_batch(input)? {
-                self.end_epoch()?;
+                self.finish_epoch()?;
                 return Ok(ended);
             }
         }
@@ -231,6 +241,7 @@ impl Query {
     }
 
     fn micro_batch(&mut self, mut input: Collected) -> Result<Option<Ended>> {
+        self.note_epoch()?;
         self.note_added(&input);
         self.plan.batch_time.set(self.surroundings.clock.now());
         let mut outputs = self.process(std::mem::take(&mut input.lanes))?;
@@ -244,18 +255,22 @@ impl Query {
             at: self.plan.batch_time.get(),
             watermark: (watermark > Watermark::MIN).then_some(watermark.0),
         };
-        let taken = self.output.stage(rows, moment)?;
+        let taken = self.output.stage(rows, moment, || self.shared.stopping())?;
         self.unmeasured |= counted.messages > 0;
         self.measure()?;
         self.dirty |= counted.messages > 0 || emitted > 0;
         self.publish(counted, (emitted, refusals), Some(&input));
         if !taken {
+            // What nobody took must come again: this is no end of an epoch.
+            self.dirty = false;
             return Ok(Some(Ended::Stopped));
         }
         let now = self.surroundings.clock.monotonic();
         self.dirty |= self.renew.is_due(now);
         let at_once = self.shared.flush_wanted() || self.is_replaying();
-        if self.dirty && (at_once || self.epoch.is_due(now)) {
+        if self.dirty && at_once {
+            self.finish_epoch()?;
+        } else if self.epoch.is_due(now) {
             self.end_epoch()?;
         }
         self.groups.tick();
@@ -271,7 +286,7 @@ impl Query {
         if (self.shared.flush_wanted() && self.dirty) || self.has_replay() {
             return Duration::ZERO;
         }
-        if self.dirty {
+        if self.dirty && self.under_way.is_none() {
             until = until.min(self.epoch.next(now));
         }
         if self.unmeasured {
@@ -437,36 +452,6 @@ impl Query {
             RecordBatch::try_new_with_options(Arc::clone(&self.plan.schema), columns, &options)
                 .map_err(from_arrow)
         })
-    }
-
-    /// Ends an epoch: what was staged lasts from here on.
-    pub(super) fn end_epoch(&mut self) -> Result<()> {
-        if !self.dirty {
-            return Ok(());
-        }
-        self.epochs += 1;
-        let not_sent = self.aside.settle(self.shared.flush_wanted())?;
-        self.note_replayed();
-        if self.output.is_durable() {
-            let checkpoint = self.checkpoint()?;
-            self.output.commit(&checkpoint)?;
-        }
-        self.replays_committed()?;
-        self.dirty = false;
-        let now = self.surroundings.clock.monotonic();
-        self.epoch.done(now);
-        self.renew.done(now);
-        self.groups.tell(&self.partitions);
-        for status in self.partitions.values_mut() {
-            status.committed = status.next;
-        }
-        let epochs = self.epochs;
-        self.shared.update(|status| {
-            status.epochs = epochs;
-            status.rows_not_sent = not_sent;
-            status.partitions.clone_from(&self.partitions);
-        });
-        Ok(())
     }
 
     fn is_caught_up(&self) -> bool {

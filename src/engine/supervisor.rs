@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::begin::{self, Begin, LiveStart};
+use super::committer::{Committer, Keeper};
 use super::input::{Assignment, Inputs, WakeQuery};
 use super::materialized::Materialized;
 use super::output::{Emitted, Output, Progress};
@@ -212,6 +213,9 @@ impl Supervisor {
             lanes,
             self.surroundings.read_max,
         )?;
+        if let Some(committer) = output.committer() {
+            committer.on_done(wake.clone());
+        }
         self.control.set_wake(Some(wake));
         self.shared.restart();
         let wiring = Wiring {
@@ -278,9 +282,10 @@ impl Supervisor {
         // Somebody may wait for the rows.
         self.shared.update(|_| ());
         let begin = self.begin_after(checkpoint.as_ref())?;
+        let keeper = Keeper::View(Arc::clone(view));
         let output = Output::View {
             view: Arc::clone(view),
-            checkpoints,
+            committer: Committer::start(&self.shared.name, keeper, checkpoints)?,
         };
         Ok(Start {
             begin,
@@ -304,11 +309,12 @@ impl Supervisor {
         };
         let checkpoint = self.newest(&mut checkpoints, committed)?;
         let begin = self.begin_after(checkpoint.as_ref())?;
-        let output = Output::Sink {
+        let keeper = Keeper::Sink {
             sink,
             keeps_epoch: outside != Outside::Unknown,
-            checkpoints,
         };
+        let committer = Committer::start(&self.shared.name, keeper, checkpoints)?;
+        let output = Output::Sink(committer);
         let epoch = match outside {
             Outside::Unknown => 0,
             Outside::Epoch(epoch) => epoch.unwrap_or(0),

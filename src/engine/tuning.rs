@@ -132,7 +132,7 @@ impl Query {
         if told.paused {
             // Also when nothing came, so that the outside does not forget the last epoch.
             self.dirty |= is_sink;
-            self.end_epoch()?;
+            self.finish_epoch()?;
             return Ok(Some(Ended::Paused));
         }
         if told.trigger != before.trigger {
@@ -144,7 +144,7 @@ impl Query {
         self.epoch.set_interval(told.checkpoint_interval);
         // A sink's transactions may take so long as its interval said when it was opened.
         if is_sink && told.checkpoint_interval > before.checkpoint_interval {
-            self.end_epoch()?;
+            self.finish_epoch()?;
             return Ok(Some(Ended::Again));
         }
         Ok(None)

@@ -35,7 +35,9 @@ impl Materialized {
             (Kept::Latest(_), _) => return Err(Error::internal("rows by key without a key")),
         }
         drop(held);
-        self.write().rows.imaged();
+        let mut held = self.write();
+        held.rows.imaged();
+        held.is_imaged = true;
         Ok(())
     }
 

@@ -1,0 +1,338 @@
+//! Makes a query's epochs last, on a thread of its own, so that the query goes on meanwhile.
+//!
+//! ```text
+//! query       stage  stage  hand(7)  stage  stage  ..        done(7)  ..
+//! committer     send   send   └ checkpoint 7, sink's commit ┘   send  send
+//! ```
+//! Invariants: everything is done in the order in which it was handed over; one epoch at the most is
+//! under way; what waits is bounded in bytes; once the committer is dropped, nothing of it runs any
+//! more.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::input::WakeQuery;
+use super::materialized::Materialized;
+use crate::checkpoint::{Checkpoint, CheckpointStore};
+use crate::crash_point;
+use crate::error::{Error, Result};
+use crate::sink::Sink;
+use crate::task;
+use crate::types::{ChangeBatch, ProcessingTime};
+
+/// Rows that wait may hold so many bytes; then the query waits too.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+/// How often a query that waits looks whether it is to stop, and how often the backlog is asked for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What an epoch is made to last in, besides its checkpoint.
+pub(super) enum Keeper {
+    /// A view, whose rows are in the checkpoint.
+    View(Arc<Materialized>),
+    /// The outside world.
+    Sink {
+        sink: Box<dyn Sink>,
+        /// Whether the sink knows the last epoch that counts.
+        keeps_epoch: bool,
+    },
+}
+
+/// The query's end of it.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Rows handed to the sink that the outside has not confirmed, as of the last look.
+    backlog: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Work>,
+    /// The bytes of the rows that wait.
+    bytes: usize,
+    /// True from the moment an epoch is handed over until it lasts.
+    is_busy: bool,
+    /// An epoch lasts of which the query does not know yet.
+    done: bool,
+    failed: Option<Error>,
+    /// The query is gone.
+    closed: bool,
+    wake: Option<WakeQuery>,
+}
+
+enum Work {
+    Rows(ChangeBatch, ProcessingTime),
+    /// Where a query begins that goes on from nothing.
+    Begin(Box<Checkpoint>),
+    Epoch(Box<Checkpoint>),
+}
+
+impl Committer {
+    /// Starts the thread of a query.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub(super) fn start(name: &str, keeper: Keeper, checkpoints: CheckpointStore) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let end = Worker {
+            shared: Arc::clone(&shared),
+            keeper,
+            checkpoints,
+        };
+        let thread = task::spawn_thread(&format!("commit {name}"), move || end.run());
+        let thread = thread
+            .map_err(|error| Error::internal(format!("no thread to commit epochs on: {error}")))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Whom to wake when an epoch lasts.
+    pub(super) fn on_done(&self, wake: WakeQuery) {
+        self.shared.lock().wake = Some(wake);
+    }
+
+    /// Hands rows over, waits while too many wait already; false when `stopping` came meanwhile.
+    ///
+    /// # Errors
+    /// When something handed over before has failed.
+    pub(super) fn stage(
+        &self,
+        rows: Vec<ChangeBatch>,
+        at: ProcessingTime,
+        stopping: impl Fn() -> bool,
+    ) -> Result<bool> {
+        let mut state = self.shared.lock();
+        for rows in rows {
+            while state.bytes > WAITING_BYTES_MAX && state.failed.is_none() {
+                if stopping() {
+                    return Ok(false);
+                }
+                state = self.shared.wait(state, LOOK);
+            }
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            state.bytes += rows.rows().get_array_memory_size();
+            state.waiting.push_back(Work::Rows(rows, at));
+        }
+        self.shared.changed.notify_all();
+        Ok(true)
+    }
+
+    /// Hands an epoch's end over. None is under way.
+    pub(super) fn hand(&self, checkpoint: Checkpoint) {
+        self.hand_work(Work::Epoch(Box::new(checkpoint)));
+    }
+
+    /// Writes the checkpoint of a query before its first row; it lasts when this returns.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub(super) fn begin(&self, checkpoint: Checkpoint) -> Result<()> {
+        self.hand_work(Work::Begin(Box::new(checkpoint)));
+        self.wait().map(drop)
+    }
+
+    fn hand_work(&self, work: Work) {
+        let mut state = self.shared.lock();
+        assert!(!state.is_busy, "one epoch at a time");
+        state.is_busy = true;
+        state.waiting.push_back(work);
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether the epoch that was handed over lasts by now; true once.
+    ///
+    /// # Errors
+    /// When something has failed.
+    pub(super) fn take_done(&self) -> Result<bool> {
+        let mut state = self.shared.lock();
+        match &state.failed {
+            Some(error) => Err(error.clone()),
+            None => Ok(std::mem::take(&mut state.done)),
+        }
+    }
+
+    /// The same, but waits while an epoch is under way.
+    ///
+    /// # Errors
+    /// When something has failed.
+    pub(super) fn wait(&self) -> Result<bool> {
+        let mut state = self.shared.lock();
+        while state.is_busy && state.failed.is_none() {
+            state = self.shared.wait(state, LOOK);
+        }
+        drop(state);
+        self.take_done()
+    }
+
+    /// Rows handed over that the outside has not confirmed yet.
+    pub(super) fn backlog(&self) -> u64 {
+        let state = self.shared.lock();
+        let waiting = state.waiting.iter().map(|work| match work {
+            Work::Rows(rows, _) => rows.rows().num_rows() as u64,
+            Work::Begin(_) | Work::Epoch(_) => 0,
+        });
+        waiting.sum::<u64>() + self.shared.backlog.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Committer {
+    /// Gives up what was not made to last, and waits for what is being done.
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a committing thread panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Duration) -> MutexGuard<'a, State> {
+        let waited = self.changed.wait_timeout(state, limit);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// What is to be done next; `None`: the query is gone.
+    fn next(&self, mut look: impl FnMut()) -> Option<Work> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(work) = state.waiting.pop_front() {
+                if let Work::Rows(rows, _) = &work {
+                    state.bytes -= rows.rows().get_array_memory_size();
+                    self.changed.notify_all();
+                }
+                return Some(work);
+            }
+            state = self.wait(state, LOOK);
+            look();
+        }
+    }
+
+    /// An epoch lasts.
+    fn done(&self) {
+        self.tell(|state| (state.is_busy, state.done) = (false, true));
+    }
+
+    fn fail(&self, error: Error) {
+        self.tell(|state| state.failed = Some(error));
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        if let Some(wake) = &state.wake {
+            wake.wake();
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+/// The thread's end of it.
+struct Worker {
+    shared: Arc<Shared>,
+    keeper: Keeper,
+    checkpoints: CheckpointStore,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let ended = worked.unwrap_or_else(|_| Err(Error::internal("committing an epoch panicked")));
+        if let Err(error) = ended {
+            shared.fail(error);
+        }
+    }
+
+    fn work(&mut self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        while let Some(work) = shared.next(|| self.tell_backlog()) {
+            match work {
+                Work::Rows(rows, at) => {
+                    if let Keeper::Sink { sink, .. } = &mut self.keeper {
+                        sink.stage(&rows, at)?;
+                    }
+                }
+                Work::Begin(checkpoint) => {
+                    self.checkpoints.write(&checkpoint)?;
+                    self.note(checkpoint.epoch);
+                    shared.done();
+                }
+                Work::Epoch(checkpoint) => {
+                    self.commit(&checkpoint)?;
+                    shared.done();
+                }
+            }
+            self.tell_backlog();
+        }
+        Ok(())
+    }
+
+    /// Makes what was staged in the checkpoint's epoch last, and the checkpoint itself; the act that
+    /// counts comes last.
+    fn commit(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let epoch = checkpoint.epoch;
+        crash_point::reach("an epoch ends");
+        let written = match &mut self.keeper {
+            Keeper::View(_) => self.checkpoints.write(checkpoint)?,
+            Keeper::Sink {
+                sink,
+                keeps_epoch: true,
+            } => {
+                let written = self.checkpoints.write(checkpoint)?;
+                crash_point::reach("checkpoint written, sink not committed");
+                sink.commit(epoch)?;
+                written
+            }
+            Keeper::Sink { sink, .. } => {
+                sink.commit(epoch)?;
+                crash_point::reach("sink committed, checkpoint not written");
+                self.checkpoints.write(checkpoint)?
+            }
+        };
+        crash_point::reach("an epoch has ended");
+        self.note(epoch);
+        for sentence in written.left_over {
+            tracing::warn!(epoch, "{sentence}");
+        }
+        Ok(())
+    }
+
+    /// A view knows which of its rows last.
+    fn note(&self, epoch: u64) {
+        if let Keeper::View(view) = &self.keeper {
+            view.committed(epoch);
+        }
+    }
+
+    fn tell_backlog(&self) {
+        if let Keeper::Sink { sink, .. } = &self.keeper {
+            let backlog = sink.backlog();
+            self.shared.backlog.store(backlog, Ordering::Relaxed);
+        }
+    }
+}
