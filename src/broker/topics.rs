@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use kafka_protocol::ResponseError;
 use tracing::{error, info};
+use uuid::Uuid;
 
 use super::config::BrokerConfig;
 use super::journal::{Event, Journal, TopicRecord};
@@ -40,6 +41,7 @@ pub(crate) struct Topics {
 #[derive(Debug)]
 pub(crate) struct Topic {
     id: u64,
+    uid: Uuid,
     name: String,
     config: TopicConfig,
     partitions: RwLock<Vec<Arc<Partition>>>,
@@ -98,6 +100,7 @@ impl Topics {
                 topics.open_partitions(id, 0..record.partitions, &config, &record.starts)?;
             let topic = Topic {
                 id,
+                uid: record.uid.parse().unwrap_or_default(),
                 name: record.name.clone(),
                 config,
                 partitions: RwLock::new(partitions),
@@ -165,11 +168,12 @@ impl Topics {
         if validate_only {
             return Ok(count);
         }
-        let id = *next_id;
+        let (id, uid) = (*next_id, Uuid::new_v4());
         let created = self.open_partitions(id, 0..count, &config, &BTreeMap::new());
         let recorded = created.and_then(|opened| {
             let topic = TopicRecord {
                 name: name.to_owned(),
+                uid: uid.to_string(),
                 partitions: count,
                 configs: config.given().clone(),
                 starts: BTreeMap::new(),
@@ -185,6 +189,7 @@ impl Topics {
         *next_id += 1;
         let topic = Topic {
             id,
+            uid,
             name: name.to_owned(),
             config,
             partitions: RwLock::new(opened),
@@ -335,6 +340,7 @@ impl Topics {
         let partitions = RwLock::new(topic.partitions());
         self.insert(Topic {
             id: topic.id,
+            uid: topic.uid,
             name: name.to_owned(),
             config,
             partitions,
@@ -424,6 +430,11 @@ impl Topic {
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What tells it from all other topics, also from an earlier one of its name.
+    pub(crate) fn uid(&self) -> Uuid {
+        self.uid
     }
 
     /// Its settings.

@@ -43,6 +43,8 @@ pub(super) struct Begin {
     /// For each input, the first offset to read of each partition, and the offset after the last
     /// one there was.
     pub inputs: Vec<Vec<PartitionRange>>,
+    /// For each input what tells its topic from a later one of its name, if the cluster says.
+    pub topic_ids: Vec<Option<String>>,
     /// Rows of windows that end at or before this are passed over.
     pub ignore_until: EventTime,
     /// Sessions that start before this are passed over.
@@ -52,6 +54,7 @@ pub(super) struct Begin {
 impl Begin {
     fn everything(inputs: Vec<Vec<PartitionRange>>) -> Self {
         Self {
+            topic_ids: vec![None; inputs.len()],
             inputs,
             ignore_until: EventTime::MIN,
             ignore_before: EventTime::MIN,
@@ -71,20 +74,27 @@ impl Begin {
 
 /// Where a created query begins, by its tables' `scan_startup`.
 pub(super) fn created(plan: &StreamPlan) -> Result<Begin> {
-    let inputs = plan
-        .inputs
-        .iter()
-        .map(|input| created_input(&input.source))
-        .collect::<Result<_>>()?;
-    Ok(Begin::everything(inputs))
+    let (mut inputs, mut topic_ids) = (Vec::new(), Vec::new());
+    for input in &plan.inputs {
+        let (cluster, ranges) = look(&input.source)?;
+        topic_ids.push(cluster.topic_id(&input.source.scan.topic, ANSWER_TIMEOUT)?);
+        inputs.push(created_input(&input.source, &cluster, ranges)?);
+    }
+    Ok(Begin {
+        topic_ids,
+        ..Begin::everything(inputs)
+    })
 }
 
-fn created_input(source: &SourcePlan) -> Result<Vec<PartitionRange>> {
-    let (cluster, ranges) = look(source)?;
+fn created_input(
+    source: &SourcePlan,
+    cluster: &Cluster,
+    ranges: Vec<PartitionRange>,
+) -> Result<Vec<PartitionRange>> {
     Ok(match &source.startup {
         ScanStartup::Earliest => ranges,
         ScanStartup::Latest => ranges.into_iter().map(at_end).collect(),
-        ScanStartup::Timestamp(time) => at_time(&cluster, source, ranges, time.0 / 1_000)?,
+        ScanStartup::Timestamp(time) => at_time(cluster, source, ranges, time.0 / 1_000)?,
         ScanStartup::Offsets(offsets) => ranges
             .into_iter()
             .map(|r| begin_at(r, offsets.get(&r.partition).copied().unwrap_or(r.start)))
@@ -97,10 +107,19 @@ fn created_input(source: &SourcePlan) -> Result<Vec<PartitionRange>> {
 /// # Errors
 /// When messages that were not read are there no more, or the topic is another one.
 pub(super) fn resumed(plan: &StreamPlan, checkpoint: &Checkpoint) -> Result<Begin> {
-    let mut inputs = Vec::with_capacity(plan.inputs.len());
+    let (mut inputs, mut topic_ids) = (Vec::new(), Vec::new());
     for (index, input) in plan.inputs.iter().enumerate() {
-        let (_, ranges) = look(&input.source)?;
+        let (cluster, ranges) = look(&input.source)?;
         let mark = checkpoint.inputs.get(index);
+        let read = mark.and_then(|mark| mark.topic_id.clone());
+        let id = cluster.topic_id(&input.source.scan.topic, ANSWER_TIMEOUT)?;
+        if let (Some(read), Some(id)) = (&read, &id)
+            && read != id
+        {
+            let detail = format!("The one that was read has the id {read}, this one {id}.");
+            return Err(another_topic(&input.source, detail));
+        }
+        topic_ids.push(id.or(read));
         let reached = |range: &PartitionRange| {
             let partition = mark.and_then(|mark| mark.partitions.get(&range.partition));
             partition.map(|partition| partition.next)
@@ -112,7 +131,22 @@ pub(super) fn resumed(plan: &StreamPlan, checkpoint: &Checkpoint) -> Result<Begi
         });
         inputs.push(ranges.collect::<Result<_>>()?);
     }
-    Ok(Begin::everything(inputs))
+    Ok(Begin {
+        topic_ids,
+        ..Begin::everything(inputs)
+    })
+}
+
+/// The topic is not the one that the query has read so far.
+fn another_topic(source: &SourcePlan, detail: String) -> Error {
+    let topic = &source.scan.topic;
+    Error::external(
+        SqlState::ObjectNotInPrerequisiteState,
+        false,
+        format!("topic \"{topic}\" is not the one that was read"),
+    )
+    .detail(detail)
+    .hint("If it was made anew, or this is another cluster, drop the query and create it again.")
 }
 
 /// A partition from an offset on that must be there, or be the end.
@@ -121,13 +155,9 @@ fn go_on_at(source: &SourcePlan, range: PartitionRange, next: Offset) -> Result<
     let (partition, read, start, end) = (range.partition.0, next.0, range.start.0, range.end.0);
     let wrong = |text| Error::external(SqlState::ObjectNotInPrerequisiteState, false, text);
     if next > range.end {
-        return Err(
-            wrong(format!("topic \"{topic}\" is not the one that was read"))
-                .detail(format!(
-                    "Partition {partition} was read up to offset {read} and ends at {end}."
-                ))
-                .hint("If it was made anew, drop the query and create it again."),
-        );
+        let detail =
+            format!("Partition {partition} was read up to offset {read} and ends at {end}.");
+        return Err(another_topic(source, detail));
     }
     if next < range.start && source.fails_on_data_loss {
         return Err(wrong(format!(
@@ -279,6 +309,7 @@ fn at_open_windows(
         _ => (begin, EventTime::MIN),
     };
     Ok(Begin {
+        topic_ids: vec![None; plan.inputs.len()],
         inputs: at_times(plan, looks, begin.saturating_sub(ahead) / 1_000 - 1)?,
         ignore_until: EventTime(before),
         ignore_before,

@@ -200,3 +200,39 @@ async fn a_sink_of_many_groups_goes_on_after_kill_9() {
     let rows_in = "SELECT rows_in FROM headwater.queries WHERE name = 'totals'";
     assert_eq!(client.value(rows_in).await, (2 * GROUPS).to_string());
 }
+
+#[tokio::test]
+async fn a_topic_that_was_made_anew_meanwhile_is_not_read_on() {
+    let (_broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    client.run(CLICKS).await;
+    client
+        .run("CREATE MATERIALIZED VIEW names AS SELECT who FROM clicks")
+        .await;
+    cluster.produce("clicks", &[click("ann", "00:00:10")]);
+    client.run("FLUSH").await;
+
+    server.process().kill();
+    cluster.delete_topic("clicks").await;
+    cluster.create_topic("clicks", 1).await;
+    // As many as were read, so that the offset alone tells nothing.
+    let others = [click("bob", "00:00:20"), click("eve", "00:00:30")];
+    cluster.produce("clicks", &others);
+    server.start_again();
+    let client = server.connect().await;
+    let error = crate::support::wait::until_async("the query fails", async || {
+        let failed = "SELECT last_error FROM headwater.queries WHERE state = 'failed'";
+        client.rows(failed).await.pop()?.pop()?
+    })
+    .await;
+    let expected = "topic \"clicks\" is not the one that was read";
+    assert!(error.contains(expected), "{error}");
+    assert_eq!(client.rows("SELECT who FROM names").await.len(), 1);
+
+    client.run("DROP MATERIALIZED VIEW names").await;
+    client
+        .run("CREATE MATERIALIZED VIEW names AS SELECT who FROM clicks")
+        .await;
+    client.run("FLUSH").await;
+    assert_eq!(client.rows("SELECT who FROM names").await.len(), 2);
+}

@@ -12,6 +12,8 @@ use kafka_protocol::messages::{
     ApiKey, ApiVersionsResponse, FindCoordinatorResponse, MetadataRequest, MetadataResponse,
 };
 
+use uuid::Uuid;
+
 use super::{NODE, text, topic_name};
 use crate::broker::connection::Client;
 use crate::broker::server::Server;
@@ -53,10 +55,11 @@ pub(super) fn metadata(
             .map(|topic| describe(topic))
             .collect(),
         Some(asked) => {
-            let names = asked.into_iter().filter_map(|topic| topic.name);
-            names
-                .map(|name| find(server, name.as_str(), may_create))
-                .collect()
+            let found = asked.into_iter().map(|topic| match topic.name {
+                Some(name) => find(server, name.as_str(), may_create),
+                None => find_by_id(server, topic.topic_id),
+            });
+            found.collect()
         }
     };
     let broker = MetadataResponseBroker::default()
@@ -94,6 +97,16 @@ fn find(server: &Server, name: &str, may_create: bool) -> MetadataResponseTopic 
     }
 }
 
+fn find_by_id(server: &Server, uid: Uuid) -> MetadataResponseTopic {
+    let topics = server.topics.all();
+    match topics.iter().find(|topic| topic.uid() == uid) {
+        Some(topic) if !uid.is_nil() => describe(topic),
+        _ => MetadataResponseTopic::default()
+            .with_topic_id(uid)
+            .with_error_code(ResponseError::UnknownTopicId.code()),
+    }
+}
+
 fn describe(topic: &Topic) -> MetadataResponseTopic {
     let partition = |index| {
         MetadataResponsePartition::default()
@@ -105,6 +118,7 @@ fn describe(topic: &Topic) -> MetadataResponseTopic {
     };
     MetadataResponseTopic::default()
         .with_name(Some(topic_name(topic.name())))
+        .with_topic_id(topic.uid())
         .with_partitions((0..topic.partition_count()).map(partition).collect())
         .with_unknown_tagged_fields(padding())
 }

@@ -56,6 +56,9 @@ pub(crate) struct JournalState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TopicRecord {
     pub(crate) name: String,
+    /// Tells the topic from an earlier one of its name; empty when an older version made it.
+    #[serde(default)]
+    pub(crate) uid: String,
     pub(crate) partitions: i32,
     pub(crate) configs: BTreeMap<String, String>,
     /// Where partitions begin whose records were deleted up to there.
@@ -248,6 +251,7 @@ mod tests {
     fn a_deleted_topic_takes_its_offsets_along_and_its_id_is_not_used_again() {
         let mut state = JournalState::default();
         let topic = TopicRecord {
+            uid: String::new(),
             name: "t".to_owned(),
             partitions: 1,
             configs: BTreeMap::new(),

@@ -140,6 +140,32 @@ pub(super) fn create_topic(
     Ok(request.answer(timeout).and_then(|answer| answer.created()))
 }
 
+/// Asks what tells the topic from every other one, also from an earlier one of its name; `None` when
+/// the cluster does not know. Blocks up to `timeout`.
+///
+/// # Errors
+/// The outer error is a topic name that cannot be one; the inner one is the cluster's.
+pub(super) fn topic_id(
+    client: &Client,
+    topic: &str,
+    timeout: Duration,
+) -> Result<std::result::Result<Option<String>, Failure>> {
+    let name = c_string(topic)?;
+    let request = Request::new(
+        client,
+        sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        timeout,
+    )?;
+    // SAFETY: all pointers are valid for the calls; the library copies names and options.
+    unsafe {
+        let mut names = [name.as_ptr()];
+        let wanted = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        sys::rd_kafka_DescribeTopics(client.as_ptr(), wanted, request.options, request.queue);
+        sys::rd_kafka_TopicCollection_destroy(wanted);
+    }
+    Ok(request.answer(timeout).and_then(|answer| answer.topic_id()))
+}
+
 /// One request's options and the queue on which its answer arrives.
 struct Request {
     options: *mut sys::rd_kafka_AdminOptions_t,
@@ -243,6 +269,32 @@ impl Answer {
             .collect()
     }
 
+    fn topic_id(&self) -> std::result::Result<Option<String>, Failure> {
+        // SAFETY: the event is valid and holds topics; its arrays and texts live as long as it does.
+        unsafe {
+            let result = sys::rd_kafka_event_DescribeTopics_result(self.0);
+            assert!(
+                !result.is_null(),
+                "the queue holds only the answer to its own request"
+            );
+            let mut count = 0;
+            let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+            let Some(&topic) = array(topics.cast_const(), count).first() else {
+                return Ok(None);
+            };
+            let code = sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic));
+            let code = Code(code as i32);
+            if !code.is_ok() {
+                return Err(code.into());
+            }
+            let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+            if id.is_null() || bits_of(id) == (0, 0) {
+                return Ok(None);
+            }
+            Ok(Some(text_or(sys::rd_kafka_Uuid_base64str(id), code)))
+        }
+    }
+
     fn created(&self) -> std::result::Result<(), Failure> {
         // SAFETY: the event is valid and holds topics; its arrays live as long as it does.
         unsafe {
@@ -280,6 +332,16 @@ unsafe fn array<'a, T>(first: *const T, count: usize) -> &'a [T] {
     }
     // SAFETY: the caller's promise.
     unsafe { slice::from_raw_parts(first, count) }
+}
+
+/// # Safety
+/// `id` must be valid.
+unsafe fn bits_of(id: *const sys::rd_kafka_Uuid_t) -> (i64, i64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let high = sys::rd_kafka_Uuid_most_significant_bits(id);
+        (high, sys::rd_kafka_Uuid_least_significant_bits(id))
+    }
 }
 
 /// # Safety

@@ -63,6 +63,20 @@ impl Cluster {
         }
     }
 
+    /// What tells a topic from every other one, also from an earlier one of its name; `None` when the
+    /// cluster does not say.
+    ///
+    /// # Errors
+    /// A name that no topic can have.
+    pub fn topic_id(&self, topic: &str, timeout: Duration) -> Result<Option<String>> {
+        let answer = admin::topic_id(&self.client, topic, timeout)?;
+        Ok(answer.unwrap_or_else(|failure| {
+            let reason = failure.text;
+            tracing::debug!(target: "kafka", topic, reason, "the topic's id is not known");
+            None
+        }))
+    }
+
     /// The names of all topics that the user may see, in order.
     ///
     /// # Errors
