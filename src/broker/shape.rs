@@ -162,9 +162,9 @@ fn shape_of(key: ApiKey) -> Option<Shape> {
         ApiKey::Metadata => (
             9,
             &[
-                Array(&[Text]),
+                Array(&[Since(10, &INT64), Since(10, &INT64), Text]),
                 Since(4, &INT8),
-                Since(8, &INT8),
+                Since(8, &Until(10, &INT8)),
                 Since(8, &INT8),
             ],
         ),
