@@ -88,7 +88,7 @@ impl Aside {
             let met_by = self.created.then_some((self.query.as_str(), *input));
             let is_new = self.kept.dead(letter, met_by);
             if let Some(topic) = dead.as_ref().filter(|_| is_new) {
-                self.lost += u64::from(!send(topic, &source.scan, message));
+                self.lost += u64::from(!send(topic, &source.scan, message, None));
             }
         }
         for (input, row) in &output.late {
@@ -101,7 +101,8 @@ impl Aside {
             };
             let is_new = self.kept.late(record);
             if let Some(topic) = late.as_ref().filter(|_| is_new) {
-                self.lost += u64::from(!send(topic, &source.scan, &row.message));
+                let query = Some(self.query.as_str());
+                self.lost += u64::from(!send(topic, &source.scan, &row.message, query));
             }
         }
         Ok(())
@@ -128,8 +129,9 @@ impl Aside {
     }
 }
 
-/// Sends the message as it was, with headers that say why and from where.
-fn send(topic: &SideTopic, scan: &ScanSpec, message: &Rejection) -> bool {
+/// Sends the message as it was, with headers that say why and from where, and for which query it was
+/// too late.
+fn send(topic: &SideTopic, scan: &ScanSpec, message: &Rejection, query: Option<&str>) -> bool {
     let mut headers = own_headers(message);
     let mut header = |name: &str, value: String| {
         headers.push((format!("headwater.{name}"), Some(value.into_bytes())));
@@ -138,6 +140,9 @@ fn send(topic: &SideTopic, scan: &ScanSpec, message: &Rejection) -> bool {
     header("topic", scan.topic.clone());
     header("partition", message.partition.0.to_string());
     header("offset", message.offset.0.to_string());
+    if let Some(query) = query {
+        header("query", query.to_owned());
+    }
     topic.send(Outgoing {
         key: message.key.as_deref(),
         value: message.payload.as_deref(),
