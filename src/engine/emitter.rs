@@ -32,7 +32,10 @@ impl Emitter {
     pub(super) fn try_new(plan: &Arc<StreamPlan>, durable: bool, now: Duration) -> Result<Self> {
         let rows = plan.output.iter().filter_map(|stage| match stage {
             OutputStage::Rows(stage) => Some(stage.clone()),
-            OutputStage::Aggregate(_) | OutputStage::Rank(_) | OutputStage::Top(_) => None,
+            OutputStage::Repeat(_)
+            | OutputStage::Aggregate(_)
+            | OutputStage::Rank(_)
+            | OutputStage::Top(_) => None,
         });
         let rows: Vec<RowStage> = rows.collect();
         Ok(Self {

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::compute::filter_record_batch;
+use arrow::array::{AsArray, UInt32Array};
+use arrow::compute::{filter_record_batch, take};
+use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::aggregate::{Aggregate, Closed};
 use super::placement::Lateness;
 use super::rank;
 use super::refusal::{Refusals, by_halves};
-use super::row_pipeline::{RowPipeline, Rows};
+use super::row_pipeline::{RowPipeline, Rows, batch};
 use crate::error::{Error, Result, from_arrow};
 use crate::plan::{OutputStage, RankPlan, RowStage, TopPlan};
 use crate::state::TableUse;
@@ -31,6 +33,7 @@ enum Stage {
         aggregate: Box<Aggregate>,
         delay: i64,
     },
+    Repeat(SchemaRef),
     Rank(RankPlan),
     Top(TopPlan),
 }
@@ -61,6 +64,7 @@ impl Tail {
                     delay: plan.window.as_ref().map_or(0, |window| window.delay),
                     aggregate: Box::new(Aggregate::try_new(Arc::new(plan.clone()), wanted, None)?),
                 },
+                OutputStage::Repeat(schema) => Stage::Repeat(SchemaRef::clone(schema)),
                 OutputStage::Rank(plan) => Stage::Rank(plan.clone()),
                 OutputStage::Top(plan) => Stage::Top(plan.clone()),
             });
@@ -88,6 +92,10 @@ impl Tail {
                     .iter()
                     .map(|window| through(pipeline, window, refusals))
                     .collect::<Result<_>>()?,
+                Stage::Repeat(schema) => windows
+                    .iter()
+                    .map(|window| repeated(window, schema))
+                    .collect::<Result<_>>()?,
                 Stage::Rank(plan) => windows
                     .iter()
                     .map(|window| ordered(window, |rows| rank::number(plan, rows), refusals))
@@ -109,7 +117,7 @@ impl Tail {
     pub fn aggregates(&self) -> impl Iterator<Item = &Aggregate> {
         self.stages.iter().filter_map(|stage| match stage {
             Stage::Aggregate { aggregate, .. } => Some(&**aggregate),
-            Stage::Rows(_) | Stage::Rank(_) | Stage::Top(_) => None,
+            Stage::Rows(_) | Stage::Repeat(_) | Stage::Rank(_) | Stage::Top(_) => None,
         })
     }
 
@@ -117,7 +125,7 @@ impl Tail {
     pub fn aggregates_mut(&mut self) -> impl Iterator<Item = &mut Aggregate> {
         self.stages.iter_mut().filter_map(|stage| match stage {
             Stage::Aggregate { aggregate, .. } => Some(&mut **aggregate),
-            Stage::Rows(_) | Stage::Rank(_) | Stage::Top(_) => None,
+            Stage::Rows(_) | Stage::Repeat(_) | Stage::Rank(_) | Stage::Top(_) => None,
         })
     }
 
@@ -125,7 +133,7 @@ impl Tail {
     pub fn last_aggregate(&mut self) -> Option<&mut Aggregate> {
         self.stages.iter_mut().rev().find_map(|stage| match stage {
             Stage::Aggregate { aggregate, .. } => Some(&mut **aggregate),
-            Stage::Rows(_) | Stage::Rank(_) | Stage::Top(_) => None,
+            Stage::Rows(_) | Stage::Repeat(_) | Stage::Rank(_) | Stage::Top(_) => None,
         })
     }
 }
@@ -141,6 +149,29 @@ fn through(
         refusals.note(window, refused.row, refused.error);
     }
     Ok(rows.batch)
+}
+
+/// Each row as often as its last column says, without that column.
+fn repeated(window: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let (copies, columns) = window
+        .columns()
+        .split_last()
+        .ok_or_else(|| Error::internal("rows that are repeated have no number"))?;
+    let copies = copies
+        .as_primitive_opt::<Int64Type>()
+        .ok_or_else(|| Error::internal("the number of rows is no bigint"))?;
+    let mut rows = Vec::with_capacity(window.num_rows());
+    for (row, copies) in (0u32..).zip(copies.values()) {
+        rows.extend(std::iter::repeat_n(
+            row,
+            usize::try_from(*copies).unwrap_or(0),
+        ));
+    }
+    let count = rows.len();
+    let rows = UInt32Array::from(rows);
+    let columns = columns.iter().map(|column| take(column, &rows, None));
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(from_arrow)?;
+    batch(schema, columns, count)
 }
 
 /// A window's rows in an order; those whose place in it cannot be computed are left out.

@@ -80,6 +80,11 @@ impl<'a> Writer<'a> {
                     let line = self.aggregate(aggregate, &names);
                     (line, columns(aggregate, &names))
                 }
+                OutputStage::Repeat(_) => {
+                    let others = names.len().saturating_sub(1);
+                    let line = "rows: each as often as it was there".to_owned();
+                    (line, names[..others].to_vec())
+                }
                 OutputStage::Rank(rank) => {
                     let numbers = rank.numbers.iter().map(|number| numbering(*number));
                     let after = names.iter().cloned().chain(numbers.map(str::to_owned));

@@ -13,6 +13,8 @@ use super::{AggregatePlan, RowStage};
 pub enum OutputStage {
     /// Looks at one row at a time.
     Rows(RowStage),
+    /// Gives each row as often as its last column says, in these columns, which are the others.
+    Repeat(SchemaRef),
     /// A window over the windows below.
     Aggregate(AggregatePlan),
     /// Numbers the rows of a window.
@@ -59,7 +61,7 @@ impl OutputStage {
     pub fn aggregate(&self) -> Option<&AggregatePlan> {
         match self {
             Self::Aggregate(aggregate) => Some(aggregate),
-            Self::Rows(_) | Self::Rank(_) | Self::Top(_) => None,
+            Self::Rows(_) | Self::Repeat(_) | Self::Rank(_) | Self::Top(_) => None,
         }
     }
 }

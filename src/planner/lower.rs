@@ -19,6 +19,7 @@ use super::continuous::optimised;
 use super::keys::keys;
 use super::place::placed;
 use super::ranking;
+use super::raw_rows;
 use super::refused::{
     is_volatile, no_topic, refuse_sub_queries, refuse_volatile, refuse_volatile_rows, refused,
     unsupported,
@@ -172,7 +173,7 @@ impl Chain<'_> {
             LogicalPlan::Aggregate(node) => self.aggregate(node, above),
             LogicalPlan::Union(union) => self.union(union, above),
             LogicalPlan::Window(window) => {
-                self.lower(&window.input, above)?;
+                self.whole_windows(&window.input, above)?;
                 self.check_windowed("OVER (..)")
                     .map_err(|error| error.about(Culprit::Over))?;
                 let rank = ranking::rank(window, self.state)
@@ -181,7 +182,7 @@ impl Chain<'_> {
                 Ok(())
             }
             LogicalPlan::Sort(sort) => {
-                self.lower(&sort.input, above)?;
+                self.whole_windows(&sort.input, above)?;
                 self.check_windowed("ORDER BY")
                     .map_err(|error| error.about(Culprit::OrderBy))?;
                 if self
@@ -198,6 +199,17 @@ impl Chain<'_> {
             LogicalPlan::Limit(limit) => self.limit(limit, above),
             other => Err(refused(other)),
         }
+    }
+
+    /// The same for what looks at all rows of a window: they come together.
+    fn whole_windows(&mut self, node: &LogicalPlan, above: Above) -> Result<()> {
+        if self.changes || !raw_rows::are_loose(node) {
+            return self.lower(node, above);
+        }
+        self.aggregate(&raw_rows::counted(node)?, above)?;
+        let schema = nullable(node.schema());
+        self.output.push(OutputStage::Repeat(schema));
+        Ok(())
     }
 
     fn project(&mut self, projection: &Projection, above: Above) -> Result<()> {

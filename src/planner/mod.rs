@@ -20,6 +20,7 @@ mod origin;
 mod place;
 mod ranking;
 mod refused;
+mod raw_rows;
 mod session_condition;
 mod session_rows;
 mod source;

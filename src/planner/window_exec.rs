@@ -37,6 +37,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::session_rows::SessionRows;
 use super::window_node::{WindowNode, bound_fields};
+use crate::error::{Error, SqlState};
 use crate::types::{WindowKind, WindowSpan};
 
 /// DataFusion's planner, which also knows our windows.
@@ -276,7 +277,12 @@ impl Spread {
             let room = self.batch_rows - rows.len();
             let before = spans.len();
             if self.times.is_valid(row) {
-                let windows = self.kind.windows_of(self.times.value(row));
+                let time = self.times.value(row);
+                if self.kind.pane_of(time).is_none() {
+                    let state = SqlState::DatetimeFieldOverflow;
+                    return Err(Error::user(state, "window out of range").into());
+                }
+                let windows = self.kind.windows_of(time);
                 spans.extend(windows.skip(done).take(room));
             }
             let added = spans.len() - before;
