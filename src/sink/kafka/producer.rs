@@ -28,6 +28,9 @@ use crate::types::KafkaConnection;
 /// How long one look at the delivery reports takes while waiting: the client's own flush would wait a
 /// tenth of a second.
 const POLL: Duration = Duration::from_micros(500);
+/// How long it may take until all brokers of a cluster know of a new topic, and how often they are asked.
+const TOPIC_SPREADS: Duration = Duration::from_secs(5);
+const TOPIC_PAUSE: Duration = Duration::from_millis(20);
 
 /// A header: its name and its value, if it has one.
 pub type HeaderText = (String, Option<Vec<u8>>);
@@ -121,18 +124,34 @@ impl Producer {
     /// # Errors
     /// When no broker answers, or there is no such topic.
     pub(super) fn check_topic(&self, timeout: Duration) -> Result<()> {
+        let start = clock::instant();
+        loop {
+            let Some(code) = self.topic_error(Some(&self.topic), timeout)? else {
+                return Ok(());
+            };
+            // One broker may not know yet what another one does: the topic was made a moment ago.
+            let known = || -> Result<bool> { Ok(self.topic_error(None, timeout)?.is_none()) };
+            let is_new = code.meaning() == Meaning::TopicGone && start.elapsed() < TOPIC_SPREADS;
+            if !is_new || !known()? {
+                return Err(self.explain(code, 0));
+            }
+            std::thread::sleep(TOPIC_PAUSE);
+        }
+    }
+
+    /// What is wrong with the topic, by an answer about one topic or about all; one that is missing
+    /// there is.
+    fn topic_error(&self, asked: Option<&str>, timeout: Duration) -> Result<Option<Code>> {
         let client = self.client();
-        let answer = client.client().fetch_metadata(Some(&self.topic), timeout);
+        let answer = client.client().fetch_metadata(asked, timeout);
         client.poll(Duration::ZERO);
         let answer = answer.map_err(|error| self.explain(code_of(&error), 0))?;
-        let topic = answer
-            .topics()
-            .iter()
-            .find(|topic| topic.name() == self.topic);
-        match topic.and_then(rdkafka::metadata::MetadataTopic::error) {
-            Some(code) => Err(self.explain(Code(code as i32), 0)),
-            None => Ok(()),
-        }
+        let mut topics = answer.topics().iter();
+        let missing = RDKafkaErrorCode::UnknownTopicOrPartition as i32;
+        Ok(match topics.find(|topic| topic.name() == self.topic) {
+            Some(topic) => topic.error().map(|code| Code(code as i32)),
+            None => Some(Code(missing)),
+        })
     }
 
     /// Sends one message; waits while the client's queue is full.

@@ -3,7 +3,7 @@
 //! Owns the texts of the errors that a user sees when a topic or a broker is not there.
 //! Invariant: no question waits longer than its timeout (and a fifth of a second) for an answer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka_sys::rd_kafka_resp_err_t as Resp;
 
@@ -57,10 +57,23 @@ impl Cluster {
     /// # Errors
     /// An unknown topic (the hint names near ones), a user who may not see it, no answer in time.
     pub fn partitions(&self, topic: &str, timeout: Duration) -> Result<Vec<PartitionId>> {
-        match self.lookup(topic, timeout)? {
-            Some(partitions) => Ok(partitions),
-            None => Err(self.unknown_topic(topic, timeout)),
+        let start = clock::instant();
+        loop {
+            if let Some(partitions) = self.lookup(topic, timeout)? {
+                return Ok(partitions);
+            }
+            if !self.is_known_elsewhere(topic, timeout, start) {
+                return Err(self.unknown_topic(topic, timeout));
+            }
+            std::thread::sleep(RETRY_PAUSE);
         }
+    }
+
+    /// Of a topic that one broker does not know: whether another one does, which is so for a moment
+    /// after it was made.
+    fn is_known_elsewhere(&self, topic: &str, timeout: Duration, start: Instant) -> bool {
+        let names = || self.topics(timeout).unwrap_or_default();
+        start.elapsed() + RETRY_PAUSE <= timeout && names().iter().any(|name| name == topic)
     }
 
     /// What tells a topic from every other one, also from an earlier one of its name; `None` when the
@@ -230,12 +243,11 @@ impl Cluster {
                 Ok(offsets) => return Ok(offsets),
                 Err(failure) => failure,
             };
-            if failure.code.meaning() == Meaning::TopicGone {
-                return Err(self.unknown_topic(topic, timeout));
-            }
-            if failure.code.meaning() != Meaning::Moving || start.elapsed() + RETRY_PAUSE > timeout
-            {
-                return Err(self.translate(Some(topic), &failure));
+            match failure.code.meaning() {
+                Meaning::TopicGone if self.is_known_elsewhere(topic, left, start) => {}
+                Meaning::TopicGone => return Err(self.unknown_topic(topic, timeout)),
+                Meaning::Moving if start.elapsed() + RETRY_PAUSE <= timeout => {}
+                _ => return Err(self.translate(Some(topic), &failure)),
             }
             std::thread::sleep(RETRY_PAUSE);
             self.lookup(topic, left)?;
