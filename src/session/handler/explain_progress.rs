@@ -42,6 +42,30 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
     if query.shape.windowed && goes_on {
         line("next window", next_window(status, now));
     }
+    rows(status, &mut line);
+    if query.kind == QueryKind::Sink {
+        let backlog = format!("{} messages not confirmed", status.sink_backlog);
+        line("sink backlog", backlog);
+    }
+    line("messages not read yet", status.lag().to_string());
+    let state = format!("{} groups, {} bytes", status.state_rows, status.state_bytes);
+    line("state held", state);
+    if let Some((place, since)) = status.held_back.filter(|_| goes_on) {
+        let since = moment(since);
+        let name = partition_name(query, place);
+        line("held back by", format!("{name}, since {since}"));
+    }
+    for (place, partition) in &status.partitions {
+        let now = goes_on.then_some(now);
+        line(&partition_name(query, *place), facts(partition, now));
+    }
+    text.push('\n');
+    text.push_str(&query.plan);
+    text
+}
+
+/// What became of the rows.
+fn rows(status: &QueryStatus, line: &mut impl FnMut(&str, String)) {
     line(
         "rows in",
         format!("{} ({:.1}/s)", status.rows_in, status.rows_in_per_second),
@@ -66,25 +90,6 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
         let text = format!("{}, the last because: {reason}", status.rows_failed);
         line("  cannot be computed", text);
     }
-    if query.kind == QueryKind::Sink {
-        let backlog = format!("{} messages not confirmed", status.sink_backlog);
-        line("sink backlog", backlog);
-    }
-    line("messages not read yet", status.lag().to_string());
-    let state = format!("{} groups, {} bytes", status.state_rows, status.state_bytes);
-    line("state held", state);
-    if let Some((place, since)) = status.held_back.filter(|_| goes_on) {
-        let since = moment(since);
-        let name = partition_name(query, place);
-        line("held back by", format!("{name}, since {since}"));
-    }
-    for (place, partition) in &status.partitions {
-        let now = goes_on.then_some(now);
-        line(&partition_name(query, *place), facts(partition, now));
-    }
-    text.push('\n');
-    text.push_str(&query.plan);
-    text
 }
 
 /// Why there is, or is not, an output: one sentence, or two.
