@@ -21,7 +21,7 @@ pub(super) struct UnderWay {
 /// Numbers that go on counting, under the names that they have in a checkpoint.
 type Counter = (&'static str, fn(&mut QueryStatus) -> &mut u64);
 
-const COUNTERS: [Counter; 9] = [
+const COUNTERS: [Counter; 10] = [
     ("rows_in", |status| &mut status.rows_in),
     ("rows_used", |status| &mut status.rows_used),
     ("rows_rejected", |status| &mut status.rows_rejected),
@@ -104,15 +104,14 @@ impl Query {
         let now = self.surroundings.clock.monotonic();
         self.epoch.done(now);
         self.renew.done(now);
+        self.note_replayed();
         let reached = self.partitions.iter();
-        self.under_way = Some(
-            reached
-                .map(|(place, status)| (*place, status.next))
-                .collect(),
-        );
+        self.under_way = Some(UnderWay {
+            reached: reached.map(|(place, s)| (*place, s.next)).collect(),
+            has_replay: self.is_replaying(),
+        });
         if !self.output.is_durable() {
-            self.tell_epoch();
-            return Ok(());
+            return self.tell_epoch();
         }
         let checkpoint = self.checkpoint()?;
         if let Some(committer) = self.output.committer() {
