@@ -100,6 +100,7 @@ pub enum SqlState {
     DependentObjectsStillExist,
     InvalidParameterValue,
     InvalidTextRepresentation,
+    InvalidRegularExpression,
     InvalidDatetimeFormat,
     InvalidBinaryRepresentation,
     InvalidTableDefinition,
@@ -166,6 +167,7 @@ impl SqlState {
             Self::DependentObjectsStillExist => "2BP01",
             Self::InvalidParameterValue => "22023",
             Self::InvalidTextRepresentation => "22P02",
+            Self::InvalidRegularExpression => "2201B",
             Self::InvalidDatetimeFormat => "22007",
             Self::InvalidBinaryRepresentation => "22P03",
             Self::InvalidTableDefinition => "42P16",
@@ -297,9 +299,12 @@ impl Error {
         self.inner.culprit.as_ref()
     }
 
-    /// True when a value is at fault, and not what is done with it: SQLSTATE class 22.
+    /// True when a value is at fault, and not what is done with it: SQLSTATE class 22, and a length
+    /// that nothing can have.
     pub fn is_of_data(&self) -> bool {
-        self.inner.fault == Fault::User && self.inner.state.code().starts_with("22")
+        let state = self.inner.state;
+        let of_data = state.code().starts_with("22") || state == SqlState::ProgramLimitExceeded;
+        self.inner.fault == Fault::User && of_data
     }
 
     /// Whose fault it is.

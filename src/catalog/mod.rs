@@ -245,13 +245,42 @@ fn check(
     if let Some(existing) = current.get(definition.name()) {
         match mode {
             CreateMode::IfNotExists => return Ok(Created::Existed),
-            CreateMode::Replace if existing.kind() == definition.kind() => {}
+            CreateMode::Replace if existing.kind() == definition.kind() => {
+                check_replaced(existing, definition, current)?;
+            }
             CreateMode::Fail | CreateMode::Replace => return Err(taken(existing)),
         }
     }
     check_dependencies(definition, current)?;
     check_transactional_id(definition, current, server_id)?;
     Ok(Created::New)
+}
+
+/// What others read is not replaced under them by something else.
+fn check_replaced(
+    existing: &Definition,
+    definition: &Definition,
+    current: &Definitions,
+) -> Result<()> {
+    let (name, word) = (existing.name(), existing.kind_name());
+    let needs = |other: &&Definition| other.depends_on().iter().any(|needed| needed == name);
+    let line = |other: &Definition| {
+        let kind = other.kind_name();
+        format!("{kind} {} depends on {word} {name}.", other.name())
+    };
+    let lines: Vec<String> = current.all().filter(needs).map(line).collect();
+    // How it is made, without how it is said to be made.
+    let behind_name = |sql: &str| sql.split_once(name).map(|(_, rest)| rest.to_owned());
+    if lines.is_empty() || behind_name(existing.sql()) == behind_name(definition.sql()) {
+        return Ok(());
+    }
+    let error = Error::user(
+        SqlState::DependentObjectsStillExist,
+        format!("cannot replace {word} {name} because other objects depend on it"),
+    );
+    Err(error.detail(lines.join("\n")).hint(
+        "Drop them first and create them again after it. ALTER TABLE changes a table under them.",
+    ))
 }
 
 /// Two sinks of one id would keep each other from writing.

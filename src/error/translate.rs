@@ -88,7 +88,9 @@ fn translate(error: &DataFusionError) -> Error {
             None => worded(SqlState::FeatureNotSupported, text),
         },
         DataFusionError::Configuration(text) => worded(SqlState::InvalidParameterValue, text),
-        DataFusionError::Execution(text) => worded(execution_state(text), text),
+        DataFusionError::Execution(text) => {
+            pattern(text).unwrap_or_else(|| worded(execution_state(text), text))
+        }
         DataFusionError::ResourcesExhausted(text) => worded(SqlState::OutOfMemory, text),
         DataFusionError::IoError(inner) => {
             Error::external(SqlState::IoError, true, inner.to_string())
@@ -107,7 +109,19 @@ fn external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
     if let Some(inner) = error.downcast_ref::<ArrowError>() {
         return arrow(inner);
     }
-    Error::internal(error.to_string())
+    let text = error.to_string();
+    pattern(&text).unwrap_or_else(|| Error::internal(text))
+}
+
+/// The error of a regular expression that is none.
+fn pattern(text: &str) -> Option<Error> {
+    let told = text.contains("regex parse error") || text.contains("did not compile");
+    let reason = text.trim().lines().last().unwrap_or_default();
+    let reason = reason.trim_start_matches("error:").trim();
+    told.then(|| {
+        let state = SqlState::InvalidRegularExpression;
+        Error::user(state, format!("invalid regular expression: {reason}"))
+    })
 }
 
 fn arrow(error: &ArrowError) -> Error {
@@ -122,7 +136,8 @@ fn arrow(error: &ArrowError) -> Error {
             value_error(text).unwrap_or_else(|| worded(SqlState::InvalidTextRepresentation, text))
         }
         ArrowError::InvalidArgumentError(text) | ArrowError::ComputeError(text) => {
-            value_error(text).unwrap_or_else(|| worded(execution_state(text), text))
+            let told = value_error(text).or_else(|| pattern(text));
+            told.unwrap_or_else(|| worded(execution_state(text), text))
         }
         ArrowError::NotYetImplemented(text) => worded(SqlState::FeatureNotSupported, text),
         other => Error::internal(other.to_string()),

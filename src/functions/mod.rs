@@ -11,6 +11,7 @@ mod date_bin;
 mod delegated;
 mod interval_scale;
 mod json;
+mod long_text;
 mod time_text;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use time_text::with_seconds;
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = json::json_functions();
     functions.extend(byte_length::byte_lengths());
+    functions.extend(long_text::long_texts());
     functions.push(date_bin::date_bin());
     functions
 }

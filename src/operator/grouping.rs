@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_null_array};
-use arrow::compute::take;
+use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::FieldRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_expr::PhysicalExpr;
@@ -101,15 +101,22 @@ impl Grouping {
         };
         let plan = &self.plan;
         let keys = plan.keys.iter().map(|(e, _)| evaluate(e, batch));
-        let arguments = plan.calls.iter().map(|call| all(&call.arguments));
         let filters = plan.calls.iter().map(|call| {
             let filter = call.filter.as_ref();
             filter.map(|f| condition(f, batch)).transpose()
         });
+        let filters: Vec<Option<BooleanArray>> = filters.collect::<Result<_>>()?;
+        let calls = plan.calls.iter().zip(&filters);
+        let arguments = calls.map(|(call, filter)| match (all(&call.arguments), filter) {
+            (Err(error), Some(filter)) if error.is_of_data() => {
+                behind(&call.arguments, batch, filter)
+            }
+            (arguments, _) => arguments,
+        });
         Ok(Evaluated {
             keys: keys.collect::<Result<_>>()?,
             arguments: arguments.collect::<Result<_>>()?,
-            filters: filters.collect::<Result<_>>()?,
+            filters,
             len: batch.num_rows(),
         })
     }
@@ -143,6 +150,23 @@ impl Grouping {
         }
         Ok(())
     }
+}
+
+/// Values of the rows that a FILTER lets through, computed of no other ones; NULL in their place.
+fn behind(
+    exprs: &[Arc<dyn PhysicalExpr>],
+    batch: &RecordBatch,
+    filter: &BooleanArray,
+) -> Result<Vec<ArrayRef>> {
+    let kept = filter_record_batch(batch, filter).map_err(from_arrow)?;
+    let mut next = 0..;
+    let place = |counts: bool| counts.then(|| next.next()).flatten();
+    let places: UInt32Array = filter.values().iter().map(place).collect();
+    let values = exprs.iter().map(|expr| {
+        let values = evaluate(expr, &kept)?;
+        take(&values, &places, None).map_err(from_arrow)
+    });
+    values.collect()
 }
 
 impl Evaluated {

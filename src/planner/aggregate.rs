@@ -15,7 +15,7 @@ use datafusion::scalar::ScalarValue;
 use super::lower::physical;
 use super::refused::refuse_volatile;
 use super::window::{EventTimeOf, Group, Groups, groups};
-use crate::error::{Error, Result, SqlState, from_datafusion};
+use crate::error::{Culprit, Error, Result, SqlState, from_datafusion};
 use crate::plan::{
     AggregateCall, AggregatePlan, GroupColumn, GroupingSets, WindowColumns, WindowPlan, WindowRows,
 };
@@ -169,6 +169,10 @@ fn call(expr: &Expr, input: &LogicalPlan, state: &SessionState) -> Result<Aggreg
     )
     .build()
     .map_err(from_datafusion)?;
+    // Arguments that must be constants are looked at when an accumulator is made.
+    let made = lowered.aggregate.create_accumulator();
+    let name = lowered.aggregate.fun().name().to_owned();
+    made.map_err(|error| from_datafusion(error).about(Culprit::Function(name)))?;
     let mut arguments = lowered.aggregate.expressions();
     arguments.extend(
         lowered

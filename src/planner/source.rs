@@ -1,6 +1,7 @@
 //! A table as a query reads it: the columns that are needed, and how its rows' time is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -89,10 +90,12 @@ fn scan_spec(
     event_time: Option<&str>,
 ) -> ScanSpec {
     let fields: Vec<FieldRef> = columns.iter().map(|c| Arc::clone(&c.field)).collect();
-    let max_future = table.options.max_future.and_then(|bound| {
-        let column = columns
-            .iter()
-            .position(|c| Some(c.field.name().as_str()) == event_time)?;
+    // Without a bound a row must have an event time all the same.
+    let bound = table.options.max_future.unwrap_or(Duration::MAX);
+    let event_time = columns
+        .iter()
+        .position(|c| Some(c.field.name().as_str()) == event_time);
+    let max_future = event_time.and_then(|column| {
         matches!(columns[column].origin, ScanOrigin::Payload { .. })
             .then_some(MaxFuture { column, bound })
     });
