@@ -246,7 +246,9 @@ fn check(
         match mode {
             CreateMode::IfNotExists => return Ok(Created::Existed),
             CreateMode::Replace if existing.kind() == definition.kind() => {
-                check_replaced(existing, definition, current)?;
+                if matches!(existing, Definition::Table(_)) {
+                    check_replaced(existing, definition, current)?;
+                }
             }
             CreateMode::Fail | CreateMode::Replace => return Err(taken(existing)),
         }
@@ -256,7 +258,7 @@ fn check(
     Ok(Created::New)
 }
 
-/// What others read is not replaced under them by something else.
+/// A table that others read is not replaced under them by something else.
 fn check_replaced(
     existing: &Definition,
     definition: &Definition,
