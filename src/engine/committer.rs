@@ -26,8 +26,10 @@ use crate::types::{ChangeBatch, ProcessingTime};
 
 /// Rows that wait may hold so many bytes; then the query waits too.
 const WAITING_BYTES_MAX: usize = 16 << 20;
-/// How often a query that waits looks whether it is to stop, and how often the backlog is asked for.
+/// How often a query that waits looks whether it is to stop, and how often a backlog is asked for.
 const LOOK: Duration = Duration::from_millis(100);
+/// The same without a backlog: many threads that have nothing to do shall cost nothing.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
 
 /// What an epoch is made to last in, besides its checkpoint.
 pub(super) enum Keeper {
@@ -226,7 +228,11 @@ impl Shared {
                 }
                 return Some(work);
             }
-            state = self.wait(state, LOOK);
+            let limit = match self.backlog.load(Ordering::Relaxed) {
+                0 => IDLE_LOOK,
+                _ => LOOK,
+            };
+            state = self.wait(state, limit);
             look();
         }
     }
