@@ -169,6 +169,48 @@ impl Drop for Compute {
     }
 }
 
+/// Lets threads that may block wait for futures, whose work goes on on a thread of its own.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Always there until the drop.
+    runtime: Option<Runtime>,
+}
+
+impl Waiting {
+    /// One thread, with a name.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn new(name: &'static str) -> crate::error::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(name)
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                crate::error::Error::internal(format!("no thread for {name}: {error}"))
+            })?;
+        Ok(Self {
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Waits for a future. Not for tasks of a runtime: they must not block.
+    pub fn on<F: Future>(&self, future: F) -> F::Output {
+        let runtime = self.runtime.as_ref().expect("it is there until the drop");
+        runtime.block_on(future)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // Waiting for the thread is not possible inside of another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A task that ends with its handle: dropping it stops the work at its next await.
 #[derive(Debug)]
 pub struct Scoped<T> {

@@ -43,7 +43,7 @@ sink:       source format
 alert:      state plan
 checkpoint:
 engine:     plan source scan watermark operator sink alert checkpoint
-session:    sql catalog planner plan engine format source scan sink
+session:    sql catalog planner plan engine format source scan sink checkpoint
 server:     session
 console:    session engine
 broker:
@@ -72,6 +72,11 @@ const WORDS: &[(&str, Place, &str)] = &[
         "redb",
         Only("src/engine/set_aside"),
         "keep what was set aside in `engine/set_aside`",
+    ),
+    (
+        "object_store",
+        Only("src/checkpoint/objects"),
+        "hand in a `Storage`",
     ),
     ("indicatif", Only("src/cli"), "show progress in `cli`"),
     (

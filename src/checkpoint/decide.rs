@@ -32,7 +32,7 @@ pub(super) enum Condition {
 /// What recovery must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// There never was a checkpoint.
+    /// The query is new.
     StartAnew,
     /// The state of this epoch must be read, to know whether it is whole; then decide again.
     ReadState(u64),
@@ -52,6 +52,8 @@ pub(super) enum Refusal {
     OfAnotherText {
         epoch: u64,
     },
+    /// There is none, and the query has had one.
+    Gone,
     /// The only right one is not there; these are.
     Missing {
         committed: Option<u64>,
@@ -79,7 +81,9 @@ pub(super) fn decide(found: &[Found], committed: Committed, is_new: bool) -> Dec
         }
     }
     match committed {
-        Committed::Epoch(None) | Committed::Latest if found.is_empty() => Decision::StartAnew,
+        Committed::Epoch(None) | Committed::Latest if found.is_empty() => {
+            Decision::Refuse(Refusal::Gone)
+        }
         Committed::Epoch(committed) => exactly(found, committed),
         Committed::Latest => newest(found),
     }
@@ -101,7 +105,7 @@ fn newest(found: &[Found]) -> Decision {
     let usable = |found: &&Found| !matches!(found.condition, Condition::Damaged(_));
     match found.iter().rev().find(usable).or(found.last()) {
         Some(found) => one(found),
-        None => Decision::StartAnew,
+        None => Decision::Refuse(Refusal::Gone),
     }
 }
 
@@ -166,6 +170,17 @@ impl Refusal {
                 name(epoch)
             ))
             .hint(format!("Give the query its former definition, or {ANEW}")),
+            Self::Gone => Error::external(
+                SqlState::DataCorrupted,
+                false,
+                "the query's checkpoints are missing",
+            )
+            .detail(format!(
+                "There is none in {}, and the query has had one: starting anew by itself could double \
+                 rows.",
+                full_name("")
+            ))
+            .hint(format!("Put back the files, or {ANEW}")),
             Self::Missing { committed, there } => {
                 let there: Vec<String> = there.iter().map(u64::to_string).collect();
                 let there = match there.as_slice() {
@@ -252,11 +267,12 @@ mod tests {
 
     #[test]
     fn every_case_is_decided() {
-        use Decision::{ReadState, StartAnew, Take};
+        use Decision::{ReadState, Take};
+        let gone = || Decision::Refuse(Refusal::Gone);
         let cases = [
             // Nothing is there.
-            (0, "", LATEST, StartAnew),
-            (0, "", NONE, StartAnew),
+            (0, "", LATEST, gone()),
+            (0, "", NONE, gone()),
             (0, "", at(0), missing(0, &[])),
             (0, "", at(7), missing(7, &[])),
             // The rename is the commit: the newest, else the one before.
@@ -327,6 +343,11 @@ mod tests {
             (missing(7, &[5]), SqlState::DataCorrupted, "is missing"),
             (missing(None, &[]), SqlState::DataCorrupted, "is missing"),
             (damaged(7), SqlState::DataCorrupted, "cannot be used"),
+            (
+                Decision::Refuse(Refusal::Gone),
+                SqlState::DataCorrupted,
+                "are missing",
+            ),
         ];
         for (decision, state, words) in cases {
             let Decision::Refuse(refusal) = decision else {
@@ -335,7 +356,7 @@ mod tests {
             let error = refusal.error(|name| format!("here/{name}"));
             assert_eq!(error.state(), state);
             assert!(error.message().contains(words), "{error}");
-            assert!(format!("{error}").contains("here/checkpoint-"), "{error}");
+            assert!(format!("{error}").contains("here/"), "{error}");
             assert!(
                 error
                     .hint_text()

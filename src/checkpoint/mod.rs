@@ -1,6 +1,6 @@
 //! What a query must remember across a restart.
 //!
-//! Owns the files under `DIR/queries/`. Knows nothing of running queries.
+//! Owns the files under `DIR/queries/`, or where else they are to lie. Knows nothing of running queries.
 //!
 //! ```text
 //! checkpoint-..6.json   epoch 6: text, offsets, watermarks, counters, notes
@@ -16,11 +16,13 @@
 
 mod storage;
 mod in_memory;
+mod objects;
 mod manifest;
 mod segment;
 mod fold;
 mod decide;
 mod store;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +33,8 @@ use serde::{Deserialize, Serialize};
 use crate::types::{Offset, PartitionId, StateImage};
 
 pub use in_memory::InMemory;
+pub use objects::ObjectPlace;
+pub use place::{CheckpointPlace, OpenCheckpoints};
 pub use storage::{Fill, LocalDirectory, Storage};
 pub use store::{CheckpointStore, Recovered, Written};
 

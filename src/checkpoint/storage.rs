@@ -64,13 +64,6 @@ impl LocalDirectory {
         Self { dir }
     }
 
-    /// The directory of the query `name` under the data directory.
-    pub fn of_query(data_dir: &Path, name: &str) -> Self {
-        // Hexadecimal, since a name may hold any character.
-        let folder: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
-        Self::new(data_dir.join("queries").join(folder))
-    }
-
     fn make(&self) -> io::Result<()> {
         if self.dir.is_dir() {
             return Ok(());

@@ -11,7 +11,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::Path;
 
 use arrow::record_batch::RecordBatch;
 
@@ -21,7 +20,7 @@ use super::manifest::{
     BYTES_MAX, Manifest, Parsed, TableEntry, manifest_epoch, manifest_name, state_epoch, state_name,
 };
 use super::segment::{Segment, SegmentWriter};
-use super::storage::{LocalDirectory, Storage};
+use super::storage::Storage;
 use super::{Checkpoint, Committed};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{StateImage, TableId, TableRows};
@@ -100,9 +99,13 @@ impl CheckpointStore {
         }
     }
 
-    /// The checkpoints of the query `name` in the data directory.
-    pub fn local(data_dir: &Path, name: &str) -> Self {
-        Self::new(Box::new(LocalDirectory::of_query(data_dir, name)))
+    /// Says that a query is about to be created here: until its first checkpoint it starts anew. Does
+    /// nothing to one that has checkpoints here.
+    ///
+    /// # Errors
+    /// When the place refuses.
+    pub fn announce(&self) -> Result<()> {
+        self.storage.put(NEW, &mut |_| Ok(()))
     }
 
     /// Makes the place ready for a query that is created: what a crash has left of an earlier one of
@@ -112,7 +115,7 @@ impl CheckpointStore {
     /// When the place refuses.
     pub fn create(&mut self) -> Result<()> {
         self.remove()?;
-        self.storage.put(NEW, &mut |_| Ok(()))
+        self.announce()
     }
 
     /// Forgets the query.

@@ -12,6 +12,8 @@ const SETTINGS: &[&str] = &[
     "listen",
     "http_listen",
     "data_dir",
+    "checkpoint_dir",
+    "object_store",
     "log_format",
     "log_level",
     "kafka",
@@ -47,6 +49,8 @@ fn parse(name: &str, text: &str) -> Result<Settings> {
             "listen" => settings.listen = Some(file.address(value)?),
             "http_listen" => settings.http_listen = Some(file.address(value)?),
             "data_dir" => settings.data_dir = Some(file.text(value)?.into()),
+            "checkpoint_dir" => settings.checkpoint_dir = Some(file.text(value)?),
+            "object_store" => file.object_options(value, &mut settings)?,
             "log_format" => settings.common.log_format = Some(file.log_format(value)?),
             "log_level" => settings.common.log_level = Some(file.text(value)?),
             "kafka" => file.kafka(value, &mut settings)?,
@@ -99,6 +103,19 @@ impl File<'_> {
             .common
             .kafka_properties
             .push((name.to_owned(), text));
+        Ok(())
+    }
+
+    fn object_options(&self, value: &Value<'_>, settings: &mut Settings) -> Result<()> {
+        for (key, value) in self.table(value)? {
+            let name = key.get_ref().to_ascii_lowercase();
+            let name = name.strip_prefix("aws_").unwrap_or(&name).to_owned();
+            let text = match value.get_ref() {
+                DeValue::Boolean(truth) => truth.to_string(),
+                _ => self.text(value)?,
+            };
+            settings.object_options.insert(name, text);
+        }
         Ok(())
     }
 
@@ -201,6 +218,7 @@ mod tests {
             listen = "127.0.0.1:1"
             http_listen = "127.0.0.1:2"
             data_dir = "d"
+            checkpoint_dir = "s3://bucket/path"
             log_format = "json"
             log_level = "debug"
             [kafka]
@@ -208,12 +226,18 @@ mod tests {
             security.protocol = "SASL_SSL"
             "sasl.mechanism" = "PLAIN"
             socket.timeout.ms = 1000
+            [object_store]
+            AWS_REGION = "eu-north-1"
+            allow_http = true
             [limits]
             connections_max = 7
             "#,
         )
         .unwrap();
         assert_eq!(settings.listen.unwrap().port(), 1);
+        assert_eq!(settings.checkpoint_dir.as_deref(), Some("s3://bucket/path"));
+        assert_eq!(settings.object_options["region"], "eu-north-1");
+        assert_eq!(settings.object_options["allow_http"], "true");
         assert_eq!(settings.http_listen.unwrap().port(), 2);
         assert_eq!(settings.common.limits.as_ref().unwrap().connections_max, 7);
         let mut properties = settings.common.kafka_properties.clone();

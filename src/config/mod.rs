@@ -32,6 +32,11 @@ pub struct Config {
     pub http_listen: SocketAddr,
     /// Definitions, and the embedded broker's topics in `demo`.
     pub data_dir: PathBuf,
+    /// Where checkpoints lie: a directory or `s3://BUCKET/PATH`; `None`: in the data directory.
+    pub checkpoint_dir: Option<String>,
+    /// How to reach an object store, by the names of the AWS tools: with `aws_` before it what the
+    /// environment says, which wins; without, what the file says.
+    pub object_options: BTreeMap<String, String>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines there are: `info`, or `headwater=debug,rdkafka=warn`.
@@ -85,6 +90,17 @@ pub struct Settings {
     #[arg(long, env = "HEADWATER_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
+    /// Where checkpoints are kept instead of there: a directory, or s3://BUCKET/PATH, reached by
+    /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL [default: in the data
+    /// directory]
+    #[arg(long, env = "HEADWATER_CHECKPOINT_DIR", value_name = "PLACE")]
+    pub checkpoint_dir: Option<String>,
+
+    /// How to reach an object store; the file sets it, and the environment by the names of the AWS
+    /// tools.
+    #[arg(skip)]
+    pub object_options: BTreeMap<String, String>,
+
     /// What commands without a server understand as well.
     #[command(flatten)]
     pub common: CommonSettings,
@@ -132,15 +148,27 @@ impl Settings {
             Some(path) => file::read(path)?,
             None => Self::default(),
         };
-        Ok(self.over(file).decide())
+        Ok(self.with_aws_environment().over(file).decide())
+    }
+
+    /// The variables that all programs know which reach such a store.
+    fn with_aws_environment(mut self) -> Self {
+        for (name, value) in variables("AWS_") {
+            self.object_options.insert(name.to_ascii_lowercase(), value);
+        }
+        self
     }
 
     /// This layer, with the gaps filled from the layer below.
     fn over(self, below: Self) -> Self {
+        let mut object_options = below.object_options;
+        object_options.extend(self.object_options);
         Self {
             listen: self.listen.or(below.listen),
             http_listen: self.http_listen.or(below.http_listen),
             data_dir: self.data_dir.or(below.data_dir),
+            checkpoint_dir: self.checkpoint_dir.or(below.checkpoint_dir),
+            object_options,
             common: self.common.over(below.common),
         }
     }
@@ -151,6 +179,8 @@ impl Settings {
             listen: self.listen.unwrap_or(([127, 0, 0, 1], 5433).into()),
             http_listen: self.http_listen.unwrap_or(([127, 0, 0, 1], 8433).into()),
             data_dir: self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()),
+            checkpoint_dir: self.checkpoint_dir,
+            object_options: self.object_options,
             log_format: common.log_format.unwrap_or(LogFormat::Text),
             log_level: common.log_level.unwrap_or_else(|| "info".to_owned()),
             kafka: KafkaDefaults {
@@ -198,6 +228,15 @@ impl Default for Config {
 pub(crate) fn environment(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     std::env::var(name).ok()
+}
+
+/// The variables of the environment whose names begin so; those that are no text are left out.
+fn variables(prefix: &str) -> impl Iterator<Item = (String, String)> {
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    let all = std::env::vars_os();
+    let text =
+        all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    text.filter(move |(name, _)| name.starts_with(prefix))
 }
 
 /// Reads `host:port`; a name is looked up.

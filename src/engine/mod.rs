@@ -52,14 +52,14 @@ pub use status::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatu
 pub use subscription::Subscription;
 pub use supervisor::OpenSink;
 
-use crate::checkpoint::{CheckpointStore, InMemory};
+use crate::checkpoint::{CheckpointPlace, OpenCheckpoints};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::plan::{Changelog, Lanes, QueryOptions, StreamPlan};
 use crate::task;
 use materialized::Form;
 use status::Identity;
-use supervisor::{Control, Destination, OpenCheckpoints, Supervisor};
+use supervisor::{Control, Destination, Supervisor};
 
 /// Batches of rows that wait for a live query's client.
 const LIVE_BATCHES_QUEUED_MAX: usize = 16;
@@ -71,8 +71,10 @@ const ENDED_KEPT_MAX: usize = 20;
 /// What an engine is told.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
-    /// Where queries keep what they must remember; `None`: nowhere.
+    /// Where broken messages and late rows are kept; `None`: nowhere.
     pub data_dir: Option<PathBuf>,
+    /// Where queries keep what they must remember.
+    pub checkpoints: CheckpointPlace,
     /// The time.
     pub clock: SharedClock,
     /// The memory budget of one query's groups, and of one view's rows.
@@ -206,18 +208,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Where a query's checkpoints lie: in the data directory, or in memory where there is none.
+    /// Says durably that a view or sink is about to be created.
+    ///
+    /// # Errors
+    /// When the place of its checkpoints refuses.
+    pub fn announce(&self, name: &str) -> Result<()> {
+        self.checkpoints(name)().announce()
+    }
+
     fn checkpoints(&self, name: &str) -> OpenCheckpoints {
-        match &self.inner.options.data_dir {
-            Some(dir) => {
-                let (dir, name) = (dir.clone(), name.to_owned());
-                Box::new(move || CheckpointStore::local(&dir, &name))
-            }
-            None => {
-                let memory = InMemory::default();
-                Box::new(move || CheckpointStore::new(Box::new(memory.clone())))
-            }
-        }
+        self.inner.options.checkpoints.opener(name)
     }
 
     fn start(
@@ -299,10 +299,7 @@ impl Engine {
         let tuning = self.tuning(&QueryOptions::default());
         let started_at = self.inner.options.clock.now();
         let shared = Arc::new(QueryShared::new(identity, tuning, started_at));
-        shared.update(|status| {
-            status.state = QueryState::Failed;
-            status.last_error = Some(error);
-        });
+        shared.update(|status| status.fail(QueryState::Failed, error, started_at));
         let control = Arc::new(Control::ended());
         self.lock().insert(
             id,

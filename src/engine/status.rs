@@ -75,6 +75,10 @@ pub struct QueryStatus {
     pub state: QueryState,
     /// The last error, also one that it got over.
     pub last_error: Option<Error>,
+    /// When that was.
+    pub last_error_at: Option<ProcessingTime>,
+    /// When it tries again after that: see [`QueryStatus::next_try`].
+    pub next_try_at: Option<ProcessingTime>,
     /// The last trouble with the broker that passes by itself.
     pub last_problem: Option<String>,
     /// The same while it lasts: nothing was read since.
@@ -169,11 +173,26 @@ impl PartitionStatus {
 }
 
 impl QueryStatus {
+    /// When it tries again, if it waits for that.
+    pub fn next_try(&self) -> Option<ProcessingTime> {
+        self.next_try_at
+            .filter(|_| matches!(self.state, QueryState::Retrying))
+    }
+
+    /// It stops, for now or for good.
+    pub fn fail(&mut self, state: QueryState, error: Error, at: ProcessingTime) {
+        self.state = state;
+        (self.last_error, self.last_error_at) = (Some(error), Some(at));
+        self.next_try_at = None;
+    }
+
     /// Of a query that looks where to begin.
     pub fn new(started_at: ProcessingTime) -> Self {
         Self {
             state: QueryState::Starting,
             last_error: None,
+            last_error_at: None,
+            next_try_at: None,
             last_problem: None,
             trouble: None,
             last_rejection: None,

@@ -15,10 +15,11 @@ use super::materialized::Materialized;
 use super::output::{Emitted, Output, Progress};
 use super::query::{Ended, Query, RENEW_EVERY, Surroundings, Wiring};
 use super::status::{QueryShared, QueryState};
-use crate::checkpoint::{Checkpoint, CheckpointStore, Committed};
+use crate::checkpoint::{Checkpoint, CheckpointStore, Committed, OpenCheckpoints};
 use crate::error::{Error, Fault, Result};
 use crate::plan::StreamPlan;
 use crate::sink::{Outside, Sink};
+use crate::types::ProcessingTime;
 
 /// The first pause before a query tries again; it doubles each time.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -27,9 +28,6 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Opens a sink anew, for each try of a query whose epochs are so long.
 pub type OpenSink = Box<dyn Fn(Duration) -> Result<Box<dyn Sink>> + Send>;
-
-/// Opens a query's checkpoints anew, for each try.
-pub(super) type OpenCheckpoints = Box<dyn Fn() -> CheckpointStore + Send>;
 
 /// How a try of a query begins.
 struct Start {
@@ -358,11 +356,12 @@ impl Supervisor {
     }
 
     fn tell_retry(&self, error: &Error, pause: Duration) {
-        let retry_in_ms = pause.as_millis();
+        let (retry_in_ms, now) = (pause.as_millis(), self.surroundings.clock.now());
+        let pause_us = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
         tracing::warn!(query = %self.shared.name, error = %error, retry_in_ms, "query failed, retrying");
         self.shared.update(|status| {
-            status.state = QueryState::Retrying;
-            status.last_error = Some(error.clone());
+            status.fail(QueryState::Retrying, error.clone(), now);
+            status.next_try_at = Some(ProcessingTime(now.0.saturating_add(pause_us)));
         });
     }
 
@@ -387,10 +386,9 @@ impl Supervisor {
                         tracing::error!(query = %self.shared.name, error = %error, "query failed");
                     }
                 }
-                self.shared.update(|status| {
-                    status.state = QueryState::Failed;
-                    status.last_error = Some(error);
-                });
+                let now = self.surroundings.clock.now();
+                self.shared
+                    .update(|status| status.fail(QueryState::Failed, error, now));
             }
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use datafusion::execution::SessionState;
 
 use crate::catalog::Catalog;
+use crate::checkpoint::CheckpointPlace;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::engine::{Engine, EngineOptions};
@@ -38,15 +39,22 @@ pub struct Services {
 }
 
 impl Services {
-    /// The services of a server: its catalog and engine live in the data directory.
+    /// The services of a server: its catalog and engine live in the data directory, and its checkpoints
+    /// too unless they are to lie elsewhere.
     ///
     /// # Errors
-    /// When the data directory cannot be used, or the system has no thread left.
+    /// When the data directory cannot be used, `checkpoint_dir` is no place, or the system has no thread left.
     pub fn open(config: Arc<Config>) -> Result<Arc<Self>> {
         let defaults = config.kafka.connection();
         let catalog = Catalog::open(&config.data_dir, defaults.as_ref())?;
+        let checkpoints = match &config.checkpoint_dir {
+            Some(place) => {
+                CheckpointPlace::parse(place, &config.object_options, catalog.server_id())?
+            }
+            None => CheckpointPlace::of_data_dir(&config.data_dir),
+        };
         let data_dir = Some(config.data_dir.clone());
-        Self::assemble(config, catalog, data_dir)
+        Self::assemble(config, catalog, data_dir, checkpoints)
     }
 
     /// Services that leave nothing behind, for commands without a server.
@@ -54,7 +62,7 @@ impl Services {
     /// # Errors
     /// When the system has no thread left.
     pub fn in_memory(config: Arc<Config>) -> Result<Arc<Self>> {
-        Self::assemble(config, Catalog::in_memory(), None)
+        Self::assemble(config, Catalog::in_memory(), None, CheckpointPlace::Memory)
     }
 
     /// The same with other definitions, to see what would be; nothing runs by it.
@@ -74,12 +82,14 @@ impl Services {
         config: Arc<Config>,
         catalog: Catalog,
         data_dir: Option<PathBuf>,
+        checkpoints: CheckpointPlace,
     ) -> Result<Arc<Self>> {
         let clock = SystemClock::shared();
         let limits = &config.limits;
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let engine = Engine::open(EngineOptions {
             data_dir,
+            checkpoints,
             clock: SharedClock::clone(&clock),
             query_bytes_max: limits.query_memory_bytes_max,
             dead_letters_max: count(limits.dead_letters_rows_max),

@@ -14,6 +14,7 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::Result;
 
+use super::handler::explain_progress;
 use crate::clock::SharedClock;
 use crate::engine::{Engine, LateRecord, PartitionStatus, QueryShared, QueryStatus, Rejection};
 use crate::types::{EventTime, InputPartition, ProcessingTime};
@@ -71,7 +72,7 @@ fn queries(engine: &Engine, now: ProcessingTime) -> Result<RecordBatch> {
         .collect();
     let mut columns = identities(&rows);
     columns.extend(numbers(&rows, now));
-    columns.extend(times_and_troubles(&rows));
+    columns.extend(times_and_troubles(&rows, now));
     batch(columns)
 }
 
@@ -163,7 +164,7 @@ fn numbers(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef
     ]
 }
 
-fn times_and_troubles(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
+fn times_and_troubles(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef)> {
     let column = Columns { rows };
     vec![
         (
@@ -179,12 +180,24 @@ fn times_and_troubles(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
             column.text(|(_, s)| s.last_error.as_ref().map(ToString::to_string)),
         ),
         (
+            "last_error_at",
+            column.time(|(_, s)| s.last_error_at.map(|ProcessingTime(at)| at)),
+        ),
+        (
+            "next_try_at",
+            column.time(|(_, s)| s.next_try().map(|ProcessingTime(at)| at)),
+        ),
+        (
             "last_failure",
             column.text(|(_, status)| status.last_failure.clone()),
         ),
         (
             "last_problem",
             column.text(|(_, status)| status.last_problem.clone()),
+        ),
+        (
+            "explanation",
+            column.text(|(query, status)| Some(explain_progress::sentence(query, status, now))),
         ),
         ("query", column.text(|(query, _)| Some(query.text.clone()))),
     ]

@@ -23,6 +23,7 @@ mod replay;
 mod alter_query;
 mod budget;
 mod view_recovery;
+mod object_store;
 mod crash_points;
 mod demo;
 mod equivalence;

@@ -24,7 +24,7 @@ fn write_until_stopped(place: &Memory, history: &[Epoch]) -> usize {
 /// Stops after each number of steps that there is, and hands what is left to a check.
 fn after_each_step(history: &[Epoch], check: impl Fn(&Memory, usize)) {
     for steps in 0.. {
-        let place = Memory::default();
+        let place = Memory::announced();
         place.stop_after(Some(steps));
         let written = write_until_stopped(&place, history);
         place.stop_after(None);
@@ -117,7 +117,7 @@ fn goes_on(place: &Memory, mut store: CheckpointStore, rest: &[Epoch]) {
 fn a_write_that_failed_may_be_tried_again() {
     let history = history(13, EPOCHS);
     for steps in 0..20 {
-        let place = Memory::default();
+        let place = Memory::announced();
         let mut store = CheckpointStore::new(Box::new(place.clone()));
         store.recover(super::TEXT, Committed::Latest).unwrap();
         let mut failures = 0;

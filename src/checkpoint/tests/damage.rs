@@ -19,7 +19,7 @@ type Objects = BTreeMap<String, Vec<u8>>;
 /// A place with two checkpoints on several state files.
 fn written() -> (Vec<Epoch>, Objects) {
     let history = history(3, 6);
-    let place = Memory::default();
+    let place = Memory::announced();
     let mut store = CheckpointStore::new(Box::new(place.clone()));
     store.recover(TEXT, Committed::Latest).unwrap();
     for epoch in &history {

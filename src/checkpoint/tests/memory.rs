@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::storage::{Fill, Storage, failed};
 use crate::error::Result;
 
@@ -29,6 +30,14 @@ impl Memory {
         Self {
             inner: Arc::new(Mutex::new(inner)),
         }
+    }
+
+    /// A place in which a query was announced.
+    pub(super) fn announced() -> Self {
+        let place = Self::default();
+        let store = CheckpointStore::new(Box::new(place.clone()));
+        store.announce().unwrap();
+        place
     }
 
     /// All that is there.

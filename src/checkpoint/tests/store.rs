@@ -10,7 +10,7 @@ use super::history::history;
 use super::memory::Memory;
 use super::{TEXT, assert_same, checkpoint, contents, groups, rows, window};
 use crate::checkpoint::manifest::{manifest_epoch, manifest_name, state_epoch};
-use crate::checkpoint::{CheckpointStore, Committed, LocalDirectory, Storage};
+use crate::checkpoint::{CheckpointPlace, CheckpointStore, Committed, LocalDirectory, Storage};
 use crate::error::{Error, Fault, SqlState};
 use crate::types::{StateImage, TableRows};
 
@@ -20,6 +20,7 @@ fn store(place: &Memory) -> CheckpointStore {
 
 fn fresh(place: &Memory) -> CheckpointStore {
     let mut store = store(place);
+    store.create().unwrap();
     assert!(store.recover(TEXT, Committed::Latest).unwrap().is_none());
     store
 }
@@ -57,8 +58,9 @@ fn every_epoch_comes_back_as_it_was_written() {
 #[test]
 fn a_directory_holds_what_memory_holds() {
     let data_dir = tempfile::tempdir().unwrap();
-    let open = || CheckpointStore::local(data_dir.path(), "a/name");
+    let open = CheckpointPlace::of_data_dir(data_dir.path()).opener("a/name");
     let mut writing = open();
+    writing.create().unwrap();
     assert!(writing.recover(TEXT, Committed::Latest).unwrap().is_none());
     let history = history(5, 30);
     for epoch in &history {
@@ -86,7 +88,8 @@ fn a_directory_holds_what_memory_holds() {
     removing.remove().unwrap();
     assert!(!data_dir.path().join("queries/612f6e616d65").exists());
     removing.remove().unwrap();
-    assert!(open().recover(TEXT, Committed::Latest).unwrap().is_none());
+    let error = open().recover(TEXT, Committed::Latest).unwrap_err();
+    assert!(error.message().contains("are missing"), "{error}");
     removing.write(&history[0].checkpoint).unwrap();
 }
 
@@ -346,12 +349,10 @@ fn a_sink_that_names_another_epoch_is_refused() {
     let empty = Memory::default();
     let error = refused(&empty, TEXT, Committed::Epoch(Some(0)));
     assert!(error.message().contains("is missing"), "{error}");
-    assert!(
-        store(&empty)
-            .recover(TEXT, Committed::Epoch(None))
-            .unwrap()
-            .is_none()
-    );
+    for committed in [Committed::Epoch(None), Committed::Latest] {
+        let error = refused(&empty, TEXT, committed);
+        assert!(error.message().contains("are missing"), "{error}");
+    }
     let first = store(&place)
         .recover(TEXT, Committed::Epoch(None))
         .unwrap()
@@ -395,11 +396,13 @@ fn a_file_that_was_begun_before_a_crash_is_not_looked_at() {
     let dir = data_dir.path().join("queries/71");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("beside.new"), "{\"format\":1,\"crc32c\":").unwrap();
-    let mut writing = CheckpointStore::local(data_dir.path(), "q");
+    let open = CheckpointPlace::of_data_dir(data_dir.path()).opener("q");
+    let mut writing = open();
+    writing.announce().unwrap();
     assert!(writing.recover(TEXT, Committed::Latest).unwrap().is_none());
     let epoch = &history(1, 1)[0];
     writing.write(&epoch.checkpoint).unwrap();
-    let mut reading = CheckpointStore::local(data_dir.path(), "q");
+    let mut reading = open();
     let found = reading.recover(TEXT, Committed::Latest).unwrap().unwrap();
     assert_same(&found.checkpoint, 0, &epoch.contents);
     assert!(!dir.join("beside.new").exists());

@@ -8,17 +8,26 @@ use crate::engine::{PartitionStatus, QueryKind, QueryShared, QueryState, QuerySt
 use crate::sql;
 use crate::types::{EventTime, InputPartition, ProcessingTime};
 
-/// The text of EXPLAIN PROGRESS.
-pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTime) -> String {
+/// In a sentence why a query has, or has not, emitted, and what comes next.
+pub(in crate::session) fn sentence(
+    query: &QueryShared,
+    status: &QueryStatus,
+    now: ProcessingTime,
+) -> String {
     let name = sql::quote(&query.name);
-    let first = match status.state {
+    match status.state {
         QueryState::Paused => format!("It is paused; ALTER QUERY {name} RESUME lets it go on."),
         QueryState::Finished if query.kind != QueryKind::Live => {
             format!("It has ended; ALTER QUERY {name} RESUME runs it again.")
         }
         QueryState::Failed => failed(query, status),
         _ => cause(query.shape, status, now),
-    };
+    }
+}
+
+/// The text of EXPLAIN PROGRESS.
+pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTime) -> String {
+    let first = sentence(query, status, now);
     // What it stands at has no meaning for one that does not go on.
     let goes_on = !matches!(status.state, QueryState::Failed | QueryState::Finished);
     let mut text = format!("{first}\n\n");
@@ -27,7 +36,10 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
     };
     line("state", status.state.name().to_owned());
     if let Some(error) = &status.last_error {
-        line("last error", error.to_string());
+        let at = status
+            .last_error_at
+            .map_or_else(String::new, |at| format!(", at {}", moment(at)));
+        line("last error", format!("{error}{at}"));
     }
     if let Some(problem) = &status.last_problem {
         line("last problem", problem.clone());
@@ -183,7 +195,12 @@ fn not_running(status: &QueryStatus) -> Option<String> {
         .map_or_else(|| "no error is known".to_owned(), ToString::to_string);
     match status.state {
         QueryState::Failed => Some(format!("It has failed: {error}.")),
-        QueryState::Retrying => Some(format!("It tries again after an error: {error}.")),
+        QueryState::Retrying => {
+            let at = status
+                .next_try()
+                .map_or_else(String::new, |at| format!(" at {}", moment(at)));
+            Some(format!("It tries again{at} after an error: {error}."))
+        }
         QueryState::Starting => {
             Some("It looks where to begin; the broker has not answered yet.".to_owned())
         }

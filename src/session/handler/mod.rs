@@ -12,7 +12,7 @@ pub(super) mod create_view;
 pub(super) mod cursor;
 pub(super) mod drop_object;
 pub(super) mod explain;
-mod explain_progress;
+pub(super) mod explain_progress;
 mod explain_stream;
 pub(super) mod flush;
 mod infer;
@@ -72,6 +72,13 @@ async fn define(
     task::spawn_blocking(move || {
         let (kind, name) = (definition.kind(), definition.name().to_owned());
         let replaces = services.catalog.snapshot().get(&name).is_some();
+        if matches!(
+            definition,
+            Definition::MaterializedView(_) | Definition::Sink(_)
+        ) {
+            // A definition that is found after a crash without this mark has lost its checkpoints.
+            services.engine.announce(&name)?;
+        }
         if services.catalog.create(definition, mode)? == Created::Existed {
             return Ok(());
         }
