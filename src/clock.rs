@@ -13,6 +13,8 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> ProcessingTime;
     /// Time since an arbitrary start; never goes back.
     fn monotonic(&self) -> Duration;
+    /// Keeps the calling thread for so long.
+    fn wait(&self, duration: Duration);
 }
 
 /// A clock that several owners read.
@@ -38,6 +40,10 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn wait(&self, duration: Duration) {
+        std::thread::sleep(duration);
     }
 }
 

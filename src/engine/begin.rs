@@ -51,8 +51,18 @@ pub(super) struct Begin {
     pub ignore_before: EventTime,
 }
 
+/// What there is of an input's topic.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// What tells the topic from a later one of its name, if the cluster says.
+    pub id: Option<String>,
+    /// The offsets that each partition holds.
+    pub ranges: Vec<PartitionRange>,
+}
+
 impl Begin {
-    fn everything(inputs: Vec<Vec<PartitionRange>>) -> Self {
+    /// All that the inputs' topics hold.
+    pub(super) fn everything(inputs: Vec<Vec<PartitionRange>>) -> Self {
         Self {
             topic_ids: vec![None; inputs.len()],
             inputs,
@@ -107,12 +117,27 @@ fn created_input(
 /// # Errors
 /// When messages that were not read are there no more, or the topic is another one.
 pub(super) fn resumed(plan: &StreamPlan, checkpoint: &Checkpoint) -> Result<Begin> {
-    let (mut inputs, mut topic_ids) = (Vec::new(), Vec::new());
-    for (index, input) in plan.inputs.iter().enumerate() {
+    let found = plan.inputs.iter().map(|input| {
         let (cluster, ranges) = look(&input.source)?;
+        let id = cluster.topic_id(&input.source.scan.topic, ANSWER_TIMEOUT)?;
+        Ok(Found { id, ranges })
+    });
+    go_on(plan, checkpoint, found.collect::<Result<_>>()?)
+}
+
+/// The same, by what was found of each input's topic.
+///
+/// # Errors
+/// As [`resumed`].
+pub(super) fn go_on(
+    plan: &StreamPlan,
+    checkpoint: &Checkpoint,
+    found: Vec<Found>,
+) -> Result<Begin> {
+    let (mut inputs, mut topic_ids) = (Vec::new(), Vec::new());
+    for (index, (input, Found { id, ranges })) in plan.inputs.iter().zip(found).enumerate() {
         let mark = checkpoint.inputs.get(index);
         let read = mark.and_then(|mark| mark.topic_id.clone());
-        let id = cluster.topic_id(&input.source.scan.topic, ANSWER_TIMEOUT)?;
         if let (Some(read), Some(id)) = (&read, &id)
             && read != id
         {

@@ -8,6 +8,9 @@
 //! under way; what waits is bounded in bytes; once the committer is dropped, nothing of it runs any
 //! more.
 
+#[cfg(test)]
+mod by_hand;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +20,9 @@ use std::time::Duration;
 
 use super::input::WakeQuery;
 use super::materialized::Materialized;
+#[cfg(test)]
+pub(super) use by_hand::ByHand;
+
 use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::crash_point;
 use crate::error::{Error, Result};
@@ -46,8 +52,17 @@ pub(super) enum Keeper {
 /// The query's end of it.
 pub(super) struct Committer {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    hands: Box<dyn Hands>,
 }
+
+/// Do what is handed over.
+trait Hands {
+    /// Waits a moment for something to be done.
+    fn wait<'a>(&self, shared: &'a Shared, state: MutexGuard<'a, State>) -> MutexGuard<'a, State>;
+}
+
+/// A thread of its own; dropping it waits for what is being done.
+struct Thread(Option<JoinHandle<()>>);
 
 #[derive(Default)]
 struct Shared {
@@ -70,6 +85,17 @@ struct State {
     /// The query is gone.
     closed: bool,
     wake: Option<WakeQuery>,
+}
+
+impl State {
+    /// What is to be done next, if anything waits.
+    fn take(&mut self) -> Option<Work> {
+        let work = self.waiting.pop_front()?;
+        if let Work::Rows(rows, _) = &work {
+            self.bytes -= rows.rows().get_array_memory_size();
+        }
+        Some(work)
+    }
 }
 
 enum Work {
@@ -96,7 +122,7 @@ impl Committer {
             .map_err(|error| Error::internal(format!("no thread to commit epochs on: {error}")))?;
         Ok(Self {
             shared,
-            thread: Some(thread),
+            hands: Box::new(Thread(Some(thread))),
         })
     }
 
@@ -121,7 +147,7 @@ impl Committer {
                 if stopping() {
                     return Ok(false);
                 }
-                state = self.shared.wait(state, LOOK);
+                state = self.hands.wait(&self.shared, state);
             }
             if let Some(error) = &state.failed {
                 return Err(error.clone());
@@ -174,7 +200,7 @@ impl Committer {
     pub(super) fn wait(&self) -> Result<bool> {
         let mut state = self.shared.lock();
         while state.is_busy && state.failed.is_none() {
-            state = self.shared.wait(state, LOOK);
+            state = self.hands.wait(&self.shared, state);
         }
         drop(state);
         self.take_done()
@@ -192,11 +218,22 @@ impl Committer {
 }
 
 impl Drop for Committer {
-    /// Gives up what was not made to last, and waits for what is being done.
+    /// Gives up what was not made to last.
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take()
+    }
+}
+
+impl Hands for Thread {
+    fn wait<'a>(&self, shared: &'a Shared, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        shared.wait(state, LOOK)
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take()
             && thread.join().is_err()
         {
             tracing::error!("a committing thread panicked");
@@ -221,11 +258,8 @@ impl Shared {
             if state.closed {
                 return None;
             }
-            if let Some(work) = state.waiting.pop_front() {
-                if let Work::Rows(rows, _) = &work {
-                    state.bytes -= rows.rows().get_array_memory_size();
-                    self.changed.notify_all();
-                }
+            if let Some(work) = state.take() {
+                self.changed.notify_all();
                 return Some(work);
             }
             let limit = match self.backlog.load(Ordering::Relaxed) {
@@ -257,7 +291,7 @@ impl Shared {
     }
 }
 
-/// The thread's end of it.
+/// The other end of it.
 struct Worker {
     shared: Arc<Shared>,
     keeper: Keeper,
@@ -277,24 +311,29 @@ impl Worker {
     fn work(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         while let Some(work) = shared.next(|| self.tell_backlog()) {
-            match work {
-                Work::Rows(rows, at) => {
-                    if let Keeper::Sink { sink, .. } = &mut self.keeper {
-                        sink.stage(&rows, at)?;
-                    }
-                }
-                Work::Begin(checkpoint) => {
-                    self.checkpoints.write(&checkpoint)?;
-                    self.note(checkpoint.epoch);
-                    shared.done();
-                }
-                Work::Epoch(checkpoint) => {
-                    self.commit(&checkpoint)?;
-                    shared.done();
+            self.one(work)?;
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, work: Work) -> Result<()> {
+        match work {
+            Work::Rows(rows, at) => {
+                if let Keeper::Sink { sink, .. } = &mut self.keeper {
+                    sink.stage(&rows, at)?;
                 }
             }
-            self.tell_backlog();
+            Work::Begin(checkpoint) => {
+                self.checkpoints.write(&checkpoint)?;
+                self.note(checkpoint.epoch);
+                self.shared.done();
+            }
+            Work::Epoch(checkpoint) => {
+                self.commit(&checkpoint)?;
+                self.shared.done();
+            }
         }
+        self.tell_backlog();
         Ok(())
     }
 

@@ -32,6 +32,15 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the broker keeps an empty fetch.
 const END_WAIT: Duration = Duration::from_millis(500);
 
+/// Brings a query its messages.
+pub(super) trait Collect {
+    /// Waits up to `timeout` for something and takes what is there.
+    ///
+    /// # Errors
+    /// When nothing more can come.
+    fn collect(&mut self, timeout: Duration) -> Result<Collected>;
+}
+
 /// The receiving side of all lanes.
 pub(super) struct Inputs {
     queue: Receiver<Input>,
@@ -91,6 +100,18 @@ pub(super) struct Collected {
     pub problems: Vec<(usize, Problem)>,
     /// Partitions that were added to a topic, and are read from now on.
     pub added: Vec<InputPartition>,
+}
+
+impl Collected {
+    /// Nothing, for so many lanes.
+    pub(super) fn nothing(lanes: usize) -> Self {
+        Self {
+            lanes: (0..lanes).map(|_| Vec::new()).collect(),
+            ends: Vec::new(),
+            problems: Vec::new(),
+            added: Vec::new(),
+        }
+    }
 }
 
 impl Inputs {
@@ -154,7 +175,7 @@ impl Inputs {
 
     /// Reads partitions that were added, each from its first message on.
     fn add(&mut self, input: usize, partitions: &[PartitionId]) -> Result<Vec<InputPartition>> {
-        let lane = partitions[0].0.unsigned_abs() as usize % self.lanes;
+        let lane = lane_of(partitions[0], self.lanes);
         let table = &self.plan.inputs[input].source.scan.table;
         tracing::info!(table = %table, partitions = partitions.len(), "partitions added");
         let assignment = Assignment {
@@ -171,15 +192,11 @@ impl Inputs {
             })
             .collect())
     }
+}
 
-    /// Waits up to `timeout` for something and takes what is there.
-    pub(super) fn collect(&mut self, timeout: Duration) -> Result<Collected> {
-        let mut collected = Collected {
-            lanes: (0..self.lanes).map(|_| Vec::new()).collect(),
-            ends: Vec::new(),
-            problems: Vec::new(),
-            added: Vec::new(),
-        };
+impl Collect for Inputs {
+    fn collect(&mut self, timeout: Duration) -> Result<Collected> {
+        let mut collected = Collected::nothing(self.lanes);
         let mut reads = 0;
         let mut next = match self.queue.recv_timeout(timeout) {
             Ok(input) => Some(input),
@@ -226,6 +243,11 @@ impl Drop for Inputs {
             waker.wake();
         }
     }
+}
+
+/// Who of so many lanes takes the messages of a partition that was added.
+pub(super) fn lane_of(partition: PartitionId, lanes: usize) -> usize {
+    partition.0.unsigned_abs() as usize % lanes
 }
 
 fn readers_gone() -> Error {

@@ -19,6 +19,7 @@ use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 use super::output::{Emitted, Moment};
 use super::subscription::{Subscriber, Subscription, subscription, went_back};
 use crate::error::{Error, Result, SqlState, from_arrow};
+use crate::plan::{Changelog, StreamPlan};
 use crate::types::{ChangeBatch, Op, ProcessingTime};
 
 /// Batches with fewer rows are put together.
@@ -35,6 +36,18 @@ pub(super) enum Form {
     ByKey(Vec<usize>),
     /// They change, and nothing tells them apart.
     Counted,
+}
+
+impl Form {
+    /// What the rows of a plan's view have.
+    pub(super) fn of(plan: &StreamPlan) -> Self {
+        match (plan.changelog(), &plan.key) {
+            (Changelog::Append, _) => Self::Added,
+            (Changelog::Update, Some(key)) if !key.is_empty() => Self::ByKey(key.clone()),
+            // The one row of an aggregate without a group has a key without columns.
+            (Changelog::Update, Some(_) | None) => Self::Counted,
+        }
+    }
 }
 
 /// The rows of a materialized view.

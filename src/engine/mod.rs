@@ -7,6 +7,7 @@ mod aside;
 mod begin;
 mod budget;
 mod committer;
+mod connect;
 mod durable;
 mod emitter;
 mod event_time;
@@ -26,6 +27,8 @@ mod replay_source;
 mod report;
 mod restart;
 mod set_aside;
+#[cfg(test)]
+pub(crate) mod simulation;
 mod status;
 mod subscription;
 mod supervisor;
@@ -57,6 +60,7 @@ use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::plan::{Changelog, Lanes, QueryOptions, StreamPlan};
 use crate::task;
+use connect::Kafka;
 use materialized::Form;
 use status::Identity;
 use supervisor::{Control, Destination, Supervisor};
@@ -177,12 +181,7 @@ impl Engine {
 
     /// Where the rows of a view are kept.
     fn rows_of(&self, plan: &StreamPlan) -> Arc<Materialized> {
-        let form = match (plan.changelog(), &plan.key) {
-            (Changelog::Append, _) => Form::Added,
-            (Changelog::Update, Some(key)) if !key.is_empty() => Form::ByKey(key.clone()),
-            // The one row of an aggregate without a group has a key without columns.
-            (Changelog::Update, Some(_) | None) => Form::Counted,
-        };
+        let form = Form::of(plan);
         let bytes_max = self.inner.options.query_bytes_max;
         Arc::new(Materialized::new(Arc::clone(&plan.schema), form, bytes_max))
     }
@@ -275,6 +274,7 @@ impl Engine {
                 read_max: (options.read_rows_max, options.read_bytes_max),
             },
             lanes_max: options.lanes_max,
+            connect: Box::new(Kafka),
         };
         if let Err(error) = task::spawn_thread(&format!("query {name}"), move || supervisor.run()) {
             self.lock().remove(&id);

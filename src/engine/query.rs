@@ -19,7 +19,7 @@ use super::durable::UnderWay;
 use super::emitter::Emitter;
 use super::event_time::Standing;
 use super::groups::Groups;
-use super::input::{Collected, Inputs};
+use super::input::{Collect, Collected};
 use super::lane::{Counted, Lane, LaneOutput};
 use super::output::{Moment, Output};
 use super::pace::Pace;
@@ -60,7 +60,7 @@ pub(super) struct Surroundings {
 
 /// What a query is connected to.
 pub(super) struct Wiring {
-    pub inputs: Inputs,
+    pub inputs: Box<dyn Collect>,
     /// How many slices it runs in.
     pub lanes: usize,
     pub output: Output,
@@ -75,7 +75,7 @@ pub(super) struct Query {
     /// For each input what tells its topic from a later one of its name, if that is known.
     pub(super) topic_ids: Vec<Option<String>>,
     pub(super) lanes: Vec<Lane>,
-    inputs: Inputs,
+    inputs: Box<dyn Collect>,
     pub(super) watermarks: Watermarks,
     pub(super) emitter: Emitter,
     pub(super) output: Output,
@@ -235,7 +235,7 @@ impl Query {
         let done = || told() || self.shared.flush_wanted() || self.output.is_gone();
         while !self.trigger.is_due(now()) && !done() {
             let left = self.trigger.next(now()).saturating_sub(now());
-            std::thread::sleep(left.min(HOLD_LOOK));
+            self.surroundings.clock.wait(left.min(HOLD_LOOK));
         }
         self.trigger.done(now());
     }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::begin::{self, Begin, LiveStart};
-use super::committer::{Committer, Keeper};
-use super::input::{Assignment, Inputs, WakeQuery};
+use super::committer::Keeper;
+use super::connect::Connect;
+use super::input::{Assignment, WakeQuery};
 use super::materialized::Materialized;
 use super::output::{Emitted, Output, Progress};
 use super::query::{Ended, Query, RENEW_EVERY, Surroundings, Wiring};
@@ -125,6 +126,7 @@ pub(super) struct Supervisor {
     pub control: Arc<Control>,
     pub surroundings: Surroundings,
     pub lanes_max: usize,
+    pub connect: Box<dyn Connect>,
 }
 
 impl Supervisor {
@@ -196,7 +198,8 @@ impl Supervisor {
         })
     }
 
-    fn attempt(&self) -> Result<Ended> {
+    /// One try, from where the query stands to its end or its first error.
+    pub(super) fn attempt(&self) -> Result<Ended> {
         let Start {
             begin,
             output,
@@ -205,16 +208,16 @@ impl Supervisor {
         } = self.start()?;
         let readers = begin.partitions().count().min(self.lanes_max).max(1);
         let lanes = if self.plan.has_one_lane() { 1 } else { readers };
-        let (inputs, wake) = Inputs::open(
+        let (inputs, wake) = self.connect.inputs(
             &self.plan,
             &assignments(&begin, self.lanes_max, lanes),
             lanes,
             self.surroundings.read_max,
         )?;
-        if let Some(committer) = output.committer() {
+        if let (Some(committer), Some(wake)) = (output.committer(), &wake) {
             committer.on_done(wake.clone());
         }
-        self.control.set_wake(Some(wake));
+        self.control.set_wake(wake);
         self.shared.restart();
         let wiring = Wiring {
             inputs,
@@ -279,11 +282,11 @@ impl Supervisor {
         }
         // Somebody may wait for the rows.
         self.shared.update(|_| ());
-        let begin = self.begin_after(checkpoint.as_ref())?;
+        let begin = self.connect.begin(&self.plan, checkpoint.as_ref())?;
         let keeper = Keeper::View(Arc::clone(view));
         let output = Output::View {
             view: Arc::clone(view),
-            committer: Committer::start(&self.shared.name, keeper, checkpoints)?,
+            committer: (self.connect).committer(&self.shared.name, keeper, checkpoints)?,
         };
         Ok(Start {
             begin,
@@ -306,12 +309,12 @@ impl Supervisor {
             Outside::Epoch(epoch) => Committed::Epoch(epoch),
         };
         let checkpoint = self.newest(&mut checkpoints, committed)?;
-        let begin = self.begin_after(checkpoint.as_ref())?;
+        let begin = self.connect.begin(&self.plan, checkpoint.as_ref())?;
         let keeper = Keeper::Sink {
             sink,
             keeps_epoch: outside != Outside::Unknown,
         };
-        let committer = Committer::start(&self.shared.name, keeper, checkpoints)?;
+        let committer = (self.connect).committer(&self.shared.name, keeper, checkpoints)?;
         let output = Output::Sink(committer);
         let epoch = match outside {
             Outside::Unknown => 0,
@@ -340,14 +343,8 @@ impl Supervisor {
         }))
     }
 
-    fn begin_after(&self, checkpoint: Option<&Checkpoint>) -> Result<Begin> {
-        match checkpoint {
-            Some(checkpoint) => begin::resumed(&self.plan, checkpoint),
-            None => begin::created(&self.plan),
-        }
-    }
-
-    fn may_retry(&self, error: &Error) -> bool {
+    /// Whether the query is tried again after an error.
+    pub(super) fn may_retry(&self, error: &Error) -> bool {
         !self.is_live() && error.fault() == Fault::External { retry: true }
     }
 

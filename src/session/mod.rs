@@ -20,6 +20,8 @@ pub(crate) mod pg_type;
 mod portal;
 mod prepared;
 mod services;
+#[cfg(test)]
+mod simulation;
 mod startup;
 mod system_tables;
 mod tables;
