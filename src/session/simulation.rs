@@ -21,8 +21,10 @@ use crate::sql::{self, Statement};
 use expected::{Scenario, scenarios};
 
 /// Cases of each test.
-const CASES: u64 = 70;
+const CASES: u64 = 40;
 const SEED_DEFAULT: u64 = 1;
+/// Of so many seeds one is played without faults too.
+const CALM_EVERY: u64 = 3;
 /// Seeds that have failed once.
 const KEPT: [u64; 0] = [];
 /// Lines of a trace that are shown of a failure.
@@ -141,6 +143,9 @@ fn one((scenario, plan): &(Scenario, StreamPlan), target: Target, seed: u64) {
         );
     }
     check(scenario, &case, &played).unwrap_or_else(|why| fail(&played, &why));
+    if !seed.is_multiple_of(CALM_EVERY) {
+        return;
+    }
     let calm = play(&Case {
         seed: !seed,
         faults: false,

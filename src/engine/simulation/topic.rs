@@ -111,7 +111,7 @@ fn topic(dice: &mut Rng, order: Order) -> Vec<Partition> {
         let count = if dice.usize(0..6) == 0 {
             0
         } else {
-            dice.usize(5..40)
+            dice.usize(4..24)
         };
         let step = dice.i64(SECOND / 10..=2 * SECOND);
         let mut entries: Vec<Entry> = (0..)
