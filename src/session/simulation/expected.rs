@@ -27,13 +27,13 @@ pub(super) struct Scenario {
 
 /// All of them.
 pub(super) fn scenarios() -> Vec<Scenario> {
-    let windowed = |sql, count, expected| Scenario {
-        sql,
-        changes: false,
-        windowed: true,
-        count,
-        expected,
-    };
+    let mut all = as_they_come();
+    all.extend(once());
+    all
+}
+
+/// Queries whose rows go out as they come, or change.
+fn as_they_come() -> Vec<Scenario> {
     vec![
         Scenario {
             sql: "SELECT k, v, at FROM events WHERE v % 3 <> 0 EMIT CHANGES",
@@ -42,6 +42,42 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             count: None,
             expected: filter,
         },
+        Scenario {
+            sql: "SELECT k, count(*) AS n, sum(v) AS total, max(v) AS high FROM events GROUP BY k EMIT CHANGES",
+            changes: true,
+            windowed: false,
+            count: None,
+            expected: groups,
+        },
+        Scenario {
+            sql: "SELECT window_start, k, count(*) AS n, sum(v) AS total, min(v) AS low, count(DISTINCT v) AS values
+                  FROM TUMBLE(events, at, INTERVAL '15 seconds') GROUP BY window_start, window_end, k EMIT CHANGES",
+            changes: true,
+            windowed: true,
+            count: Some(2),
+            expected: tumble_that_changes,
+        },
+        Scenario {
+            sql: "SELECT k, v FROM events WHERE v > 50 UNION ALL SELECT k, v FROM others WHERE v BETWEEN 1 AND 60
+                  EMIT CHANGES",
+            changes: false,
+            windowed: false,
+            count: None,
+            expected: union,
+        },
+    ]
+}
+
+/// Queries whose rows go out when their window has closed.
+fn once() -> Vec<Scenario> {
+    let windowed = |sql, count, expected| Scenario {
+        sql,
+        changes: false,
+        windowed: true,
+        count,
+        expected,
+    };
+    vec![
         windowed(
             "SELECT window_start, k, count(*) AS n, sum(v) AS total, max(v) AS high, count(DISTINCT v) AS values
              FROM TUMBLE(events, at, INTERVAL '10 seconds') GROUP BY window_start, window_end, k EMIT FINAL",
@@ -62,21 +98,6 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             Some(3),
             session,
         ),
-        Scenario {
-            sql: "SELECT k, count(*) AS n, sum(v) AS total, max(v) AS high FROM events GROUP BY k EMIT CHANGES",
-            changes: true,
-            windowed: false,
-            count: None,
-            expected: groups,
-        },
-        Scenario {
-            sql: "SELECT window_start, k, count(*) AS n, sum(v) AS total, min(v) AS low, count(DISTINCT v) AS values
-                  FROM TUMBLE(events, at, INTERVAL '15 seconds') GROUP BY window_start, window_end, k EMIT CHANGES",
-            changes: true,
-            windowed: true,
-            count: Some(2),
-            expected: tumble_that_changes,
-        },
         windowed(
             "SELECT window_start, k, total FROM (
                SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY total DESC, k) AS place FROM (
@@ -86,14 +107,6 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             None,
             top,
         ),
-        Scenario {
-            sql: "SELECT k, v FROM events WHERE v > 50 UNION ALL SELECT k, v FROM others WHERE v BETWEEN 1 AND 60
-                  EMIT CHANGES",
-            changes: false,
-            windowed: false,
-            count: None,
-            expected: union,
-        },
         windowed(
             "SELECT window_start, count(*) AS keys, max(n) AS most FROM (
                SELECT window_start, window_end, k, count(*) AS n
