@@ -91,7 +91,8 @@ async fn queries_go_on_from_an_object_store_after_crashes() {
     cluster.produce("clicks", &minute(4));
     client.run("FLUSH").await;
     let minutes: Vec<String> = cluster.read("minutes").iter().map(Record::text).collect();
-    let row = |minute: usize| format!(r#"{{"window_start":"2026-01-01T00:{minute:02}:00Z","n":6}}"#);
+    let row =
+        |minute: usize| format!(r#"{{"window_start":"2026-01-01T00:{minute:02}:00Z","n":6}}"#);
     assert_eq!(minutes, (1..=3).map(row).collect::<Vec<_>>());
 
     client.run("DROP MATERIALIZED VIEW counts").await;
