@@ -1,4 +1,5 @@
-//! Rows a second of a filter and of a tumbling window, next to a bare drain of the same topic.
+//! Rows a second of a filter and of a tumbling window, next to a bare drain of the same topic by
+//! librdkafka and to one by the direct fetch.
 //!
 //! `cargo bench --bench pipeline -- [ROWS] [BOOTSTRAP]`: fills a topic with trades (2,000,000 unless
 //! said otherwise), in the embedded broker's own process or on the cluster given, then runs each
@@ -26,6 +27,8 @@ use futures::StreamExt;
 use headwater::config::Config;
 use headwater::demo::{Schedule, TradeGenerator};
 use headwater::session::{Outcome, Services, Session};
+use headwater::source::{Reader, ReaderOptions};
+use headwater::types::{FetchMode, KafkaConnection, PartitionId};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -81,14 +84,18 @@ fn main() {
         .as_ref()
         .map_or_else(|| arguments[1].clone(), |b| b.address.clone());
     fill(&servers, rows);
-    let mut figures: Vec<(&str, Vec<Figure>)> = vec![("bare drain", Vec::new())];
+    let mut figures: Vec<(&str, Vec<Figure>)> =
+        vec![("bare drain", Vec::new()), ("direct drain", Vec::new())];
     figures.extend(QUERIES.iter().map(|(name, _)| (*name, Vec::new())));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for _ in 0..ROUNDS {
         figures[0].1.push(measure(rows, || drain(&servers, rows)));
+        figures[1]
+            .1
+            .push(measure(rows, || direct_drain(&servers, rows)));
         for (place, (_, query)) in QUERIES.iter().enumerate() {
             let run = || runtime.block_on(run(&servers, query, rows));
-            figures[place + 1].1.push(measure(rows, run));
+            figures[place + 2].1.push(measure(rows, run));
         }
     }
     println!("{rows} rows, best of {ROUNDS} rounds");
@@ -233,6 +240,34 @@ fn drain(servers: &str, rows: u64) {
     }
     // SAFETY: it is not used again.
     unsafe { sys::rd_kafka_queue_destroy(queue) };
+}
+
+/// Takes every message from the direct fetch, as a query does, and looks at none.
+fn direct_drain(servers: &str, rows: u64) {
+    let limits = Config::default().limits;
+    let mut reader = Reader::open(ReaderOptions {
+        connection: KafkaConnection {
+            bootstrap_servers: servers.to_owned(),
+            ..KafkaConnection::default()
+        },
+        topic: "bench-trades".to_owned(),
+        assignment: (0..PARTITIONS)
+            .map(|partition| (PartitionId(partition), headwater::types::Offset(0)))
+            .collect(),
+        read_committed: true,
+        with_keys: false,
+        with_headers: false,
+        rows_max: usize::try_from(limits.micro_batch_rows_max).unwrap(),
+        bytes_max: usize::try_from(limits.micro_batch_bytes_max).unwrap(),
+        end_wait: Duration::from_millis(10),
+        fetch: FetchMode::Direct,
+    })
+    .unwrap();
+    let mut taken = 0;
+    while taken < rows {
+        let read = reader.read(Duration::from_secs(10)).unwrap();
+        taken += read.batch.messages.len() as u64;
+    }
 }
 
 /// Runs a live query from the topic's beginning until it has read every message.

@@ -67,6 +67,11 @@ const WORDS: &[(&str, Place, &str)] = &[
         Only("src/broker"),
         "keep Kafka's protocol in `broker`",
     ),
+    (
+        "mio rustls",
+        Only("src/source/direct"),
+        "keep sockets to brokers in `source/direct`",
+    ),
     ("axum", Only("src/console"), "keep HTTP in `console`"),
     (
         "redb",

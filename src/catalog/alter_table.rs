@@ -33,7 +33,7 @@ const FIXED: [&str; 8] = [
     "partitions",
 ];
 const CAN_CHANGE: &str = "on_error, dead_letter_topic, late_topic, idle_timeout, max_future, \
-    scan_startup, on_data_loss, max_rows_per_second, group_id";
+    scan_startup, on_data_loss, max_rows_per_second, group_id, fetch";
 
 /// A table as it would be, among everything else.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use crate::error::{Error, Position, Result, SqlState};
 use crate::plan::{OnError, ScanStartup};
 use crate::sql::{ColumnClause, ColumnKind, CreateTable, OptionClause, OptionValue, fold};
 use crate::types::{
-    EventTime, JsonPath, KafkaConnection, MetadataColumn, Offset, PartitionId, PathStep,
+    EventTime, FetchMode, JsonPath, KafkaConnection, MetadataColumn, Offset, PartitionId, PathStep,
 };
 
 /// How long a silent partition holds the watermark back.
@@ -87,6 +87,8 @@ pub struct KafkaTableOptions {
     pub group_id: Option<String>,
     /// Whether records of open and aborted transactions are hidden.
     pub read_committed: bool,
+    /// Who fetches its messages.
+    pub fetch: FetchMode,
     /// Messages a second at the most.
     pub max_rows_per_second: Option<u32>,
     /// How long a silent partition holds the watermark back; `None`: for ever.
@@ -362,6 +364,15 @@ fn table_options(
             "isolation_level",
             &[("read committed", true), ("read uncommitted", false)],
             true,
+        )?,
+        fetch: options.word(
+            "fetch",
+            &[
+                ("auto", FetchMode::Auto),
+                ("direct", FetchMode::Direct),
+                ("librdkafka", FetchMode::Librdkafka),
+            ],
+            FetchMode::Auto,
         )?,
         max_rows_per_second: options.count("max_rows_per_second")?,
         idle_timeout: options.duration("idle_timeout", Some(IDLE_TIMEOUT))?,

@@ -362,6 +362,7 @@ fn sample(source: &SourcePlan, ranges: &[PartitionRange]) -> Result<Option<Lates
         rows_max: 1_024,
         bytes_max: 1 << 20,
         end_wait: Duration::from_millis(10),
+        fetch: source.scan.fetch,
     })?;
     let mut decode = Decode::try_new(&source.scan)?;
     let mut open: std::collections::BTreeSet<PartitionId> =

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::plan::{SourcePlan, StreamPlan};
-use crate::source::{PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker};
+use crate::source::{FetchedBy, PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker};
 use crate::task;
 use crate::types::{InputPartition, MessageBatch, MetadataColumn, Offset, PartitionId};
 
@@ -64,6 +64,12 @@ enum Input {
         input: usize,
         partitions: Vec<PartitionId>,
     },
+    /// Who fetches the messages of some partitions from now on.
+    Fetched {
+        input: usize,
+        partitions: Arc<[PartitionId]>,
+        by: FetchedBy,
+    },
     Failed(Error),
     Wake,
 }
@@ -77,6 +83,7 @@ impl std::fmt::Debug for Input {
         f.write_str(match self {
             Self::Read { .. } => "Read",
             Self::Grown { .. } => "Grown",
+            Self::Fetched { .. } => "Fetched",
             Self::Failed(_) => "Failed",
             Self::Wake => "Wake",
         })
@@ -100,6 +107,8 @@ pub(super) struct Collected {
     pub problems: Vec<(usize, Problem)>,
     /// Partitions that were added to a topic, and are read from now on.
     pub added: Vec<InputPartition>,
+    /// Who fetches which partition from now on.
+    pub fetched: Vec<(InputPartition, FetchedBy)>,
 }
 
 impl Collected {
@@ -110,6 +119,7 @@ impl Collected {
             ends: Vec::new(),
             problems: Vec::new(),
             added: Vec::new(),
+            fetched: Vec::new(),
         }
     }
 }
@@ -153,6 +163,8 @@ impl Inputs {
     ) -> Result<()> {
         let source = &self.plan.inputs[assignment.input].source;
         let partitions = assignment.partitions.clone();
+        let ids = partitions.iter().map(|(partition, _)| *partition);
+        let ids: Arc<[PartitionId]> = ids.collect();
         let reader = Reader::open(options(source, partitions, self.read_max))?;
         self.wakers.push(reader.waker());
         let fetch = Fetch {
@@ -165,6 +177,8 @@ impl Inputs {
                 .map(|rate| (f64::from(rate) / readers as f64).max(1.0)),
             known,
             looked_at: clock::instant(),
+            partitions: ids,
+            told: None,
         };
         task::spawn_thread(&format!("fetch {}", source.scan.table), move || {
             fetch.run(reader)
@@ -219,6 +233,18 @@ impl Collect for Inputs {
                 }
                 Input::Grown { input, partitions } => {
                     collected.added.extend(self.add(input, &partitions)?);
+                }
+                Input::Fetched {
+                    input,
+                    partitions,
+                    by,
+                } => {
+                    let place = |partition: &PartitionId| InputPartition {
+                        input,
+                        partition: *partition,
+                    };
+                    let fetched = partitions.iter().map(|partition| (place(partition), by));
+                    collected.fetched.extend(fetched);
                 }
                 Input::Failed(error) => return Err(error),
                 Input::Wake => {}
@@ -281,6 +307,7 @@ fn options(
         rows_max: rows_max.min(paced),
         bytes_max,
         end_wait: END_WAIT,
+        fetch: source.scan.fetch,
     }
 }
 
@@ -306,12 +333,16 @@ struct Fetch {
     known: Option<BTreeSet<PartitionId>>,
     /// When it looked last.
     looked_at: Instant,
+    /// Those that it reads, and who was last told to fetch them.
+    partitions: Arc<[PartitionId]>,
+    told: Option<FetchedBy>,
 }
 
 impl Fetch {
     fn run(mut self, mut reader: Reader) {
         while !self.stop.load(Ordering::Acquire) {
-            self.look_for_partitions(&reader);
+            self.look_for_partitions(&mut reader);
+            self.tell_who_fetches(&reader);
             let began = clock::instant();
             let read = match reader.read(READ_WAIT) {
                 Ok(read) => read,
@@ -342,7 +373,19 @@ impl Fetch {
         }
     }
 
-    fn look_for_partitions(&mut self, reader: &Reader) {
+    fn tell_who_fetches(&mut self, reader: &Reader) {
+        let by = reader.fetched_by();
+        if self.told != Some(by) {
+            self.told = Some(by);
+            let _ = self.queue.send(Input::Fetched {
+                input: self.input,
+                partitions: Arc::clone(&self.partitions),
+                by,
+            });
+        }
+    }
+
+    fn look_for_partitions(&mut self, reader: &mut Reader) {
         let Some(known) = &mut self.known else { return };
         if self.looked_at.elapsed() < LOOK_EVERY {
             return;

@@ -408,6 +408,9 @@ impl Query {
                 self.dirty = true;
             }
         }
+        for (place, by) in &input.fetched {
+            self.partitions.entry(*place).or_default().fetched_by = Some(*by);
+        }
         for (index, problem) in &input.problems {
             let behind = self.partitions.keys().filter(|place| {
                 let named = problem

@@ -128,6 +128,7 @@ fn read_run(spec: &ScanSpec, run: &[(PartitionId, Offset)], found: &mut Found) -
         rows_max: 1_024,
         bytes_max: 4 << 20,
         end_wait: Duration::from_millis(10),
+        fetch: spec.fetch,
     })?;
     let mut deadline = clock::instant() + PATIENCE;
     while clock::instant() < deadline {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::tuning::{Dial, Tuning};
 use crate::error::Error;
+use crate::source::FetchedBy;
 use crate::types::{
     EventTime, InputPartition, KafkaConnection, Offset, ProcessingTime, WindowSpan,
 };
@@ -162,6 +163,8 @@ pub struct PartitionStatus {
     pub at_end: bool,
     /// How long it may be silent at its end before it is idle; `None`: it never is.
     pub idle_timeout: Option<Duration>,
+    /// Who fetches its messages.
+    pub fetched_by: Option<FetchedBy>,
 }
 
 impl PartitionStatus {

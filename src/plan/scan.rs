@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 
-use crate::types::{JsonPath, KafkaConnection, MetadataColumn};
+use crate::types::{FetchMode, JsonPath, KafkaConnection, MetadataColumn};
 
 /// The columns that a query needs of one topic.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct ScanSpec {
     pub schema: SchemaRef,
     /// Whether records of open and aborted transactions are hidden.
     pub read_committed: bool,
+    /// Who fetches the messages.
+    pub fetch: FetchMode,
     /// The event-time column in `columns` and how far its value may lie after the record's own
     /// timestamp; a row beyond is rejected. `None`: not checked.
     pub max_future: Option<MaxFuture>,

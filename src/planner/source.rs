@@ -106,6 +106,7 @@ fn scan_spec(
         columns,
         schema: Arc::new(Schema::new(fields)),
         read_committed: table.options.read_committed,
+        fetch: table.options.fetch,
         max_future,
     }
 }

@@ -404,6 +404,7 @@ mod tests {
             columns,
             schema: Arc::new(Schema::new(fields)),
             read_committed: true,
+            fetch: crate::types::FetchMode::Auto,
             max_future: Some(MaxFuture {
                 column: 3,
                 bound: Duration::from_micros(500),

@@ -382,6 +382,7 @@ mod tests {
             columns,
             schema: Arc::new(Schema::new(fields)),
             read_committed: true,
+            fetch: crate::types::FetchMode::Auto,
             max_future: max_future.map(|column| MaxFuture {
                 column,
                 bound: Duration::from_secs(3600),

@@ -217,6 +217,7 @@ impl Part {
             rows_max: rows_max.max(1),
             bytes_max,
             end_wait: END_WAIT,
+            fetch: self.spec.fetch,
         }
     }
 }

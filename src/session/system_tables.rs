@@ -252,6 +252,14 @@ fn partitions(engine: &Engine) -> Result<RecordBatch> {
             "silent_since",
             column.time(|(.., status)| status.silent_since.map(|ProcessingTime(at)| at)),
         ),
+        (
+            "fetch",
+            column.text(|(.., status)| Some(status.fetched_by?.word().to_owned())),
+        ),
+        (
+            "fetch_reason",
+            column.text(|(.., status)| Some(status.fetched_by?.reason()?.to_string())),
+        ),
     ])
 }
 

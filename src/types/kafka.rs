@@ -42,3 +42,15 @@ pub struct KafkaConnection {
     /// librdkafka properties, as given under `kafka.` (without that prefix).
     pub properties: BTreeMap<String, String>,
 }
+
+/// Who is to fetch a table's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FetchMode {
+    /// This server itself where it can, librdkafka elsewhere.
+    #[default]
+    Auto,
+    /// This server itself, or nobody.
+    Direct,
+    /// librdkafka.
+    Librdkafka,
+}

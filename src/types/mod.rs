@@ -13,7 +13,7 @@ mod window;
 
 pub use change::{ChangeBatch, Op};
 pub use columns::{JsonPath, MetadataColumn, PathStep};
-pub use kafka::{InputPartition, KafkaConnection, Offset, PartitionId, PartitionRange};
+pub use kafka::{FetchMode, InputPartition, KafkaConnection, Offset, PartitionId, PartitionRange};
 pub use message_batch::{Message, MessageBatch, Span};
 pub use number::{ExactSum, fits, float_is_less, rounded_quotient};
 pub use state_image::{StateImage, StateNote, TableId, TablePlace, TableRows};

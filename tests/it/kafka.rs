@@ -207,13 +207,15 @@ async fn sasl_over_tls_reaches_the_broker() {
         !error.text.contains("wrong"),
         "a password is never shown: {error}"
     );
-    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
-        client
-            .run(&create_clicks(
-                "clicks",
-                &options(mechanism, "headwater-secret"),
-            ))
-            .await;
+    let ways = [
+        ("PLAIN", "direct"),
+        ("SCRAM-SHA-256", "direct"),
+        ("PLAIN", "librdkafka"),
+        ("SCRAM-SHA-256", "librdkafka"),
+    ];
+    for (mechanism, fetch) in ways {
+        let options = options(mechanism, "headwater-secret") + &format!(", fetch = '{fetch}'");
+        client.run(&create_clicks("clicks", &options)).await;
         assert_eq!(
             client.value("SELECT who FROM clicks").await,
             "ann",

@@ -96,6 +96,7 @@ impl Table {
             columns,
             schema: Arc::new(Schema::new(fields)),
             read_committed: true,
+            fetch: headwater::types::FetchMode::Auto,
             max_future: Some(MaxFuture {
                 column: 1,
                 bound: Duration::from_secs(60),

@@ -28,6 +28,7 @@ mod crash_points;
 mod demo;
 mod equivalence;
 mod soak;
+mod readers;
 mod kafka_scan;
 mod kafka_exactly_once;
 mod kafka_group_offsets;

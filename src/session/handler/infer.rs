@@ -120,6 +120,7 @@ fn sample(
         rows_max: 1_024,
         bytes_max: 4 << 20,
         end_wait: Duration::from_millis(10),
+        fetch: options.fetch,
     })?;
     let mut messages: BTreeMap<PartitionId, Vec<Vec<u8>>> = BTreeMap::new();
     let deadline = clock::instant() + SAMPLE_TIMEOUT;

@@ -42,6 +42,8 @@ pub(crate) enum Meaning {
 
 impl Code {
     pub(crate) const OK: Self = Self(0);
+    pub(crate) const UNKNOWN_PARTITION: Self =
+        Self(Resp::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32);
 
     /// The code at `place`, read as the number that it is.
     ///

@@ -2,6 +2,7 @@
 
 use super::client::sentence;
 use crate::error::{Error, SqlState};
+use crate::types::{Offset, PartitionId};
 
 /// The broker does not know the user.
 pub(crate) fn not_authenticated(servers: &str, reason: Option<&str>) -> Error {
@@ -43,4 +44,61 @@ pub(crate) fn refused(topic: &str) -> Error {
         format!("kafka does not allow this on topic \"{topic}\""),
     )
     .hint("The user of the connection needs the rights to describe, read or write the topic.")
+}
+
+/// The topic was there and is not.
+pub(crate) fn gone(topic: &str) -> Error {
+    Error::external(
+        SqlState::UndefinedTable,
+        false,
+        format!("topic \"{topic}\" does not exist any more"),
+    )
+    .hint("Create the topic again, or drop the table.")
+}
+
+/// The wanted offset is not in the partition.
+pub(crate) fn offset_gone(
+    topic: &str,
+    partition: Option<PartitionId>,
+    offset: Offset,
+    reason: &str,
+) -> Error {
+    let place = named(partition);
+    Error::external(
+        SqlState::ObjectNotInPrerequisiteState,
+        false,
+        format!(
+            "offset {} of {place}topic \"{topic}\" is not there",
+            offset.0
+        ),
+    )
+    .detail(sentence(reason))
+    .hint("Retention may have removed it, or the topic was made anew.")
+}
+
+/// What the broker sent cannot be read.
+pub(crate) fn corrupt(topic: &str, partition: Option<PartitionId>, reason: &str) -> Error {
+    let place = named(partition);
+    Error::external(
+        SqlState::DataCorrupted,
+        true,
+        format!("a record in {place}topic \"{topic}\" cannot be read"),
+    )
+    .detail(sentence(reason))
+}
+
+/// Reading cannot go on.
+pub(crate) fn unreadable(topic: &str, reason: &str) -> Error {
+    Error::external(
+        SqlState::ConnectionFailure,
+        true,
+        format!("topic \"{topic}\" cannot be read"),
+    )
+    .detail(sentence(reason))
+}
+
+fn named(partition: Option<PartitionId>) -> String {
+    partition.map_or_else(String::new, |partition| {
+        format!("partition {} of ", partition.0)
+    })
 }

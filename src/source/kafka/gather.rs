@@ -14,6 +14,7 @@ use arrow::buffer::{Buffer, MutableBuffer};
 use rdkafka_sys as sys;
 
 use super::code::Code;
+use crate::source::header_object::HeaderObject;
 use crate::types::{Message, MessageBatch, Offset, PartitionId, Span};
 
 /// What the library's queue holds: a message, or an error in its place. Owned; freed when dropped.
@@ -155,8 +156,7 @@ impl Gather {
         }
     }
 
-    /// The headers as a JSON object of name to text. A name that comes twice has its last value;
-    /// bytes that are not UTF-8 become U+FFFD.
+    /// The headers as a JSON object.
     fn append_headers(&mut self, item: &Item) -> Option<Span> {
         let mut list = ptr::null_mut();
         // SAFETY: the message is valid; the list belongs to it.
@@ -164,7 +164,7 @@ impl Gather {
         if !code.is_ok() || list.is_null() {
             return None;
         }
-        let mut object = serde_json::Map::new();
+        let mut object = HeaderObject::default();
         for index in 0.. {
             let (mut name, mut value, mut len) = (ptr::null(), ptr::null(), 0);
             // SAFETY: the list is valid; the three places are written if there is such a header.
@@ -181,12 +181,9 @@ impl Gather {
                     .then(|| (CStr::from_ptr(name).to_string_lossy(), bytes(value, len)))
             };
             let Some((name, value)) = header else { break };
-            let value = value.map_or(serde_json::Value::Null, |value| {
-                String::from_utf8_lossy(value).into_owned().into()
-            });
-            object.insert(name.into_owned(), value);
+            object.insert(&name, value);
         }
-        Some(self.append(serde_json::Value::Object(object).to_string().as_bytes()))
+        Some(self.append(object.into_text().as_bytes()))
     }
 }
 

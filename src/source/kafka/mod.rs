@@ -1,5 +1,5 @@
 //! Kafka by librdkafka: one client for questions about topics and offsets ([`Cluster`]), one for
-//! each reader ([`Reader`]), one for a consumer group that is told how far it was read
+//! each reader ([`LibraryReader`]), one for a consumer group that is told how far it was read
 //! ([`GroupOffsets`]).
 //!
 //! The library is called through its C interface: its batch queue costs half of what one safe call a
@@ -12,11 +12,11 @@ pub(crate) mod code;
 pub(crate) mod errors;
 mod gather;
 mod group_offsets;
+mod library_reader;
 mod metadata;
 pub(crate) mod properties;
-mod reader;
 pub(crate) mod report;
 
 pub use cluster::{ANSWER_TIMEOUT, Cluster};
 pub use group_offsets::GroupOffsets;
-pub use reader::{PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker};
+pub(crate) use library_reader::{LibraryReader, LibraryWaker};

@@ -91,6 +91,24 @@ impl RealKafka {
         Self { folder, bootstrap }
     }
 
+    /// The same with three brokers, each of which has a copy of every partition.
+    pub(crate) fn start_three() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let port = loop {
+            let ports = [free_ports(), free_ports(), free_ports()];
+            if ports[1] == ports[0] + 10 && ports[2] == ports[0] + 20 {
+                break ports[0].to_string();
+            }
+        };
+        let bootstrap = script(&["start", &path_text(folder.path()), &port, "3"]);
+        Self { folder, bootstrap }
+    }
+
+    /// SIGKILL for one of three.
+    pub(crate) fn kill_one(&self, node: u32) {
+        script(&["kill", &path_text(self.folder.path()), &node.to_string()]);
+    }
+
     /// `host:port`.
     pub(crate) fn bootstrap(&self) -> &str {
         &self.bootstrap
@@ -103,7 +121,7 @@ impl RealKafka {
 
     /// SIGKILL.
     pub(crate) fn kill(&self) {
-        script(&["kill", &path_text(self.folder.path()), "1"]);
+        script(&["kill", &path_text(self.folder.path())]);
     }
 
     /// Starts it again after [`RealKafka::kill`], with the data it had.

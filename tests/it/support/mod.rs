@@ -9,5 +9,6 @@ pub(crate) mod messages;
 pub(crate) mod pages;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod topic;
 pub(crate) mod values;
 pub(crate) mod wait;

@@ -5,7 +5,7 @@
 //! ```
 //! Owns the fetching client. Keeps no offsets beyond the library's own position, commits nothing.
 //! Invariant: within a partition messages come in offset order, each once; a lost connection is a
-//! [`Problem`], never an error, and reading goes on where it stood.
+//! [`Problem`](crate::source::Problem), never an error, and reading goes on where it stood.
 
 #![expect(unsafe_code, reason = "the batch queue exists only in the C interface")]
 
@@ -16,79 +16,26 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
-use super::client::{Client, c_string, sentence};
+use super::client::{Client, c_string};
 use super::cluster::ANSWER_TIMEOUT;
 use super::code::{Code, Meaning};
-use super::errors::{not_authenticated, refused};
+use super::errors::{corrupt, gone, not_authenticated, offset_gone, refused, unreadable};
 use super::gather::{Gather, Item, Parts};
 use super::metadata::{self, milliseconds};
 use super::properties::{self, Fetching};
-use crate::error::{Error, Result, SqlState};
-use crate::types::{KafkaConnection, MessageBatch, Offset, PartitionId};
+use crate::error::{Error, Result};
+use crate::source::read::{PartitionEnd, Problem, Read, ReaderOptions};
+use crate::types::{Offset, PartitionId};
 
 /// Messages taken off the library's queue at once.
 const TAKE_MAX: usize = 1024;
 /// Bytes of a batch at the most, whatever is asked for: spans are 32 bits wide.
 const BYTES_MAX: usize = 1 << 30;
 
-/// What to read, and how much at once.
-#[derive(Debug, Clone)]
-pub struct ReaderOptions {
-    /// How to reach the cluster.
-    pub connection: KafkaConnection,
-    /// The topic.
-    pub topic: String,
-    /// Each partition with its first offset.
-    pub assignment: Vec<(PartitionId, Offset)>,
-    /// Whether records of open and aborted transactions are hidden.
-    pub read_committed: bool,
-    /// Whether keys are wanted.
-    pub with_keys: bool,
-    /// Whether headers are wanted.
-    pub with_headers: bool,
-    /// Messages of one read at the most; four times as many are fetched ahead.
-    pub rows_max: usize,
-    /// Bytes after which a read takes no further message; four times as many are fetched ahead.
-    pub bytes_max: usize,
-    /// How long the broker keeps an empty fetch before it says that a partition is at its end.
-    pub end_wait: Duration,
-}
-
-/// What one read gave.
-#[derive(Debug)]
-pub struct Read {
-    /// The messages; may be empty.
-    pub batch: MessageBatch,
-    /// The partitions that were found at their end, in the order in which it was found. An end
-    /// belongs after the partition's messages in `batch`.
-    pub ends: Vec<PartitionEnd>,
-    /// What went wrong and will be tried again by itself.
-    pub problems: Vec<Problem>,
-}
-
-/// A partition's end, as the broker told it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartitionEnd {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The offset that its next message will have at the least. After a transaction it lies beyond
-    /// the last message by more than one.
-    pub next: Offset,
-}
-
-/// Something that went wrong and is tried again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The partition, if it is about one.
-    pub partition: Option<PartitionId>,
-    /// What happened: short, without full stop.
-    pub message: String,
-}
-
 /// Reads messages. Its calls block, so it belongs on a thread of its own; dropping it returns at
 /// once.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct LibraryReader {
     /// Taken off the library's queue and not read yet. Freed before the client.
     taken: VecDeque<Item>,
     source: Arc<Source>,
@@ -116,14 +63,14 @@ impl Drop for Source {
     }
 }
 
-/// Ends a waiting [`Reader::read`] early, from another thread.
+/// Ends a waiting [`LibraryReader::read`] early, from another thread.
 #[derive(Debug, Clone)]
-pub struct Waker(Weak<Source>);
+pub(crate) struct LibraryWaker(Weak<Source>);
 
-impl Waker {
+impl LibraryWaker {
     /// Makes the read that waits now, or the next one, return at once. Does nothing when the reader
     /// is gone.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if let Some(source) = self.0.upgrade() {
             // SAFETY: the queue lives as long as the source.
             unsafe { sys::rd_kafka_queue_yield(source.queue.as_ptr()) };
@@ -131,12 +78,12 @@ impl Waker {
     }
 }
 
-impl Reader {
+impl LibraryReader {
     /// Begins to fetch. Does not wait for a broker.
     ///
     /// # Errors
     /// When a property under `kafka.` is unknown or invalid, or nothing is assigned.
-    pub fn open(options: ReaderOptions) -> Result<Self> {
+    pub(crate) fn open(options: ReaderOptions) -> Result<Self> {
         assert!(options.rows_max > 0, "a read takes at least one message");
         let fetching = Fetching {
             read_committed: options.read_committed,
@@ -169,7 +116,7 @@ impl Reader {
     /// # Errors
     /// What does not pass by itself: the topic is gone, an offset is no longer there, the broker
     /// refuses the user, a record cannot be read.
-    pub fn read(&mut self, timeout: Duration) -> Result<Read> {
+    pub(crate) fn read(&mut self, timeout: Duration) -> Result<Read> {
         let parts = Parts {
             keys: self.options.with_keys,
             headers: self.options.with_headers,
@@ -227,8 +174,8 @@ impl Reader {
     }
 
     /// A handle with which another thread ends a waiting read.
-    pub fn waker(&self) -> Waker {
-        Waker(Arc::downgrade(&self.source))
+    pub(crate) fn waker(&self) -> LibraryWaker {
+        LibraryWaker(Arc::downgrade(&self.source))
     }
 
     /// Takes up to `count` items off the queue. With a timeout it waits until all are there, so it
@@ -304,7 +251,7 @@ impl Reader {
     }
 
     /// The partitions that the topic has now; `None` when the broker does not answer in time.
-    pub fn partitions(&self, timeout: Duration) -> Option<Vec<PartitionId>> {
+    pub(crate) fn partitions(&self, timeout: Duration) -> Option<Vec<PartitionId>> {
         let topic = &self.options.topic;
         let answer = metadata::fetch(&self.source.client, Some(topic), timeout);
         let topics = answer.ok()?.ok()?;
@@ -360,52 +307,4 @@ impl Source {
         }
         Err(Error::internal(format!("assigning partitions: {code}")))
     }
-}
-
-fn gone(topic: &str) -> Error {
-    Error::external(
-        SqlState::UndefinedTable,
-        false,
-        format!("topic \"{topic}\" does not exist any more"),
-    )
-    .hint("Create the topic again, or drop the table.")
-}
-
-fn offset_gone(topic: &str, partition: Option<PartitionId>, offset: Offset, reason: &str) -> Error {
-    let place = named(partition);
-    Error::external(
-        SqlState::ObjectNotInPrerequisiteState,
-        false,
-        format!(
-            "offset {} of {place}topic \"{topic}\" is not there",
-            offset.0
-        ),
-    )
-    .detail(sentence(reason))
-    .hint("Retention may have removed it, or the topic was made anew.")
-}
-
-fn corrupt(topic: &str, partition: Option<PartitionId>, reason: &str) -> Error {
-    let place = named(partition);
-    Error::external(
-        SqlState::DataCorrupted,
-        true,
-        format!("a record in {place}topic \"{topic}\" cannot be read"),
-    )
-    .detail(sentence(reason))
-}
-
-fn unreadable(topic: &str, reason: &str) -> Error {
-    Error::external(
-        SqlState::ConnectionFailure,
-        true,
-        format!("topic \"{topic}\" cannot be read"),
-    )
-    .detail(sentence(reason))
-}
-
-fn named(partition: Option<PartitionId>) -> String {
-    partition.map_or_else(String::new, |partition| {
-        format!("partition {} of ", partition.0)
-    })
 }
