@@ -8,6 +8,8 @@ use std::sync::Arc;
 use super::begin::{self, Begin};
 use super::committer::{Committer, Keeper};
 use super::input::{Assignment, Collect, Inputs, WakeQuery};
+use super::shared_scan::{Manner, SharedScans};
+use super::status::{QueryKind, QueryShared};
 use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::error::Result;
 use crate::plan::StreamPlan;
@@ -46,7 +48,11 @@ pub(super) trait Connect: Send {
 }
 
 /// The clusters that the plan names, and threads.
-pub(super) struct Kafka;
+pub(super) struct Kafka {
+    /// Who reads there already.
+    pub scans: Arc<SharedScans>,
+    pub shared: Arc<QueryShared>,
+}
 
 impl Connect for Kafka {
     fn begin(&self, plan: &StreamPlan, checkpoint: Option<&Checkpoint>) -> Result<Begin> {
@@ -63,7 +69,10 @@ impl Connect for Kafka {
         lanes: usize,
         read_max: (usize, usize),
     ) -> Result<(Box<dyn Collect>, Option<WakeQuery>)> {
-        let (inputs, wake) = Inputs::open(plan, assignments, lanes, read_max)?;
+        let trigger = self.shared.dial.tuning().trigger;
+        let manner = Manner::of(trigger, self.shared.kind != QueryKind::Live);
+        let scans = &self.scans;
+        let (inputs, wake) = Inputs::open(scans, plan, assignments, lanes, read_max, manner)?;
         Ok((Box::new(inputs), Some(wake)))
     }
 

@@ -16,7 +16,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use crate::error::{Error, Result, from_datafusion};
 use crate::operator::by_halves;
 use crate::plan::EventTimePlan;
-use crate::types::{EventTime, InputPartition, Watermark};
+use crate::types::{EventTime, InputPartition, PartitionId, Watermark};
 
 /// Where the watermarks stood at the start of a micro-batch.
 #[derive(Debug, Clone)]
@@ -27,13 +27,26 @@ pub(super) struct Standing {
     pub partitions: BTreeMap<InputPartition, (Watermark, Option<Watermark>)>,
 }
 
-/// The times of a decoded batch.
+/// The times of a decoded batch, as every query over its table reads them.
+#[derive(Debug)]
+pub(super) struct RowTimes {
+    /// The event times; null where the row is to be rejected.
+    event: TimestampMicrosecondArray,
+    /// What the rows say of the watermark.
+    says: TimestampMicrosecondArray,
+    /// Why rows are to be rejected, row by row.
+    unusable: BTreeMap<usize, String>,
+    /// The greatest that each partition's rows said, and their greatest event time.
+    greatest: BTreeMap<PartitionId, (Watermark, EventTime)>,
+}
+
+/// The times of a decoded batch as one query takes them.
 pub(super) struct Times {
     /// The event times; null where the row is to be rejected.
     pub event: TimestampMicrosecondArray,
     /// Why, row by row.
     pub unusable: BTreeMap<usize, String>,
-    /// What each row is compared with.
+    /// What each row is compared with; empty unless that was asked for.
     pub row_watermarks: Vec<Watermark>,
     /// The greatest of `row_watermarks`.
     pub greatest: Watermark,
@@ -43,50 +56,113 @@ pub(super) struct Times {
     pub greatest_events: BTreeMap<InputPartition, EventTime>,
 }
 
-/// Tells the times of a batch whose row `i` came from `partitions(i)`.
-pub(super) fn times(
+/// Tells the times of a batch whose row `i` came from `partition_of(i)`.
+pub(super) fn row_times(
     plan: &EventTimePlan,
     batch: &RecordBatch,
-    standing: &Standing,
-    partition_of: impl Fn(usize) -> InputPartition,
-) -> Result<Times> {
+    partition_of: impl Fn(usize) -> PartitionId,
+) -> Result<RowTimes> {
     let mut unusable = BTreeMap::new();
     let event = computed(&plan.time, batch, &mut unusable)?;
     let says = computed(&plan.watermark, batch, &mut unusable)?;
     let event = usable(event, &plan.column, &mut unusable);
-    let mut said: BTreeMap<InputPartition, Watermark> = BTreeMap::new();
-    let mut greatest_events = BTreeMap::new();
-    let mut row_watermarks = Vec::with_capacity(batch.num_rows());
-    let mut greatest = Watermark::MIN;
-    let mut run: Option<Run> = None;
-    for row in 0..batch.num_rows() {
+    let mut greatest: BTreeMap<PartitionId, (Watermark, EventTime)> = BTreeMap::new();
+    let mut row = 0;
+    while row < batch.num_rows() {
         let partition = partition_of(row);
-        if run.as_ref().is_none_or(|run| run.partition != partition) {
-            if let Some(run) = run.take() {
-                run.tell(&mut said, &mut greatest_events);
+        let known = greatest.get(&partition).copied();
+        let (mut said, mut latest) = known.unwrap_or((Watermark::MIN, EventTime::MIN));
+        while row < batch.num_rows() && partition_of(row) == partition {
+            if event.is_valid(row) && says.is_valid(row) {
+                said = said.max(Watermark(EventTime(says.value(row))));
+                latest = latest.max(EventTime(event.value(row)));
             }
-            run = Some(Run::begin(partition, standing, &said));
+            row += 1;
         }
-        let run = run.as_mut().expect("it was begun above");
-        let compared = run.compared_with(standing.query);
-        greatest = greatest.max(compared);
-        row_watermarks.push(compared);
-        if event.is_valid(row) && says.is_valid(row) {
-            run.own = run.own.max(Watermark(EventTime(says.value(row))));
-            run.greatest = run.greatest.max(EventTime(event.value(row)));
-        }
+        greatest.insert(partition, (said, latest));
     }
-    if let Some(run) = run {
-        run.tell(&mut said, &mut greatest_events);
-    }
-    Ok(Times {
+    Ok(RowTimes {
         event,
+        says,
         unusable,
-        row_watermarks,
         greatest,
-        said,
-        greatest_events,
     })
+}
+
+impl RowTimes {
+    /// The times for a query's input that stands there; with what each row is compared with if it
+    /// `compares`.
+    pub(super) fn of(
+        &self,
+        input: usize,
+        standing: &Standing,
+        compares: bool,
+        partition_of: impl Fn(usize) -> PartitionId,
+    ) -> Times {
+        let place = |partition: PartitionId| InputPartition { input, partition };
+        let (mut said, mut greatest_events) = (BTreeMap::new(), BTreeMap::new());
+        for (partition, (greatest, latest)) in &self.greatest {
+            let stood = standing.of(place(*partition)).0;
+            said.insert(place(*partition), stood.max(*greatest));
+            if *latest > EventTime::MIN {
+                greatest_events.insert(place(*partition), *latest);
+            }
+        }
+        let mut times = Times {
+            event: self.event.clone(),
+            unusable: self.unusable.clone(),
+            row_watermarks: Vec::new(),
+            greatest: Watermark::MIN,
+            said,
+            greatest_events,
+        };
+        if compares {
+            self.compare(input, standing, partition_of, &mut times);
+        }
+        times
+    }
+
+    /// Notes what each row is compared with.
+    fn compare(
+        &self,
+        input: usize,
+        standing: &Standing,
+        partition_of: impl Fn(usize) -> PartitionId,
+        times: &mut Times,
+    ) {
+        let mut reached: BTreeMap<PartitionId, Watermark> = BTreeMap::new();
+        let mut run: Option<Run> = None;
+        times.row_watermarks.reserve(self.event.len());
+        for row in 0..self.event.len() {
+            let partition = partition_of(row);
+            if run.as_ref().is_none_or(|run| run.partition != partition) {
+                if let Some(run) = run.take() {
+                    reached.insert(run.partition, run.own);
+                }
+                let (stood, others) = standing.of(InputPartition { input, partition });
+                run = Some(Run {
+                    partition,
+                    own: reached.get(&partition).copied().unwrap_or(stood),
+                    others,
+                });
+            }
+            let run = run.as_mut().expect("it was begun above");
+            let compared = run.compared_with(standing.query);
+            times.greatest = times.greatest.max(compared);
+            times.row_watermarks.push(compared);
+            if self.event.is_valid(row) && self.says.is_valid(row) {
+                run.own = run.own.max(Watermark(EventTime(self.says.value(row))));
+            }
+        }
+    }
+}
+
+impl Standing {
+    /// A partition's own watermark, and the least of the others that are not idle.
+    fn of(&self, place: InputPartition) -> (Watermark, Option<Watermark>) {
+        let known = self.partitions.get(&place).copied();
+        known.unwrap_or((Watermark::MIN, None))
+    }
 }
 
 /// Times further than this from 1970 are no times of events: about 73,000 years, in microseconds.
@@ -148,44 +224,12 @@ fn computed(
 
 /// Rows of one partition, one after the other.
 struct Run {
-    partition: InputPartition,
+    partition: PartitionId,
     own: Watermark,
-    greatest: EventTime,
     others: Option<Watermark>,
 }
 
 impl Run {
-    fn begin(
-        partition: InputPartition,
-        standing: &Standing,
-        said: &BTreeMap<InputPartition, Watermark>,
-    ) -> Self {
-        let (stood, others) = standing
-            .partitions
-            .get(&partition)
-            .copied()
-            .unwrap_or((Watermark::MIN, None));
-        Self {
-            partition,
-            own: said.get(&partition).copied().unwrap_or(stood),
-            greatest: EventTime::MIN,
-            others,
-        }
-    }
-
-    /// Notes what its rows said.
-    fn tell(
-        &self,
-        said: &mut BTreeMap<InputPartition, Watermark>,
-        greatest: &mut BTreeMap<InputPartition, EventTime>,
-    ) {
-        said.insert(self.partition, self.own);
-        if self.greatest > EventTime::MIN {
-            let known = greatest.entry(self.partition).or_insert(EventTime::MIN);
-            *known = self.greatest.max(*known);
-        }
-    }
-
     fn compared_with(&self, query: Watermark) -> Watermark {
         query.max(self.others.map_or(self.own, |others| others.min(self.own)))
     }

@@ -1,34 +1,24 @@
-//! A query's fetch threads and the bounded queue in which they meet it.
+//! How a query gets its messages: its part in reading each of its topics, and what comes of that.
 //!
 //! ```text
-//! reader of lane 0 ─┐
-//! reader of lane 1 ─┴→ queue (READS_QUEUED_MAX a lane) → collect(): what is there, up to ROWS_MAX
+//! scans ──→ queue (bounded in bytes) → parts → collect(): what is there, by lane
 //! ```
-//! A full queue stops the readers, and they stop the fetching: that is the back-pressure.
+//! A full queue stops the scans, and they stop the fetching: that is the back-pressure.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::clock;
-use crate::error::{Error, Result};
+use super::shared_scan::{Fetched, Manner, Note, Part, Passed, Queue, SharedScans};
+use super::status::ScanStatus;
+use crate::error::Result;
 use crate::plan::{SourcePlan, StreamPlan};
-use crate::source::{FetchedBy, PartitionEnd, Problem, Read, Reader, ReaderOptions, Waker};
-use crate::task;
-use crate::types::{InputPartition, MessageBatch, MetadataColumn, Offset, PartitionId};
+use crate::source::{FetchedBy, PartitionEnd, Problem, ReaderOptions};
+use crate::types::{InputPartition, MetadataColumn, Offset, PartitionId};
 
-/// Reads that wait in the queue, a reader.
+/// Reads that wait in the queue, a lane.
 const READS_QUEUED_MAX: usize = 4;
 /// Reads of one micro-batch at the most, a lane.
 const READS_TAKEN_MAX: usize = 8;
-/// How long a reader waits before it looks whether the query is still there.
-const READ_WAIT: Duration = Duration::from_secs(1);
-/// How often a topic is asked for partitions that were added.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long the answer may take.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the broker keeps an empty fetch.
 const END_WAIT: Duration = Duration::from_millis(500);
 
@@ -39,68 +29,58 @@ pub(super) trait Collect {
     /// # Errors
     /// When nothing more can come.
     fn collect(&mut self, timeout: Duration) -> Result<Collected>;
+
+    /// By whom they are read.
+    fn scans(&self) -> Vec<ScanStatus> {
+        Vec::new()
+    }
 }
 
 /// The receiving side of all lanes.
 pub(super) struct Inputs {
-    queue: Receiver<Input>,
-    wakers: Vec<Waker>,
-    stop: Arc<AtomicBool>,
+    scans: Arc<SharedScans>,
+    queue: Arc<Queue>,
     lanes: usize,
-    /// For readers that are started later.
-    sender: SyncSender<Input>,
     plan: Arc<StreamPlan>,
     read_max: (usize, usize),
+    manner: Manner,
+    parts: Vec<InputPart>,
 }
 
-enum Input {
-    Read {
-        lane: usize,
-        input: usize,
-        read: Read,
-    },
-    /// The topic of an input has partitions that nobody reads.
-    Grown {
-        input: usize,
-        partitions: Vec<PartitionId>,
-    },
-    /// Who fetches the messages of some partitions from now on.
-    Fetched {
-        input: usize,
-        partitions: Arc<[PartitionId]>,
-        by: FetchedBy,
-    },
-    Failed(Error),
-    Wake,
+/// A part in reading some partitions of an input.
+struct InputPart {
+    input: usize,
+    /// The lane of each scan.
+    lanes: Vec<usize>,
+    /// Its partitions.
+    partitions: Vec<PartitionId>,
+    part: Part,
 }
 
 /// Ends the wait of a query.
-#[derive(Debug, Clone)]
-pub(super) struct WakeQuery(SyncSender<Input>);
+#[derive(Clone)]
+pub(super) struct WakeQuery(Arc<Queue>);
 
-impl std::fmt::Debug for Input {
+impl std::fmt::Debug for WakeQuery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Read { .. } => "Read",
-            Self::Grown { .. } => "Grown",
-            Self::Fetched { .. } => "Fetched",
-            Self::Failed(_) => "Failed",
-            Self::Wake => "Wake",
-        })
+        f.write_str("WakeQuery")
     }
 }
 
 impl WakeQuery {
-    /// Wakes it; if its queue is full it is awake.
+    /// Wakes it.
     pub(super) fn wake(&self) {
-        let _ = self.0.try_send(Input::Wake);
+        self.0.wake();
     }
 }
+
+/// Messages of an input.
+pub(super) type OfInput = (usize, Arc<Fetched>);
 
 /// What the lanes had ready.
 pub(super) struct Collected {
     /// Messages by lane, each batch with its input's number.
-    pub lanes: Vec<Vec<(usize, MessageBatch)>>,
+    pub lanes: Vec<Vec<OfInput>>,
     /// Partitions that stood at their end at some moment, with their input.
     pub ends: Vec<(usize, PartitionEnd)>,
     /// Trouble that passes by itself, with the input.
@@ -125,71 +105,69 @@ impl Collected {
 }
 
 impl Inputs {
-    /// Starts a reader for each assignment; there are so many lanes.
+    /// Begins to read each assignment; there are so many lanes.
     pub(super) fn open(
+        scans: &Arc<SharedScans>,
         plan: &Arc<StreamPlan>,
         assignments: &[Assignment],
         lanes: usize,
         read_max: (usize, usize),
+        manner: Manner,
     ) -> Result<(Self, WakeQuery)> {
-        let (sender, queue) = sync_channel(READS_QUEUED_MAX * assignments.len().max(1));
+        let readers = assignments.len().max(1);
+        let queue = Arc::new(Queue::new(READS_QUEUED_MAX * readers * read_max.1));
         let mut inputs = Self {
-            queue,
-            wakers: Vec::with_capacity(assignments.len()),
-            stop: Arc::default(),
+            scans: Arc::clone(scans),
+            queue: Arc::clone(&queue),
             lanes,
-            sender: sender.clone(),
             plan: Arc::clone(plan),
             read_max,
+            manner,
+            parts: Vec::new(),
         };
-        let mut watched = BTreeSet::new();
-        for assignment in assignments {
-            let of_input = || assignments.iter().filter(|a| a.input == assignment.input);
-            // One reader of each input looks for partitions that are added.
-            let known = watched.insert(assignment.input).then(|| {
-                let partitions = of_input().flat_map(|a| &a.partitions);
-                partitions.map(|(partition, _)| *partition).collect()
-            });
-            inputs.start(assignment, of_input().count(), known)?;
+        for input in 0..plan.inputs.len() {
+            let of_input = assignments.iter().filter(|a| a.input == input);
+            inputs.start(input, of_input.cloned().collect())?;
         }
-        Ok((inputs, WakeQuery(sender)))
+        Ok((inputs, WakeQuery(queue)))
     }
 
-    fn start(
-        &mut self,
-        assignment: &Assignment,
-        readers: usize,
-        known: Option<BTreeSet<PartitionId>>,
-    ) -> Result<()> {
-        let source = &self.plan.inputs[assignment.input].source;
-        let partitions = assignment.partitions.clone();
-        let ids = partitions.iter().map(|(partition, _)| *partition);
-        let ids: Arc<[PartitionId]> = ids.collect();
-        let reader = Reader::open(options(source, partitions, self.read_max))?;
-        self.wakers.push(reader.waker());
-        let fetch = Fetch {
-            lane: assignment.lane,
-            input: assignment.input,
-            queue: self.sender.clone(),
-            stop: Arc::clone(&self.stop),
-            rows_per_second: source
-                .max_rows_per_second
-                .map(|rate| (f64::from(rate) / readers as f64).max(1.0)),
-            known,
-            looked_at: clock::instant(),
-            partitions: ids,
-            told: None,
-        };
-        task::spawn_thread(&format!("fetch {}", source.scan.table), move || {
-            fetch.run(reader)
-        })
-        .map(drop)
-        .map_err(|error| Error::internal(format!("no thread to fetch on: {error}")))
+    fn start(&mut self, input: usize, assignments: Vec<Assignment>) -> Result<()> {
+        let source = &self.plan.inputs[input].source;
+        let lanes = assignments
+            .iter()
+            .map(|assignment| assignment.lane)
+            .collect();
+        let all = assignments
+            .iter()
+            .flat_map(|assignment| &assignment.partitions);
+        let partitions = all.map(|(partition, _)| *partition).collect();
+        let readers = assignments.into_iter();
+        let readers = readers.map(|a| options(source, a.partitions, self.read_max));
+        let readers = readers.collect();
+        let part = Part::begin(&self.scans, &self.queue, source, readers, self.manner)?;
+        self.parts.push(InputPart {
+            input,
+            lanes,
+            partitions,
+            part,
+        });
+        Ok(())
     }
 
     /// Reads partitions that were added, each from its first message on.
-    fn add(&mut self, input: usize, partitions: &[PartitionId]) -> Result<Vec<InputPartition>> {
-        let lane = lane_of(partitions[0], self.lanes);
+    fn add(
+        &mut self,
+        input: usize,
+        mut partitions: Vec<PartitionId>,
+    ) -> Result<Vec<InputPartition>> {
+        let known = self.parts.iter().filter(|part| part.input == input);
+        let known: Vec<PartitionId> = known.flat_map(|part| part.partitions.clone()).collect();
+        partitions.retain(|partition| !known.contains(partition));
+        let Some(first) = partitions.first() else {
+            return Ok(Vec::new());
+        };
+        let lane = lane_of(*first, self.lanes);
         let table = &self.plan.inputs[input].source.scan.table;
         tracing::info!(table = %table, partitions = partitions.len(), "partitions added");
         let assignment = Assignment {
@@ -197,87 +175,89 @@ impl Inputs {
             input,
             partitions: partitions.iter().map(|p| (*p, Offset(0))).collect(),
         };
-        self.start(&assignment, 1, None)?;
-        let added = partitions.iter();
+        self.start(input, vec![assignment])?;
+        let added = partitions.into_iter();
         Ok(added
-            .map(|partition| InputPartition {
-                input,
-                partition: *partition,
-            })
+            .map(|partition| InputPartition { input, partition })
             .collect())
+    }
+
+    /// Takes what a scan has told; true when it was a read.
+    fn take(&mut self, note: Note, collected: &mut Collected) -> Result<bool> {
+        let Some(membership) = note.membership() else {
+            return Ok(false);
+        };
+        let is_read = matches!(note, Note::Read { .. });
+        // What comes late of a group that was left is for nobody.
+        let part = self.parts.iter_mut().find(|part| part.part.has(membership));
+        let Some(InputPart {
+            input, lanes, part, ..
+        }) = part
+        else {
+            return Ok(false);
+        };
+        let (input, mut passed) = (*input, Passed::default());
+        part.take(note, &mut passed)?;
+        for (scan, batch) in passed.batches {
+            collected.lanes[lanes[scan]].push((input, batch));
+        }
+        let ends = passed.ends.into_iter().map(|end| (input, end));
+        collected.ends.extend(ends);
+        let problems = passed.problems.into_iter();
+        collected
+            .problems
+            .extend(problems.map(|problem| (input, problem)));
+        let fetched = passed.fetched.into_iter();
+        let fetched = fetched.map(|(partition, by)| (InputPartition { input, partition }, by));
+        collected.fetched.extend(fetched);
+        if !passed.grown.is_empty() {
+            collected.added.extend(self.add(input, passed.grown)?);
+        }
+        Ok(is_read)
     }
 }
 
 impl Collect for Inputs {
     fn collect(&mut self, timeout: Duration) -> Result<Collected> {
+        for part in &mut self.parts {
+            part.part.look();
+        }
         let mut collected = Collected::nothing(self.lanes);
         let mut reads = 0;
-        let mut next = match self.queue.recv_timeout(timeout) {
-            Ok(input) => Some(input),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return Err(readers_gone()),
-        };
-        while let Some(input) = next {
-            match input {
-                Input::Read { lane, input, read } => {
-                    reads += 1;
-                    if !read.batch.messages.is_empty() {
-                        collected.lanes[lane].push((input, read.batch));
-                    }
-                    let ends = read.ends.into_iter();
-                    collected.ends.extend(ends.map(|end| (input, end)));
-                    let problems = read.problems.into_iter();
-                    collected
-                        .problems
-                        .extend(problems.map(|problem| (input, problem)));
-                }
-                Input::Grown { input, partitions } => {
-                    collected.added.extend(self.add(input, &partitions)?);
-                }
-                Input::Fetched {
-                    input,
-                    partitions,
-                    by,
-                } => {
-                    let place = |partition: &PartitionId| InputPartition {
-                        input,
-                        partition: *partition,
-                    };
-                    let fetched = partitions.iter().map(|partition| (place(partition), by));
-                    collected.fetched.extend(fetched);
-                }
-                Input::Failed(error) => return Err(error),
-                Input::Wake => {}
-            }
+        let mut next = self.queue.take(timeout);
+        while let Some(note) = next {
+            reads += usize::from(self.take(note, &mut collected)?);
             if reads >= READS_TAKEN_MAX * self.lanes {
                 break;
             }
-            next = match self.queue.try_recv() {
-                Ok(input) => Some(input),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => return Err(readers_gone()),
-            };
+            next = self.queue.take(Duration::ZERO);
         }
         Ok(collected)
+    }
+
+    fn scans(&self) -> Vec<ScanStatus> {
+        let scans = self.parts.iter().map(|InputPart { input, part, .. }| {
+            let (group, queries) = part.group();
+            let input = *input;
+            ScanStatus {
+                input,
+                group,
+                queries,
+            }
+        });
+        scans.collect()
     }
 }
 
 impl Drop for Inputs {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        for waker in &self.wakers {
-            waker.wake();
-        }
+        self.queue.close();
     }
 }
 
 /// Who of so many lanes takes the messages of a partition that was added.
 pub(super) fn lane_of(partition: PartitionId, lanes: usize) -> usize {
     partition.0.unsigned_abs() as usize % lanes
-}
-
-fn readers_gone() -> Error {
-    Error::internal("the query's readers have ended")
 }
 
 fn options(
@@ -320,84 +300,4 @@ pub(super) struct Assignment {
     pub input: usize,
     /// Each partition with its first offset.
     pub partitions: Vec<(PartitionId, Offset)>,
-}
-
-/// One fetch thread.
-struct Fetch {
-    lane: usize,
-    input: usize,
-    queue: SyncSender<Input>,
-    stop: Arc<AtomicBool>,
-    rows_per_second: Option<f64>,
-    /// The partitions that are read, if this thread looks for others.
-    known: Option<BTreeSet<PartitionId>>,
-    /// When it looked last.
-    looked_at: Instant,
-    /// Those that it reads, and who was last told to fetch them.
-    partitions: Arc<[PartitionId]>,
-    told: Option<FetchedBy>,
-}
-
-impl Fetch {
-    fn run(mut self, mut reader: Reader) {
-        while !self.stop.load(Ordering::Acquire) {
-            self.look_for_partitions(&mut reader);
-            self.tell_who_fetches(&reader);
-            let began = clock::instant();
-            let read = match reader.read(READ_WAIT) {
-                Ok(read) => read,
-                Err(error) => {
-                    let _ = self.queue.send(Input::Failed(error));
-                    return;
-                }
-            };
-            let rows = read.batch.messages.len();
-            if rows == 0 && read.ends.is_empty() && read.problems.is_empty() {
-                continue;
-            }
-            if self
-                .queue
-                .send(Input::Read {
-                    lane: self.lane,
-                    input: self.input,
-                    read,
-                })
-                .is_err()
-            {
-                return; // The query is gone.
-            }
-            if let Some(rate) = self.rows_per_second {
-                let due = Duration::from_secs_f64(rows as f64 / rate);
-                std::thread::sleep(due.saturating_sub(began.elapsed()));
-            }
-        }
-    }
-
-    fn tell_who_fetches(&mut self, reader: &Reader) {
-        let by = reader.fetched_by();
-        if self.told != Some(by) {
-            self.told = Some(by);
-            let _ = self.queue.send(Input::Fetched {
-                input: self.input,
-                partitions: Arc::clone(&self.partitions),
-                by,
-            });
-        }
-    }
-
-    fn look_for_partitions(&mut self, reader: &mut Reader) {
-        let Some(known) = &mut self.known else { return };
-        if self.looked_at.elapsed() < LOOK_EVERY {
-            return;
-        }
-        self.looked_at = clock::instant();
-        let found = reader.partitions(LOOK_TIMEOUT).unwrap_or_default();
-        let added: Vec<PartitionId> = found.into_iter().filter(|p| known.insert(*p)).collect();
-        if !added.is_empty() {
-            let _ = self.queue.send(Input::Grown {
-                input: self.input,
-                partitions: added,
-            });
-        }
-    }
 }

@@ -9,7 +9,9 @@ use arrow::array::{Array, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 
-use super::event_time::{Standing, Times, times};
+use super::event_time::{Standing, Times, row_times};
+use super::input::OfInput;
+use super::shared_scan::{Fetched, Wanted};
 use crate::error::{Result, from_arrow};
 use crate::operator::{Aggregate, Lateness, RefusedRow, RowPipeline, Rows, TableUse};
 use crate::plan::{Changelog, SourcePlan, StreamPlan};
@@ -30,7 +32,9 @@ pub(super) struct Lane {
 struct LaneInput {
     source: Arc<SourcePlan>,
     visible: Vec<usize>,
+    /// For messages that were not decoded for all who read them.
     decode: Decode,
+    wanted: Wanted,
     pipeline: RowPipeline,
     /// Bytes kept of a message that cannot be used.
     kept_max: usize,
@@ -57,14 +61,13 @@ pub(super) struct LaneOutput {
 
 impl LaneOutput {
     /// Counts the messages of a batch and notes how far it reads.
-    fn count(&mut self, input: usize, messages: &MessageBatch) {
-        self.counted.messages += messages.messages.len() as u64;
-        for message in &messages.messages {
-            let partition = message.partition;
-            let next = Offset(message.offset.0 + 1);
-            self.next.insert(InputPartition { input, partition }, next);
-            let bytes = |span: Option<crate::types::Span>| span.map_or(0, |s| u64::from(s.len));
-            self.counted.bytes += bytes(message.payload) + bytes(message.key);
+    fn count(&mut self, input: usize, fetched: &Fetched) {
+        for reach in &fetched.reach {
+            let partition = reach.partition;
+            self.next
+                .insert(InputPartition { input, partition }, reach.next);
+            self.counted.messages += reach.count;
+            self.counted.bytes += reach.bytes;
         }
     }
 }
@@ -196,6 +199,7 @@ impl Lane {
                     source: Arc::clone(source),
                     visible: (0..source.visible_columns).collect(),
                     decode: Decode::try_new(&source.scan)?,
+                    wanted: Wanted::new(&source.scan),
                     pipeline: RowPipeline::new(&input.rows),
                     kept_max: match (&source.dead_letter_topic, &source.late_topic) {
                         (None, None) => Rejection::BYTES_MAX,
@@ -210,7 +214,7 @@ impl Lane {
     /// Runs messages through the lane.
     pub(super) fn process(
         &mut self,
-        batches: &[(usize, MessageBatch)],
+        batches: &[OfInput],
         standing: &Standing,
     ) -> Result<LaneOutput> {
         let mut output = LaneOutput::default();
@@ -229,26 +233,30 @@ impl Lane {
     fn one(
         &mut self,
         input: usize,
-        messages: &MessageBatch,
+        fetched: &Fetched,
         standing: &Standing,
         output: &mut LaneOutput,
     ) -> Result<()> {
-        output.count(input, messages);
+        output.count(input, fetched);
+        let messages = &fetched.messages;
         let lane_input = &mut self.inputs[input];
         let kept_max = lane_input.kept_max;
-        let mut decoded = lane_input.decode.decode(messages)?;
+        let shared = fetched.rows_of(&mut lane_input.wanted)?;
+        let is_shared = shared.is_some();
+        let mut decoded = match shared {
+            Some(rows) => rows,
+            None => lane_input.decode.decode(messages)?,
+        };
         let broken = std::mem::take(&mut decoded.rejected).into_iter();
         let broken = broken.map(|r| Rejection::up_to(kept_max, messages, r.message, r.reason));
-        let partition_of = |row: usize| InputPartition {
-            input,
-            partition: messages.messages[decoded.message_of(row)].partition,
+        let partition_of = |row: usize| messages.messages[decoded.message_of(row)].partition;
+        let event_time = &lane_input.source.event_time;
+        let tell = || row_times(event_time, &decoded.batch, partition_of);
+        let times = match is_shared {
+            true => fetched.times(tell)?,
+            false => Arc::new(tell()?),
         };
-        let times = times(
-            &lane_input.source.event_time,
-            &decoded.batch,
-            standing,
-            partition_of,
-        )?;
+        let times = times.of(input, standing, self.aggregate.is_some(), partition_of);
         let batch = decoded
             .batch
             .project(&lane_input.visible)

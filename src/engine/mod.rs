@@ -27,6 +27,7 @@ mod replay_source;
 mod report;
 mod restart;
 mod set_aside;
+mod shared_scan;
 #[cfg(test)]
 pub(crate) mod simulation;
 mod status;
@@ -51,7 +52,9 @@ pub use output::Emitted;
 pub use rejected::{DeadLetter, LateRecord, SnapshotRejects};
 pub use replay::Replayed;
 pub use set_aside::SetAside;
-pub use status::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus, Shape};
+pub use status::{
+    PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus, ScanStatus, Shape,
+};
 pub use subscription::Subscription;
 pub use supervisor::OpenSink;
 
@@ -62,6 +65,7 @@ use crate::plan::{Changelog, Lanes, QueryOptions, StreamPlan};
 use crate::task;
 use connect::Kafka;
 use materialized::Form;
+use shared_scan::SharedScans;
 use status::Identity;
 use supervisor::{Control, Destination, Supervisor};
 
@@ -106,6 +110,7 @@ pub struct Engine {
 struct Inner {
     options: EngineOptions,
     set_aside: Arc<SetAside>,
+    scans: Arc<SharedScans>,
     queries: Mutex<BTreeMap<u64, Entry>>,
     next_id: AtomicU64,
 }
@@ -137,6 +142,7 @@ impl Engine {
         let inner = Inner {
             options,
             set_aside: Arc::new(set_aside),
+            scans: Arc::default(),
             queries: Mutex::default(),
             next_id: AtomicU64::new(1),
         };
@@ -274,7 +280,10 @@ impl Engine {
                 read_max: (options.read_rows_max, options.read_bytes_max),
             },
             lanes_max: options.lanes_max,
-            connect: Box::new(Kafka),
+            connect: Box::new(Kafka {
+                scans: Arc::clone(&self.inner.scans),
+                shared: Arc::clone(&shared),
+            }),
         };
         if let Err(error) = task::spawn_thread(&format!("query {name}"), move || supervisor.run()) {
             self.lock().remove(&id);

@@ -19,7 +19,7 @@ use super::durable::UnderWay;
 use super::emitter::Emitter;
 use super::event_time::Standing;
 use super::groups::Groups;
-use super::input::{Collect, Collected};
+use super::input::{Collect, Collected, OfInput};
 use super::lane::{Counted, Lane, LaneOutput};
 use super::output::{Moment, Output};
 use super::pace::Pace;
@@ -33,7 +33,7 @@ use crate::error::{Result, from_arrow};
 use crate::operator::Refusals;
 use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
 use crate::task;
-use crate::types::{ChangeBatch, InputPartition, MessageBatch, Offset, Watermark};
+use crate::types::{ChangeBatch, InputPartition, Offset, Watermark};
 use crate::watermark::Watermarks;
 
 /// How long a query sleeps at the most before it looks whether its client is still there.
@@ -308,10 +308,7 @@ impl Query {
     }
 
     /// Runs each lane's messages, side by side when more than one has any.
-    pub(super) fn process(
-        &mut self,
-        messages: Vec<Vec<(usize, MessageBatch)>>,
-    ) -> Result<Vec<LaneOutput>> {
+    pub(super) fn process(&mut self, messages: Vec<Vec<OfInput>>) -> Result<Vec<LaneOutput>> {
         let partitions = self
             .watermarks
             .partitions()
@@ -507,6 +504,7 @@ impl Query {
                 self.untold.rate_out.per_second(monotonic),
             ),
             backlog: self.output.backlog(),
+            scans: self.inputs.scans(),
             next_close: self.emitter.next_close(&self.lanes),
             rejection: self.untold.rejection.take(),
             refusals,

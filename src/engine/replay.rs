@@ -14,6 +14,7 @@ use arrow::buffer::MutableBuffer;
 use super::lane::{LaneOutput, Rejection};
 use super::query::Query;
 use super::set_aside::{Again, Begun, Given, Outcome};
+use super::shared_scan::Fetched;
 use super::status::{QueryShared, QueryState};
 use super::{Control, Engine, QueryKind};
 use crate::crash_point;
@@ -260,7 +261,7 @@ impl Query {
             let of_input = given.iter().filter(|given| given.input as usize == input);
             let messages: Vec<&Rejection> = of_input.map(|given| &given.letter.message).collect();
             let all = batches(&messages).into_iter();
-            work.extend(all.map(|batch| (input, batch)));
+            work.extend(all.map(|batch| (input, Arc::new(Fetched::new(batch)))));
         }
         let mut lanes = vec![Vec::new(); self.lanes.len()];
         lanes[0] = work;

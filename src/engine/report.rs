@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::lane::Counted;
 use super::rate::Rate;
-use super::status::{PartitionStatus, QueryState, QueryStatus};
+use super::status::{PartitionStatus, QueryState, QueryStatus, ScanStatus};
 use crate::operator::Refusals;
 use crate::types::{EventTime, InputPartition, ProcessingTime, WindowSpan};
 
@@ -37,6 +37,8 @@ pub(super) struct Report<'a> {
     /// Rows a second, in and out.
     pub rates: (f64, f64),
     pub backlog: u64,
+    /// By whom its messages are read.
+    pub scans: Vec<ScanStatus>,
     /// The window that closes next, and the watermark at which it does.
     pub next_close: Option<(WindowSpan, EventTime)>,
     /// Trouble with the broker that passes by itself.
@@ -68,6 +70,7 @@ impl Report<'_> {
         (status.state_rows, status.state_bytes) = self.held;
         (status.rows_in_per_second, status.rows_out_per_second) = self.rates;
         status.sink_backlog = self.backlog;
+        status.scans = self.scans;
         status.next_close = self.next_close;
         if counted.messages > 0 {
             status.last_rows_at = Some(self.now);

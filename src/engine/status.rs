@@ -136,8 +136,21 @@ pub struct QueryStatus {
     pub rows_not_sent: u64,
     /// Messages handed to the sink that the outside has not confirmed yet.
     pub sink_backlog: u64,
+    /// By whom its messages are read.
+    pub scans: Vec<ScanStatus>,
     /// By input and partition.
     pub partitions: BTreeMap<InputPartition, PartitionStatus>,
+}
+
+/// A group of queries that read a topic together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanStatus {
+    /// The number of the query's input that it reads.
+    pub input: usize,
+    /// Its own number.
+    pub group: u64,
+    /// How many queries read by it, this one among them.
+    pub queries: usize,
 }
 
 /// Where a query stands in one partition.
@@ -224,6 +237,7 @@ impl QueryStatus {
             held_back: None,
             rows_not_sent: 0,
             sink_backlog: 0,
+            scans: Vec::new(),
             partitions: BTreeMap::new(),
         }
     }

@@ -145,6 +145,21 @@ fn numbers(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef
             column.time(|(_, status)| status.next_close.map(|(_, EventTime(at))| at)),
         ),
         (
+            "scan_group",
+            column.text(|(_, status)| {
+                let groups = status.scans.iter().map(|scan| scan.group.to_string());
+                let groups: Vec<String> = groups.collect();
+                (!groups.is_empty()).then(|| groups.join(", "))
+            }),
+        ),
+        (
+            "scan_queries",
+            column.int8(|(_, status)| {
+                let queries = status.scans.iter().map(|scan| scan.queries as u64);
+                queries.max()
+            }),
+        ),
+        (
             "sink_backlog",
             column.int8(|(_, status)| Some(status.sink_backlog)),
         ),

@@ -14,6 +14,7 @@ use super::topic::{Entry, Event, Topics};
 use super::world::World;
 use crate::engine::committer::ByHand;
 use crate::engine::input::{Collect, Collected, lane_of};
+use crate::engine::shared_scan::Fetched;
 use crate::engine::status::QueryShared;
 use crate::error::Result;
 use crate::source::{PartitionEnd, Problem};
@@ -266,7 +267,7 @@ type Placed = (PartitionId, Offset, Entry);
 fn put(collected: &mut Collected, lane: usize, input: usize, read: &[Placed]) {
     let batch = batch(read);
     if !batch.messages.is_empty() {
-        collected.lanes[lane].push((input, batch));
+        collected.lanes[lane].push((input, Arc::new(Fetched::new(batch))));
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use crate::engine::{PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus, Shape};
+use crate::engine::{
+    PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus, ScanStatus, Shape,
+};
 use crate::sql;
 use crate::types::{EventTime, InputPartition, ProcessingTime};
 
@@ -60,6 +62,9 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
         line("sink backlog", backlog);
     }
     line("messages not read yet", status.lag().to_string());
+    for scan in status.scans.iter().filter(|_| goes_on) {
+        line("read by", group(query, *scan));
+    }
     let state = format!("{} groups, {} bytes", status.state_rows, status.state_bytes);
     line("state held", state);
     if let Some((place, since)) = status.held_back.filter(|_| goes_on) {
@@ -208,6 +213,16 @@ fn not_running(status: &QueryStatus) -> Option<String> {
         QueryState::Paused => Some("It is paused.".to_owned()),
         QueryState::Running => None,
     }
+}
+
+/// Who reads a topic for it.
+fn group(query: &QueryShared, scan: ScanStatus) -> String {
+    let table = query.tables.get(scan.input).map_or("", String::as_str);
+    let others = match scan.queries {
+        0 | 1 => "this query alone".to_owned(),
+        queries => format!("{queries} queries together"),
+    };
+    format!("scan {} of {table}, {others}", scan.group)
 }
 
 /// Which window closes next, and what that waits for.

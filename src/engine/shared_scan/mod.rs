@@ -1,0 +1,26 @@
+//! Reading a topic once for all queries that stand at the same place in it.
+//!
+//! Owns the fetch threads. Knows nothing of what a query does with its rows, but for the columns that
+//! it needs.
+//!
+//! ```text
+//! Scan (thread): fetch → decode the union of columns ─┬→ queue of query a ─→ its lanes
+//!                                                     └→ queue of query b ─→ its lanes
+//! ```
+//! A query begins with a group of its own, or in one that stands where it begins; later it changes over
+//! to an older group that has come near. A member that takes nothing while others starve falls out, and
+//! reads by itself until it stands near again.
+//! Invariant: what a query gets does not depend on who reads with it.
+
+mod group;
+mod part;
+mod queue;
+mod read;
+mod scan_thread;
+#[cfg(test)]
+mod tests;
+
+pub(super) use group::SharedScans;
+pub(super) use part::{Manner, Part, Passed};
+pub(super) use queue::{Note, Queue};
+pub(super) use read::{Fetched, Wanted};

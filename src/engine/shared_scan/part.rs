@@ -1,0 +1,457 @@
+//! A query's part in reading some partitions: by which group, how far it came, and how it changes over
+//! to another group.
+//!
+//! ```text
+//! group 9  ..─read──read──read┐ up to where group 3 stood when it joined
+//! group 3                     └read──read──..      what came of group 3 before that was held
+//! ```
+//! Invariant: each message from where it began is passed on once, those of a partition in order,
+//! whichever groups it came by.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::group::{FOUNDING_WAIT, Group, Member, Order, Positions, ScanKey, SharedScans};
+use super::queue::{Note, Queue};
+use super::read::{Fetched, SharedRead};
+use crate::clock;
+use crate::error::Result;
+use crate::plan::{ScanSpec, SourcePlan, Trigger};
+use crate::source::{FetchedBy, PartitionEnd, Problem, ReaderOptions};
+use crate::types::{Offset, PartitionId};
+
+/// How often a query looks for a group that it could read with.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The same after it fell out of one; it doubles each time.
+const LOOK_AFTER_FALL: Duration = Duration::from_secs(10);
+/// Reads of the other group that are held at the most; then it is left again.
+const HELD_MAX: usize = 16;
+
+/// A query that looks at its messages less often reads alone.
+const SHARED_INTERVAL_MAX: Duration = Duration::from_secs(1);
+
+/// How a query reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct Manner {
+    /// With others that stand where it does.
+    shares: bool,
+    /// It gives others a moment to come before it begins.
+    waits: bool,
+}
+
+impl Manner {
+    /// That of a query with this trigger; one that is created is rarely alone.
+    pub(in crate::engine) fn of(trigger: Trigger, is_created: bool) -> Self {
+        let shares = match trigger {
+            Trigger::Continuous => true,
+            Trigger::Interval(interval) => interval <= SHARED_INTERVAL_MAX,
+            Trigger::AvailableNow => false,
+        };
+        Self {
+            shares,
+            waits: is_created,
+        }
+    }
+}
+
+/// What a part passes on.
+#[derive(Default)]
+pub(in crate::engine) struct Passed {
+    /// Messages, by the scan that they came from.
+    pub batches: Vec<(usize, Arc<Fetched>)>,
+    pub ends: Vec<PartitionEnd>,
+    pub problems: Vec<Problem>,
+    /// Partitions that nobody of the group reads.
+    pub grown: Vec<PartitionId>,
+    /// Who fetches which partition from now on.
+    pub fetched: Vec<(PartitionId, FetchedBy)>,
+}
+
+/// A query's part in reading some partitions of one of its inputs.
+pub(in crate::engine) struct Part {
+    scans: Arc<SharedScans>,
+    queue: Arc<Queue>,
+    key: ScanKey,
+    spec: Arc<ScanSpec>,
+    /// One a scan; their first offsets are those of the beginning.
+    readers: Vec<ReaderOptions>,
+    rows_per_second: Option<f64>,
+    next: Positions,
+    current: Membership,
+    joining: Option<Joining>,
+    /// When it looks for another group; `None`: never.
+    look_at: Option<Instant>,
+    fell_out: u32,
+    /// For each scan who was last said to fetch.
+    fetched_by: Vec<Option<FetchedBy>>,
+}
+
+/// A place in a group.
+struct Membership {
+    number: u64,
+    group: Arc<Group>,
+}
+
+/// A group that is about to take the other's place.
+struct Joining {
+    to: Membership,
+    scans: Vec<JoiningScan>,
+}
+
+#[derive(Default)]
+struct JoiningScan {
+    /// Where its reads begin, if that is known.
+    from: Option<Positions>,
+    held: VecDeque<Arc<SharedRead>>,
+    /// True when its reads are those that count.
+    switched: bool,
+}
+
+impl Part {
+    /// Begins to read, with others if some stand there.
+    ///
+    /// # Errors
+    /// When a reader cannot be opened.
+    pub(in crate::engine) fn begin(
+        scans: &Arc<SharedScans>,
+        queue: &Arc<Queue>,
+        source: &SourcePlan,
+        readers: Vec<ReaderOptions>,
+        manner: Manner,
+    ) -> Result<Self> {
+        let key = ScanKey::of(source, &readers);
+        let assigned = readers.iter().flat_map(|reader| &reader.assignment);
+        let next: Positions = assigned.copied().collect();
+        let rows_per_second = source
+            .max_rows_per_second
+            .map(|rate| (f64::from(rate) / readers.len() as f64).max(1.0));
+        let (scans, queue) = (Arc::clone(scans), Arc::clone(queue));
+        let spec = Arc::new(source.scan.clone());
+        let near = scans.near(&key, &next, u64::MAX).filter(|_| manner.shares);
+        let joined = near.and_then(|group| join(&scans, &queue, &spec, group));
+        let wait = if manner.shares && manner.waits {
+            FOUNDING_WAIT
+        } else {
+            Duration::ZERO
+        };
+        let current = match joined {
+            Some(current) => current,
+            None => found(
+                &scans,
+                &queue,
+                &spec,
+                &key,
+                readers.clone(),
+                rows_per_second,
+                wait,
+            )?,
+        };
+        Ok(Self {
+            scans,
+            queue,
+            key,
+            spec,
+            fetched_by: vec![None; readers.len()],
+            readers,
+            rows_per_second,
+            next,
+            current,
+            joining: None,
+            look_at: manner.shares.then(|| clock::instant() + LOOK_EVERY),
+            fell_out: 0,
+        })
+    }
+
+    /// The number of its group, and how many queries read by it.
+    pub(in crate::engine) fn group(&self) -> (u64, usize) {
+        (self.current.group.id, self.current.group.members())
+    }
+
+    /// Whether a membership is one of its own.
+    pub(in crate::engine) fn has(&self, membership: u64) -> bool {
+        let joining = self.joining.as_ref().map(|joining| joining.to.number);
+        self.current.number == membership || joining == Some(membership)
+    }
+
+    /// Looks for an older group that stands where it does.
+    pub(in crate::engine) fn look(&mut self) {
+        let now = clock::instant();
+        if self.joining.is_some() || self.look_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.look_at = Some(now + LOOK_EVERY);
+        let found = self
+            .scans
+            .near(&self.key, &self.next, self.current.group.id);
+        if let Some(group) = found
+            && let Some(to) = join(&self.scans, &self.queue, &self.spec, group)
+        {
+            let scans = self.readers.iter().map(|_| JoiningScan::default());
+            let scans = scans.collect();
+            self.joining = Some(Joining { to, scans });
+        }
+    }
+
+    /// Takes what one of its scans has told.
+    ///
+    /// # Errors
+    /// When its scan has ended by an error, or a reader cannot be opened.
+    pub(in crate::engine) fn take(&mut self, note: Note, passed: &mut Passed) -> Result<()> {
+        match note {
+            Note::Read {
+                membership,
+                scan,
+                read,
+            } => {
+                self.read(membership, scan, read, passed);
+                Ok(())
+            }
+            Note::Joined {
+                membership,
+                scan,
+                from,
+            } => self.joined(membership, scan, from.into_iter().collect(), passed),
+            Note::FellOut { membership } if membership == self.current.number => {
+                self.fell_out += 1;
+                let wait = LOOK_AFTER_FALL * 2_u32.saturating_pow(self.fell_out.min(6));
+                self.look_at = self.look_at.map(|_| clock::instant() + wait);
+                self.read_alone()
+            }
+            Note::Failed { membership, error } if membership == self.current.number => Err(error),
+            Note::FellOut { .. } | Note::Failed { .. } => {
+                self.stay();
+                Ok(())
+            }
+            Note::Grown {
+                membership,
+                partitions,
+            } => {
+                if membership == self.current.number {
+                    passed.grown.extend(partitions);
+                }
+                Ok(())
+            }
+            Note::Wake => Ok(()),
+        }
+    }
+
+    fn read(&mut self, membership: u64, scan: usize, read: Arc<SharedRead>, passed: &mut Passed) {
+        let Some(joining) = &mut self.joining else {
+            self.pass(scan, &read, None, passed);
+            return;
+        };
+        let (is_new, state) = (membership == joining.to.number, &mut joining.scans[scan]);
+        match (is_new, state.switched) {
+            (true, true) => self.pass(scan, &read, None, passed),
+            (true, false) if state.held.len() < HELD_MAX => state.held.push_back(read),
+            (true, false) => self.stay(),
+            (false, true) => {}
+            (false, false) => {
+                let from = state.from.clone();
+                self.pass(scan, &read, from.as_ref(), passed);
+                self.switch(scan, passed);
+            }
+        }
+    }
+
+    fn joined(
+        &mut self,
+        membership: u64,
+        scan: usize,
+        from: Positions,
+        passed: &mut Passed,
+    ) -> Result<()> {
+        if membership == self.current.number {
+            // It joined without a reader of its own, and the group has gone on meanwhile.
+            let is_behind =
+                |(partition, from): (&PartitionId, &Offset)| self.at(*partition) < *from;
+            return match from.iter().any(is_behind) {
+                true => self.read_alone(),
+                false => Ok(()),
+            };
+        }
+        if let Some(joining) = &mut self.joining {
+            joining.scans[scan].from = Some(from);
+            self.switch(scan, passed);
+        }
+        Ok(())
+    }
+
+    fn at(&self, partition: PartitionId) -> Offset {
+        self.next.get(&partition).copied().unwrap_or(Offset(0))
+    }
+
+    /// Changes over to the other group's scan, if it has come to where that one's reads begin.
+    fn switch(&mut self, scan: usize, passed: &mut Passed) {
+        let Some(joining) = &mut self.joining else {
+            return;
+        };
+        let state = &mut joining.scans[scan];
+        let Some(from) = &state.from else { return };
+        let next = &self.next;
+        let is_there =
+            |(p, from): (&PartitionId, &Offset)| next.get(p).is_some_and(|at| at >= from);
+        if state.switched || !from.iter().all(is_there) {
+            return;
+        }
+        state.switched = true;
+        let held = std::mem::take(&mut state.held);
+        self.current.group.scans[scan].order(Order::Leave(self.current.number));
+        for read in held {
+            self.pass(scan, &read, None, passed);
+        }
+        self.arrive();
+    }
+
+    /// Once all scans have changed over, it is a member of the other group.
+    fn arrive(&mut self) {
+        let all = |joining: &Joining| joining.scans.iter().all(|scan| scan.switched);
+        if let Some(joining) = self.joining.take_if(|joining| all(joining)) {
+            self.current = joining.to;
+        }
+    }
+
+    /// Passes a read on, without what was passed on before and what another group brings.
+    fn pass(
+        &mut self,
+        scan: usize,
+        read: &SharedRead,
+        to: Option<&Positions>,
+        passed: &mut Passed,
+    ) {
+        let until = |partition: &PartitionId| to.and_then(|to| to.get(partition)).copied();
+        let fits = read.batch.reach.iter().all(|reach| {
+            self.at(reach.partition) <= reach.first
+                && until(&reach.partition).is_none_or(|until| reach.next <= until)
+        });
+        let batch = match fits {
+            true => Arc::clone(&read.batch),
+            false => Arc::new(
+                read.batch
+                    .within(&self.next, to.unwrap_or(&Positions::new())),
+            ),
+        };
+        for reach in &batch.reach {
+            self.next.insert(reach.partition, reach.next);
+        }
+        if !batch.messages.messages.is_empty() {
+            passed.batches.push((scan, batch));
+        }
+        for end in &read.ends {
+            let until = until(&end.partition);
+            let at = self.next.entry(end.partition).or_insert(Offset(0));
+            let told = until.map_or(end.next, |until| until.min(end.next));
+            if told < *at {
+                continue;
+            }
+            *at = told;
+            // Of what lies behind the place the other group will tell.
+            if told == end.next {
+                passed.ends.push(*end);
+            }
+        }
+        passed.problems.extend_from_slice(&read.problems);
+        if self.fetched_by[scan].replace(read.by) != Some(read.by) {
+            let partitions = self.readers[scan].assignment.iter();
+            let fetched = partitions.map(|(partition, _)| (*partition, read.by));
+            passed.fetched.extend(fetched);
+        }
+    }
+
+    /// Gives up changing over; scans that have changed over already make it read alone.
+    fn stay(&mut self) {
+        let Some(joining) = self.joining.take() else {
+            return;
+        };
+        leave(&joining.to);
+        if joining.scans.iter().any(|scan| scan.switched) {
+            // Its own scan has been left.
+            let number = self.current.number;
+            self.queue.tell(Note::FellOut { membership: number });
+        }
+    }
+
+    /// Reads by a group of its own from where it stands.
+    fn read_alone(&mut self) -> Result<()> {
+        if let Some(joining) = self.joining.take() {
+            leave(&joining.to);
+        }
+        leave(&self.current);
+        let mut readers = self.readers.clone();
+        for (partition, at) in readers.iter_mut().flat_map(|reader| &mut reader.assignment) {
+            *at = self.at(*partition);
+        }
+        let rate = self.rows_per_second;
+        let (queue, spec) = (&self.queue, &self.spec);
+        self.current = found(
+            &self.scans,
+            queue,
+            spec,
+            &self.key,
+            readers,
+            rate,
+            Duration::ZERO,
+        )?;
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        leave(&self.current);
+        if let Some(joining) = &self.joining {
+            leave(&joining.to);
+        }
+    }
+}
+
+fn leave(membership: &Membership) {
+    for scan in &membership.group.scans {
+        scan.order(Order::Leave(membership.number));
+    }
+}
+
+/// Asks to join a group; `None`: it has ended meanwhile.
+fn join(
+    scans: &SharedScans,
+    queue: &Arc<Queue>,
+    spec: &Arc<ScanSpec>,
+    group: Arc<Group>,
+) -> Option<Membership> {
+    let number = scans.membership();
+    let member = |scan| member(number, scan, queue, spec);
+    let all = group.scans.iter().enumerate();
+    let joined = all.map(|(number, scan)| scan.order(Order::Join(member(number))));
+    let joined = joined.fold(true, |all, one| all && one);
+    let to = Membership { number, group };
+    if !joined {
+        leave(&to);
+        return None;
+    }
+    Some(to)
+}
+
+fn found(
+    scans: &SharedScans,
+    queue: &Arc<Queue>,
+    spec: &Arc<ScanSpec>,
+    key: &ScanKey,
+    readers: Vec<ReaderOptions>,
+    rows_per_second: Option<f64>,
+    wait: Duration,
+) -> Result<Membership> {
+    let number = scans.membership();
+    let mut first = |scan| member(number, scan, queue, spec);
+    let group = scans.found(key.clone(), readers, rows_per_second, wait, &mut first)?;
+    Ok(Membership { number, group })
+}
+
+fn member(membership: u64, scan: usize, queue: &Arc<Queue>, spec: &Arc<ScanSpec>) -> Member {
+    Member {
+        membership,
+        scan,
+        queue: Arc::clone(queue),
+        spec: Arc::clone(spec),
+    }
+}

@@ -1,0 +1,188 @@
+//! The bounded queue in which the scans that a query takes part in meet it.
+//!
+//! Invariant: what waits is bounded in bytes, but for one read that is longer by itself; notes come in
+//! the order in which they were sent.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::read::SharedRead;
+use crate::clock;
+use crate::error::Error;
+use crate::types::{Offset, PartitionId};
+
+/// What a scan tells one of its members, of the membership with this number.
+pub(in crate::engine) enum Note {
+    /// Messages, ends, problems.
+    Read {
+        membership: u64,
+        scan: usize,
+        read: Arc<SharedRead>,
+    },
+    /// From these offsets on its reads come.
+    Joined {
+        membership: u64,
+        scan: usize,
+        from: Vec<(PartitionId, Offset)>,
+    },
+    /// Its queue was full for too long: no more reads come from this scan.
+    FellOut { membership: u64 },
+    /// The topic has partitions that nobody of the group reads.
+    Grown {
+        membership: u64,
+        partitions: Vec<PartitionId>,
+    },
+    /// The scan has ended by an error.
+    Failed { membership: u64, error: Error },
+    /// There is something else to look at.
+    Wake,
+}
+
+impl Note {
+    /// Whom it is for; `None`: it is for nobody.
+    pub(in crate::engine) fn membership(&self) -> Option<u64> {
+        match self {
+            Self::Read { membership, .. }
+            | Self::Joined { membership, .. }
+            | Self::FellOut { membership }
+            | Self::Grown { membership, .. }
+            | Self::Failed { membership, .. } => Some(*membership),
+            Self::Wake => None,
+        }
+    }
+}
+
+/// What became of a read that was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offer {
+    Taken,
+    Full,
+    /// The query is gone.
+    Closed,
+}
+
+/// The queue of one query.
+pub(in crate::engine) struct Queue {
+    bytes_max: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    notes: VecDeque<Note>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+impl Queue {
+    /// An empty one.
+    pub(in crate::engine) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits up to `patience` for room for a read.
+    pub(super) fn offer(
+        &self,
+        membership: u64,
+        scan: usize,
+        read: &Arc<SharedRead>,
+        patience: Duration,
+    ) -> Offer {
+        let until = clock::instant() + patience;
+        let mut state = self.lock();
+        loop {
+            if state.is_closed {
+                return Offer::Closed;
+            }
+            if state.bytes == 0 || state.bytes + read.bytes() <= self.bytes_max {
+                break;
+            }
+            match self.wait(state, until) {
+                Some(again) => state = again,
+                None => return Offer::Full,
+            }
+        }
+        state.bytes += read.bytes();
+        state.notes.push_back(Note::Read {
+            membership,
+            scan,
+            read: Arc::clone(read),
+        });
+        drop(state);
+        self.changed.notify_all();
+        Offer::Taken
+    }
+
+    /// Whether no read waits.
+    pub(in crate::engine) fn is_empty(&self) -> bool {
+        self.lock().bytes == 0
+    }
+
+    /// Sends a note without a weight.
+    pub(in crate::engine) fn tell(&self, note: Note) {
+        self.lock().notes.push_back(note);
+        self.changed.notify_all();
+    }
+
+    /// Wakes whoever takes; if something waits there he is awake.
+    pub(in crate::engine) fn wake(&self) {
+        let mut state = self.lock();
+        if state.notes.is_empty() {
+            state.notes.push_back(Note::Wake);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Takes the next note, for which it waits up to `timeout`.
+    pub(in crate::engine) fn take(&self, timeout: Duration) -> Option<Note> {
+        let until = clock::instant() + timeout;
+        let mut state = self.lock();
+        loop {
+            if let Some(note) = state.notes.pop_front() {
+                if let Note::Read { read, .. } = &note {
+                    state.bytes -= read.bytes();
+                    drop(state);
+                    self.changed.notify_all();
+                }
+                return Some(note);
+            }
+            state = self.wait(state, until)?;
+        }
+    }
+
+    /// Nothing more is taken: who offers is told.
+    pub(in crate::engine) fn close(&self) {
+        let mut state = self.lock();
+        *state = State {
+            is_closed: true,
+            ..Default::default()
+        };
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for a change; `None`: the time is over.
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        until: Instant,
+    ) -> Option<MutexGuard<'a, State>> {
+        let left = until.saturating_duration_since(clock::instant());
+        if left.is_zero() {
+            return None;
+        }
+        let waited = self.changed.wait_timeout(state, left);
+        Some(waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+}

@@ -1,0 +1,276 @@
+//! What a scan reads: messages, and the rows that were made of them for all members at once.
+//!
+//! Invariant: rows are used only where a member alone would have made the same ones.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::Schema;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+
+use crate::engine::event_time::RowTimes;
+use crate::error::Result;
+use crate::plan::{ScanColumn, ScanSpec};
+use crate::scan::{Decode, DecodedRows};
+use crate::source::{FetchedBy, PartitionEnd, Problem};
+use crate::types::{Message, MessageBatch, Offset, PartitionId, Span};
+
+/// What a message weighs beside its bytes.
+const MESSAGE_BYTES: usize = size_of::<Message>();
+
+/// One read of a scan, as its members get it.
+#[derive(Debug)]
+pub(in crate::engine) struct SharedRead {
+    pub batch: Arc<Fetched>,
+    pub ends: Vec<PartitionEnd>,
+    pub problems: Vec<Problem>,
+    /// Who has fetched it.
+    pub by: FetchedBy,
+}
+
+impl SharedRead {
+    /// What it weighs in a queue.
+    pub(super) fn bytes(&self) -> usize {
+        let messages = &self.batch.messages;
+        // Without messages it weighs a little too: ends must not heap up.
+        messages.buffer.len() + messages.messages.len() * MESSAGE_BYTES + size_of::<Self>()
+    }
+}
+
+/// Fetched messages, and the rows made of them if they were decoded already.
+#[derive(Debug)]
+pub(in crate::engine) struct Fetched {
+    pub messages: MessageBatch,
+    /// How far each partition reaches in them, in the order in which the partitions come.
+    pub reach: Vec<Reach>,
+    rows: Option<UnionRows>,
+    /// The times of these rows, once a member has told them.
+    times: OnceLock<Arc<RowTimes>>,
+}
+
+/// What a batch holds of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct Reach {
+    pub partition: PartitionId,
+    /// The offset of its first message.
+    pub first: Offset,
+    /// The offset after its last message.
+    pub next: Offset,
+    /// Messages.
+    pub count: u64,
+    /// Bytes of their payloads and keys.
+    pub bytes: u64,
+}
+
+/// Rows with the columns of all members.
+#[derive(Debug)]
+struct UnionRows {
+    columns: Arc<[ScanColumn]>,
+    rows: DecodedRows,
+}
+
+impl Fetched {
+    /// Messages that every query decodes by itself.
+    pub(in crate::engine) fn new(messages: MessageBatch) -> Self {
+        Self {
+            reach: reach(&messages),
+            messages,
+            rows: None,
+            times: OnceLock::new(),
+        }
+    }
+
+    /// The same without the messages before and after some offsets.
+    pub(super) fn within(
+        &self,
+        from: &BTreeMap<PartitionId, Offset>,
+        to: &BTreeMap<PartitionId, Offset>,
+    ) -> Self {
+        let mut messages = self.messages.clone();
+        messages.messages.retain(|message| {
+            let partition = &message.partition;
+            from.get(partition)
+                .is_none_or(|from| message.offset >= *from)
+                && to.get(partition).is_none_or(|to| message.offset < *to)
+        });
+        Self::new(messages)
+    }
+
+    /// The rows of a member's columns, if they are there; with the messages that are none.
+    ///
+    /// # Errors
+    /// When the columns do not fit their schema, which is a mistake of ours.
+    pub(in crate::engine) fn rows_of(&self, wanted: &mut Wanted) -> Result<Option<DecodedRows>> {
+        let Some(union) = &self.rows else {
+            return Ok(None);
+        };
+        // A message that is no row for one member may be one for another, which reads less of it.
+        if !union.rows.rejected.is_empty() && union.columns.len() != wanted.spec.columns.len() {
+            return Ok(None);
+        }
+        let Some(places) = wanted.places(&union.columns) else {
+            return Ok(None);
+        };
+        let columns = places
+            .iter()
+            .map(|place| Arc::clone(union.rows.batch.column(*place)));
+        let columns = columns.collect();
+        let schema = Arc::clone(&wanted.spec.schema);
+        let rows = union.rows.batch.num_rows();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        Ok(Some(DecodedRows {
+            batch,
+            source_rows: union.rows.source_rows.clone(),
+            rejected: union.rows.rejected.clone(),
+        }))
+    }
+}
+
+impl Fetched {
+    /// The times of the rows that all members share; whoever comes first tells them.
+    ///
+    /// # Errors
+    /// What `tell` fails with.
+    pub(in crate::engine) fn times(
+        &self,
+        tell: impl FnOnce() -> Result<RowTimes>,
+    ) -> Result<Arc<RowTimes>> {
+        if let Some(times) = self.times.get() {
+            return Ok(Arc::clone(times));
+        }
+        let told = Arc::new(tell()?);
+        Ok(Arc::clone(self.times.get_or_init(|| told)))
+    }
+}
+
+fn reach(messages: &MessageBatch) -> Vec<Reach> {
+    let mut all: Vec<Reach> = Vec::new();
+    let mut place: Option<usize> = None;
+    for message in &messages.messages {
+        let partition = message.partition;
+        if place.is_none_or(|place: usize| all[place].partition != partition) {
+            place = all.iter().position(|reach| reach.partition == partition);
+        }
+        let at = *place.get_or_insert_with(|| {
+            all.push(Reach {
+                partition,
+                first: message.offset,
+                next: message.offset,
+                count: 0,
+                bytes: 0,
+            });
+            all.len() - 1
+        });
+        let bytes = |span: Option<Span>| span.map_or(0, |span| u64::from(span.len));
+        all[at].next = Offset(message.offset.0 + 1);
+        all[at].count += 1;
+        all[at].bytes += bytes(message.payload) + bytes(message.key);
+    }
+    all
+}
+
+/// What one query wants of the columns of all.
+#[derive(Debug)]
+pub(in crate::engine) struct Wanted {
+    spec: ScanSpec,
+    /// For the columns that were asked for last, where its own are; `None`: one is missing.
+    last: Option<(Arc<[ScanColumn]>, Option<Vec<usize>>)>,
+}
+
+impl Wanted {
+    pub(in crate::engine) fn new(spec: &ScanSpec) -> Self {
+        Self {
+            spec: spec.clone(),
+            last: None,
+        }
+    }
+
+    fn places(&mut self, columns: &Arc<[ScanColumn]>) -> Option<&[usize]> {
+        let is_known = self
+            .last
+            .as_ref()
+            .is_some_and(|(last, _)| Arc::ptr_eq(last, columns));
+        if !is_known {
+            let place = |own: &ScanColumn| columns.iter().position(|column| column == own);
+            let places = self.spec.columns.iter().map(place).collect();
+            self.last = Some((Arc::clone(columns), places));
+        }
+        self.last.as_ref().and_then(|(_, places)| places.as_deref())
+    }
+}
+
+/// The columns of all, each once.
+fn union(specs: &[&ScanSpec]) -> Vec<ScanColumn> {
+    let mut columns: Vec<ScanColumn> = Vec::new();
+    for column in specs.iter().flat_map(|spec| &spec.columns) {
+        if !columns.contains(column) {
+            columns.push(column.clone());
+        }
+    }
+    columns
+}
+
+/// Decodes for all members of a scan.
+pub(super) struct UnionDecode {
+    columns: Arc<[ScanColumn]>,
+    decode: Decode,
+}
+
+impl UnionDecode {
+    /// A decoder for the columns of some scans that differ in nothing else.
+    ///
+    /// # Errors
+    /// When a column cannot be decoded.
+    pub(super) fn of<'a>(specs: impl Iterator<Item = &'a ScanSpec>) -> Result<Self> {
+        let specs: Vec<&ScanSpec> = specs.collect();
+        Self::with(union(&specs), specs[0])
+    }
+
+    /// A decoder for other members; the same one, with what it has learned, if they want the same.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(super) fn for_members<'a>(self, specs: impl Iterator<Item = &'a ScanSpec>) -> Result<Self> {
+        let specs: Vec<&ScanSpec> = specs.collect();
+        let columns = union(&specs);
+        if columns == *self.columns {
+            return Ok(self);
+        }
+        Self::with(columns, specs[0])
+    }
+
+    /// A decoder for these columns, and for the rest like `first`, whose columns are among them.
+    fn with(columns: Vec<ScanColumn>, first: &ScanSpec) -> Result<Self> {
+        let mut spec = first.clone();
+        if let Some(max_future) = &mut spec.max_future {
+            let time = &first.columns[max_future.column];
+            let place = columns.iter().position(|column| column == time);
+            max_future.column = place.expect("all columns of the first are there");
+        }
+        let fields: Vec<_> = columns.iter().map(|c| Arc::clone(&c.field)).collect();
+        spec.schema = Arc::new(Schema::new(fields));
+        spec.columns.clone_from(&columns);
+        Ok(Self {
+            decode: Decode::try_new(&spec)?,
+            columns: columns.into(),
+        })
+    }
+
+    /// Makes rows of messages.
+    ///
+    /// # Errors
+    /// When the batch itself is broken.
+    pub(super) fn decode(&mut self, messages: MessageBatch) -> Result<Fetched> {
+        let rows = self.decode.decode(&messages)?;
+        Ok(Fetched {
+            reach: reach(&messages),
+            messages,
+            rows: Some(UnionRows {
+                columns: Arc::clone(&self.columns),
+                rows,
+            }),
+            times: OnceLock::new(),
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! What needs no broker: the queue, and rows that are made for several queries at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::AsArray;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+use super::queue::{Note, Offer, Queue};
+use super::read::{Fetched, SharedRead, UnionDecode, Wanted};
+use crate::plan::{ScanColumn, ScanOrigin, ScanSpec};
+use crate::source::FetchedBy;
+use crate::types::{
+    FetchMode, KafkaConnection, Message, MessageBatch, Offset, PartitionId, PathStep, Span,
+};
+
+/// Messages of partition 0 with these payloads, the first with this offset.
+fn messages(first: i64, payloads: &[&str]) -> MessageBatch {
+    let (mut buffer, mut messages) = (Vec::new(), Vec::new());
+    for (offset, payload) in (first..).zip(payloads) {
+        let span = Span {
+            start: u32::try_from(buffer.len()).unwrap(),
+            len: u32::try_from(payload.len()).unwrap(),
+        };
+        buffer.extend_from_slice(payload.as_bytes());
+        messages.push(Message {
+            partition: PartitionId(0),
+            offset: Offset(offset),
+            timestamp_ms: 0,
+            key: None,
+            payload: Some(span),
+            headers: None,
+        });
+    }
+    buffer.extend_from_slice(&[0; MessageBatch::PADDING]);
+    let buffer = Buffer::from(buffer);
+    MessageBatch { buffer, messages }
+}
+
+/// A scan of some numbers of a JSON object.
+fn scan(names: &[&str]) -> ScanSpec {
+    let column = |name: &&str| ScanColumn {
+        field: Arc::new(Field::new(*name, DataType::Int64, true)),
+        origin: ScanOrigin::Payload {
+            path: vec![PathStep::Key((*name).to_owned())],
+            raw_json: false,
+        },
+    };
+    let columns: Vec<ScanColumn> = names.iter().map(column).collect();
+    let fields: Vec<_> = columns.iter().map(|c| Arc::clone(&c.field)).collect();
+    ScanSpec {
+        table: "t".to_owned(),
+        topic: "t".to_owned(),
+        connection: KafkaConnection {
+            bootstrap_servers: "nowhere:1".to_owned(),
+            properties: [].into(),
+        },
+        columns,
+        schema: Arc::new(Schema::new(fields)),
+        read_committed: true,
+        fetch: FetchMode::Auto,
+        max_future: None,
+    }
+}
+
+fn decoded(specs: &[&ScanSpec], payloads: &[&str]) -> Fetched {
+    let mut decode = UnionDecode::of(specs.iter().copied()).unwrap();
+    decode.decode(messages(5, payloads)).unwrap()
+}
+
+#[test]
+fn each_query_gets_its_own_columns_of_rows_that_were_made_once() {
+    let (one, other) = (scan(&["b"]), scan(&["c", "a"]));
+    let fetched = decoded(
+        &[&one, &other],
+        &[r#"{"a":1,"b":2,"c":3}"#, r#"{"a":4,"b":5,"c":6}"#],
+    );
+    let rows = |spec: &ScanSpec| {
+        fetched
+            .rows_of(&mut Wanted::new(spec))
+            .unwrap()
+            .unwrap()
+            .batch
+    };
+    let values = |batch: &arrow::record_batch::RecordBatch, column: usize| {
+        batch
+            .column(column)
+            .as_primitive::<Int64Type>()
+            .values()
+            .to_vec()
+    };
+    assert_eq!(values(&rows(&one), 0), [2, 5]);
+    let both = rows(&other);
+    assert_eq!(both.schema(), other.schema);
+    assert_eq!(
+        (values(&both, 0), values(&both, 1)),
+        (vec![3, 6], vec![1, 4])
+    );
+}
+
+#[test]
+fn a_message_that_is_none_for_one_query_makes_each_decode_for_itself() {
+    let (one, other) = (scan(&["a"]), scan(&["a", "b"]));
+    let bad = [r#"{"a":1,"b":2}"#, r#"{"a":3,"b":"none"}"#];
+    let fetched = decoded(&[&one, &other], &bad);
+    assert!(fetched.rows_of(&mut Wanted::new(&one)).unwrap().is_none());
+    // Whoever reads all of it would reject the same.
+    let rows = fetched.rows_of(&mut Wanted::new(&other)).unwrap().unwrap();
+    assert_eq!((rows.batch.num_rows(), rows.rejected.len()), (1, 1));
+}
+
+#[test]
+fn columns_that_were_not_decoded_yet_are_not_made_up() {
+    let (one, late) = (scan(&["a"]), scan(&["b"]));
+    let fetched = decoded(&[&one], &[r#"{"a":1,"b":2}"#]);
+    assert!(fetched.rows_of(&mut Wanted::new(&late)).unwrap().is_none());
+}
+
+#[test]
+fn a_batch_is_cut_at_offsets() {
+    let fetched = Fetched::new(messages(5, &["{}", "{}", "{}", "{}"]));
+    let at = |offset| [(PartitionId(0), Offset(offset))].into();
+    let cut = fetched.within(&at(6), &at(8));
+    let reach = cut.reach[0];
+    assert_eq!(
+        (reach.first, reach.next, reach.count),
+        (Offset(6), Offset(8), 2)
+    );
+    assert!(fetched.within(&at(9), &at(20)).reach.is_empty());
+}
+
+fn read(bytes: usize) -> Arc<SharedRead> {
+    let text = "x".repeat(bytes);
+    Arc::new(SharedRead {
+        batch: Arc::new(Fetched::new(messages(0, &[&text]))),
+        ends: Vec::new(),
+        problems: Vec::new(),
+        by: FetchedBy::Direct,
+    })
+}
+
+#[test]
+fn a_queue_is_bounded_in_bytes_and_takes_one_read_that_is_longer() {
+    let queue = Queue::new(1_000);
+    let offer = |bytes| queue.offer(1, 0, &read(bytes), Duration::ZERO);
+    assert_eq!(offer(5_000), Offer::Taken);
+    assert_eq!(offer(1), Offer::Full);
+    // Notes weigh nothing, and keep their place.
+    queue.tell(Note::FellOut { membership: 1 });
+    assert!(matches!(
+        queue.take(Duration::ZERO),
+        Some(Note::Read { .. })
+    ));
+    assert!(queue.is_empty());
+    assert_eq!(offer(1), Offer::Taken);
+    assert!(matches!(
+        queue.take(Duration::ZERO),
+        Some(Note::FellOut { .. })
+    ));
+    assert!(matches!(
+        queue.take(Duration::ZERO),
+        Some(Note::Read { .. })
+    ));
+    assert!(queue.take(Duration::ZERO).is_none());
+    queue.close();
+    assert_eq!(offer(1), Offer::Closed);
+}
+
+#[test]
+fn who_waits_for_room_gets_it_when_something_is_taken() {
+    let queue = Queue::new(1_000);
+    assert_eq!(queue.offer(1, 0, &read(800), Duration::ZERO), Offer::Taken);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| queue.offer(1, 0, &read(800), Duration::from_secs(60)));
+        assert!(queue.take(Duration::from_secs(60)).is_some());
+        assert_eq!(waiting.join().unwrap(), Offer::Taken);
+    });
+}
