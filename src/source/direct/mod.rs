@@ -1,7 +1,7 @@
 //! Direct fetch: Fetch requests sent to the partitions' leaders over connections of our own, and
 //! record batches walked where the answer lies.
 //!
-//! It costs a fifth of what librdkafka's queue does, because no message becomes an object or is
+//! It costs less than librdkafka's queue does, because no message becomes an object or is
 //! copied (docs/adr/0013). What it does not understand it leaves to librdkafka: [`Stop::Unserved`].
 //!
 //! ```text
