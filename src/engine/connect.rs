@@ -72,7 +72,7 @@ impl Connect for Kafka {
         let trigger = self.shared.dial.tuning().trigger;
         let manner = Manner::of(trigger, self.shared.kind != QueryKind::Live);
         let scans = &self.scans;
-        let (inputs, wake) = Inputs::open(scans, plan, assignments, lanes, read_max, manner)?;
+        let (inputs, wake) = Inputs::open(scans, plan, assignments, lanes, (read_max, manner))?;
         Ok((Box::new(inputs), Some(wake)))
     }
 

@@ -105,14 +105,14 @@ impl Collected {
 }
 
 impl Inputs {
-    /// Begins to read each assignment; there are so many lanes.
+    /// Begins to read each assignment; there are so many lanes. So many messages and bytes come of one
+    /// read at the most.
     pub(super) fn open(
         scans: &Arc<SharedScans>,
         plan: &Arc<StreamPlan>,
         assignments: &[Assignment],
         lanes: usize,
-        read_max: (usize, usize),
-        manner: Manner,
+        (read_max, manner): ((usize, usize), Manner),
     ) -> Result<(Self, WakeQuery)> {
         let readers = assignments.len().max(1);
         let queue = Arc::new(Queue::new(READS_QUEUED_MAX * readers * read_max.1));

@@ -72,6 +72,7 @@ fn queries(engine: &Engine, now: ProcessingTime) -> Result<RecordBatch> {
         .collect();
     let mut columns = identities(&rows);
     columns.extend(numbers(&rows, now));
+    columns.extend(scans(&rows));
     columns.extend(times_and_troubles(&rows, now));
     batch(columns)
 }
@@ -145,21 +146,6 @@ fn numbers(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef
             column.time(|(_, status)| status.next_close.map(|(_, EventTime(at))| at)),
         ),
         (
-            "scan_group",
-            column.text(|(_, status)| {
-                let groups = status.scans.iter().map(|scan| scan.group.to_string());
-                let groups: Vec<String> = groups.collect();
-                (!groups.is_empty()).then(|| groups.join(", "))
-            }),
-        ),
-        (
-            "scan_queries",
-            column.int8(|(_, status)| {
-                let queries = status.scans.iter().map(|scan| scan.queries as u64);
-                queries.max()
-            }),
-        ),
-        (
             "sink_backlog",
             column.int8(|(_, status)| Some(status.sink_backlog)),
         ),
@@ -176,6 +162,28 @@ fn numbers(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef
             column.int8(|(_, status)| Some(status.micro_batches)),
         ),
         ("epochs", column.int8(|(_, status)| Some(status.epochs))),
+    ]
+}
+
+/// By whom its messages are read.
+fn scans(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
+    let column = Columns { rows };
+    vec![
+        (
+            "scan_group",
+            column.text(|(_, status)| {
+                let groups = status.scans.iter().map(|scan| scan.group.to_string());
+                let groups: Vec<String> = groups.collect();
+                (!groups.is_empty()).then(|| groups.join(", "))
+            }),
+        ),
+        (
+            "scan_queries",
+            column.int8(|(_, status)| {
+                let queries = status.scans.iter().map(|scan| scan.queries as u64);
+                queries.max()
+            }),
+        ),
     ]
 }
 

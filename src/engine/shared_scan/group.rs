@@ -112,6 +112,17 @@ pub(super) struct Group {
     pub scans: Vec<Arc<Scan>>,
 }
 
+/// What a new group is to read.
+pub(super) struct Founding {
+    pub key: ScanKey,
+    /// One a scan.
+    pub readers: Vec<ReaderOptions>,
+    /// Messages a second of each scan at the most.
+    pub rows_per_second: Option<f64>,
+    /// How long it waits for others before it begins.
+    pub wait: Duration,
+}
+
 /// One thread of a group, as others see it.
 #[derive(Debug)]
 pub(super) struct Scan {
@@ -162,18 +173,21 @@ impl SharedScans {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A new group, which begins after `wait`.
+    /// A new group with its first member, of whom each scan is told.
     ///
     /// # Errors
     /// When a reader cannot be opened, or the system has no thread left.
     pub(super) fn found(
         &self,
-        key: ScanKey,
-        readers: Vec<ReaderOptions>,
-        rows_per_second: Option<f64>,
-        wait: Duration,
-        first: &mut dyn FnMut(usize) -> Member,
+        founding: Founding,
+        first: impl Fn(usize) -> Member,
     ) -> Result<Arc<Group>> {
+        let Founding {
+            key,
+            readers,
+            rows_per_second,
+            wait,
+        } = founding;
         let begins_at = clock::instant() + wait;
         let (mut scans, mut threads) = (Vec::new(), Vec::new());
         for (number, options) in readers.into_iter().enumerate() {

@@ -12,7 +12,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::group::{FOUNDING_WAIT, Group, Member, Order, Positions, ScanKey, SharedScans};
+use super::group::{
+    FOUNDING_WAIT, Founding, Group, Member, Order, Positions, ScanKey, SharedScans,
+};
 use super::queue::{Note, Queue};
 use super::read::{Fetched, SharedRead};
 use crate::clock;
@@ -29,7 +31,7 @@ const LOOK_AFTER_FALL: Duration = Duration::from_secs(10);
 const HELD_MAX: usize = 16;
 
 /// A query that looks at its messages less often reads alone.
-const SHARED_INTERVAL_MAX: Duration = Duration::from_secs(1);
+const SHARED_INTERVAL_MAX: Duration = Duration::from_millis(200);
 
 /// How a query reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,14 @@ impl Manner {
             waits: is_created,
         }
     }
+
+    /// How long a group that it founds waits for others.
+    fn wait(self) -> Duration {
+        match self.shares && self.waits {
+            true => FOUNDING_WAIT,
+            false => Duration::ZERO,
+        }
+    }
 }
 
 /// What a part passes on.
@@ -70,10 +80,8 @@ pub(in crate::engine) struct Passed {
 
 /// A query's part in reading some partitions of one of its inputs.
 pub(in crate::engine) struct Part {
-    scans: Arc<SharedScans>,
-    queue: Arc<Queue>,
+    asker: Asker,
     key: ScanKey,
-    spec: Arc<ScanSpec>,
     /// One a scan; their first offsets are those of the beginning.
     readers: Vec<ReaderOptions>,
     rows_per_second: Option<f64>,
@@ -85,6 +93,13 @@ pub(in crate::engine) struct Part {
     fell_out: u32,
     /// For each scan who was last said to fetch.
     fetched_by: Vec<Option<FetchedBy>>,
+}
+
+/// A query that asks for a place in a group.
+struct Asker {
+    scans: Arc<SharedScans>,
+    queue: Arc<Queue>,
+    spec: Arc<ScanSpec>,
 }
 
 /// A place in a group.
@@ -126,32 +141,25 @@ impl Part {
         let rows_per_second = source
             .max_rows_per_second
             .map(|rate| (f64::from(rate) / readers.len() as f64).max(1.0));
-        let (scans, queue) = (Arc::clone(scans), Arc::clone(queue));
-        let spec = Arc::new(source.scan.clone());
-        let near = scans.near(&key, &next, u64::MAX).filter(|_| manner.shares);
-        let joined = near.and_then(|group| join(&scans, &queue, &spec, group));
-        let wait = if manner.shares && manner.waits {
-            FOUNDING_WAIT
-        } else {
-            Duration::ZERO
+        let asker = Asker {
+            scans: Arc::clone(scans),
+            queue: Arc::clone(queue),
+            spec: Arc::new(source.scan.clone()),
         };
-        let current = match joined {
+        let near = scans.near(&key, &next, u64::MAX);
+        let near = near.filter(|_| manner.shares);
+        let current = match near.and_then(|group| asker.join(group)) {
             Some(current) => current,
-            None => found(
-                &scans,
-                &queue,
-                &spec,
-                &key,
-                readers.clone(),
+            None => asker.found(Founding {
+                key: key.clone(),
+                readers: readers.clone(),
                 rows_per_second,
-                wait,
-            )?,
+                wait: manner.wait(),
+            })?,
         };
         Ok(Self {
-            scans,
-            queue,
+            asker,
             key,
-            spec,
             fetched_by: vec![None; readers.len()],
             readers,
             rows_per_second,
@@ -181,12 +189,9 @@ impl Part {
             return;
         }
         self.look_at = Some(now + LOOK_EVERY);
-        let found = self
-            .scans
-            .near(&self.key, &self.next, self.current.group.id);
-        if let Some(group) = found
-            && let Some(to) = join(&self.scans, &self.queue, &self.spec, group)
-        {
+        let scans = &self.asker.scans;
+        let found = scans.near(&self.key, &self.next, self.current.group.id);
+        if let Some(to) = found.and_then(|group| self.asker.join(group)) {
             let scans = self.readers.iter().map(|_| JoiningScan::default());
             let scans = scans.collect();
             self.joining = Some(Joining { to, scans });
@@ -367,8 +372,8 @@ impl Part {
         leave(&joining.to);
         if joining.scans.iter().any(|scan| scan.switched) {
             // Its own scan has been left.
-            let number = self.current.number;
-            self.queue.tell(Note::FellOut { membership: number });
+            let membership = self.current.number;
+            self.asker.queue.tell(Note::FellOut { membership });
         }
     }
 
@@ -382,17 +387,12 @@ impl Part {
         for (partition, at) in readers.iter_mut().flat_map(|reader| &mut reader.assignment) {
             *at = self.at(*partition);
         }
-        let rate = self.rows_per_second;
-        let (queue, spec) = (&self.queue, &self.spec);
-        self.current = found(
-            &self.scans,
-            queue,
-            spec,
-            &self.key,
+        self.current = self.asker.found(Founding {
+            key: self.key.clone(),
             readers,
-            rate,
-            Duration::ZERO,
-        )?;
+            rows_per_second: self.rows_per_second,
+            wait: Duration::ZERO,
+        })?;
         Ok(())
     }
 }
@@ -412,46 +412,37 @@ fn leave(membership: &Membership) {
     }
 }
 
-/// Asks to join a group; `None`: it has ended meanwhile.
-fn join(
-    scans: &SharedScans,
-    queue: &Arc<Queue>,
-    spec: &Arc<ScanSpec>,
-    group: Arc<Group>,
-) -> Option<Membership> {
-    let number = scans.membership();
-    let member = |scan| member(number, scan, queue, spec);
-    let all = group.scans.iter().enumerate();
-    let joined = all.map(|(number, scan)| scan.order(Order::Join(member(number))));
-    let joined = joined.fold(true, |all, one| all && one);
-    let to = Membership { number, group };
-    if !joined {
-        leave(&to);
-        return None;
+impl Asker {
+    /// Asks to join a group; `None`: it has ended meanwhile.
+    fn join(&self, group: Arc<Group>) -> Option<Membership> {
+        let number = self.scans.membership();
+        let refused = group.scans.iter().enumerate();
+        let refused =
+            refused.filter(|(scan, of)| !of.order(Order::Join(self.member(number, *scan))));
+        let is_refused = refused.count() > 0;
+        let to = Membership { number, group };
+        if is_refused {
+            leave(&to);
+            return None;
+        }
+        Some(to)
     }
-    Some(to)
-}
 
-fn found(
-    scans: &SharedScans,
-    queue: &Arc<Queue>,
-    spec: &Arc<ScanSpec>,
-    key: &ScanKey,
-    readers: Vec<ReaderOptions>,
-    rows_per_second: Option<f64>,
-    wait: Duration,
-) -> Result<Membership> {
-    let number = scans.membership();
-    let mut first = |scan| member(number, scan, queue, spec);
-    let group = scans.found(key.clone(), readers, rows_per_second, wait, &mut first)?;
-    Ok(Membership { number, group })
-}
+    /// Founds a group.
+    fn found(&self, founding: Founding) -> Result<Membership> {
+        let number = self.scans.membership();
+        let group = self
+            .scans
+            .found(founding, |scan| self.member(number, scan))?;
+        Ok(Membership { number, group })
+    }
 
-fn member(membership: u64, scan: usize, queue: &Arc<Queue>, spec: &Arc<ScanSpec>) -> Member {
-    Member {
-        membership,
-        scan,
-        queue: Arc::clone(queue),
-        spec: Arc::clone(spec),
+    fn member(&self, membership: u64, scan: usize) -> Member {
+        Member {
+            membership,
+            scan,
+            queue: Arc::clone(&self.queue),
+            spec: Arc::clone(&self.spec),
+        }
     }
 }

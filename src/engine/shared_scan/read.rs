@@ -174,9 +174,12 @@ fn reach(messages: &MessageBatch) -> Vec<Reach> {
 #[derive(Debug)]
 pub(in crate::engine) struct Wanted {
     spec: ScanSpec,
-    /// For the columns that were asked for last, where its own are; `None`: one is missing.
-    last: Option<(Arc<[ScanColumn]>, Option<Vec<usize>>)>,
+    /// For the columns that were asked for last.
+    last: Option<Places>,
 }
+
+/// Some columns, and where of them the wanted ones are; `None`: one is missing.
+type Places = (Arc<[ScanColumn]>, Option<Vec<usize>>);
 
 impl Wanted {
     pub(in crate::engine) fn new(spec: &ScanSpec) -> Self {

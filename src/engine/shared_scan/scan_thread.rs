@@ -41,6 +41,8 @@ pub(super) struct ScanThread {
     /// When it looked last.
     looked_at: Instant,
     next: Positions,
+    /// The ends that all members were told.
+    told: Positions,
     members: Vec<Member>,
     decode: Option<UnionDecode>,
 }
@@ -70,6 +72,7 @@ impl ScanThread {
             rows_per_second,
             known: watched,
             looked_at: clock::instant(),
+            told: Positions::new(),
             members: Vec::new(),
             decode: None,
         }
@@ -109,7 +112,8 @@ impl ScanThread {
         while self.obey()? {
             self.look_for_partitions();
             let began = clock::instant();
-            let read = self.reader.read(READ_WAIT)?;
+            let mut read = self.reader.read(READ_WAIT)?;
+            self.keep_news(&mut read);
             let rows = read.batch.messages.len();
             if rows > 0 || !read.ends.is_empty() || !read.problems.is_empty() {
                 self.hand_out(read)?;
@@ -120,6 +124,17 @@ impl ScanThread {
             }
         }
         Ok(())
+    }
+
+    /// Leaves out ends that were told before: queries that have nothing to do are not to be woken. After
+    /// trouble an end tells that the broker answers again.
+    fn keep_news(&mut self, read: &mut Read) {
+        if !read.problems.is_empty() {
+            self.told.clear();
+        }
+        let told = &mut self.told;
+        read.ends
+            .retain(|end| told.insert(end.partition, end.next) != Some(end.next));
     }
 
     /// Takes in who joins, lets go who leaves; false without members.
@@ -139,6 +154,7 @@ impl ScanThread {
             return Ok(false);
         }
         if changed {
+            self.told.clear();
             let specs = self.members.iter().map(|member| &*member.spec);
             self.decode = Some(match self.decode.take() {
                 Some(decode) => decode.for_members(specs)?,
