@@ -32,8 +32,8 @@ impl CheckpointPlace {
     }
 
     /// A place as users write it: a directory, `file:///DIR` or `s3://BUCKET/PATH`. The server has its
-    /// own part of it. `options`: how to reach an object store, see
-    /// [`ObjectPlace::s3`].
+    /// own part of it. `options`: how to reach an object store;
+    /// those that begin with `aws_` come from the environment, and win.
     ///
     /// # Errors
     /// `F0000` when the text names no place, or an option is unknown or wrong.

@@ -39,6 +39,12 @@ enum Target {
 pub struct Waker(Weak<Mutex<Target>>);
 
 impl Waker {
+    /// One that wakes no reader.
+    #[cfg(test)]
+    pub(crate) fn of_nobody() -> Self {
+        Self(Weak::new())
+    }
+
     /// Makes the read that waits now, or the next one, return at once. Does nothing when the reader
     /// is gone.
     pub fn wake(&self) {

@@ -213,10 +213,15 @@ impl SharedScans {
             thread.start(&key.table)?;
         }
         let group = Arc::new(Group { id, key, scans });
+        self.register(&group);
+        Ok(group)
+    }
+
+    /// Lets others find a group as long as it has members.
+    pub(super) fn register(&self, group: &Arc<Group>) {
         let mut groups = self.lock();
         groups.retain(|group| group.strong_count() > 0);
-        groups.push(Arc::downgrade(&group));
-        Ok(group)
+        groups.push(Arc::downgrade(group));
     }
 
     /// The oldest group of this key, older than `before`, that stands near these positions.
@@ -263,6 +268,12 @@ impl Scan {
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
+    }
+
+    /// One without a thread.
+    #[cfg(test)]
+    pub(super) fn played(positions: Positions) -> Self {
+        Self::new(Waker::of_nobody(), positions, clock::instant())
     }
 
     fn lock(&self) -> MutexGuard<'_, ScanState> {

@@ -446,3 +446,6 @@ impl Asker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

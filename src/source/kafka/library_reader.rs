@@ -5,7 +5,7 @@
 //! ```
 //! Owns the fetching client. Keeps no offsets beyond the library's own position, commits nothing.
 //! Invariant: within a partition messages come in offset order, each once; a lost connection is a
-//! [`Problem`](crate::source::Problem), never an error, and reading goes on where it stood.
+//! [`Problem`], never an error, and reading goes on where it stood.
 
 #![expect(unsafe_code, reason = "the batch queue exists only in the C interface")]
 
