@@ -16,7 +16,7 @@ use super::group::{
     FOUNDING_WAIT, Founding, Group, Member, Order, Positions, ScanKey, SharedScans,
 };
 use super::queue::{Note, Queue};
-use super::read::{Fetched, SharedRead};
+use super::read::{Fetched, Reach, SharedRead};
 use crate::clock;
 use crate::error::Result;
 use crate::plan::{ScanSpec, SourcePlan, Trigger};
@@ -112,6 +112,8 @@ struct Membership {
 struct Joining {
     to: Membership,
     scans: Vec<JoiningScan>,
+    /// True when something was left out that the other group is to bring: there is no way back.
+    left_out: bool,
 }
 
 #[derive(Default)]
@@ -194,7 +196,11 @@ impl Part {
         if let Some(to) = found.and_then(|group| self.asker.join(group)) {
             let scans = self.readers.iter().map(|_| JoiningScan::default());
             let scans = scans.collect();
-            self.joining = Some(Joining { to, scans });
+            self.joining = Some(Joining {
+                to,
+                scans,
+                left_out: false,
+            });
         }
     }
 
@@ -208,10 +214,7 @@ impl Part {
                 membership,
                 scan,
                 read,
-            } => {
-                self.read(membership, scan, read, passed);
-                Ok(())
-            }
+            } => self.read(membership, scan, read, passed),
             Note::Joined {
                 membership,
                 scan,
@@ -224,10 +227,7 @@ impl Part {
                 self.read_alone()
             }
             Note::Failed { membership, error } if membership == self.current.number => Err(error),
-            Note::FellOut { .. } | Note::Failed { .. } => {
-                self.stay();
-                Ok(())
-            }
+            Note::FellOut { .. } | Note::Failed { .. } => self.stay(),
             Note::Grown {
                 membership,
                 partitions,
@@ -241,16 +241,22 @@ impl Part {
         }
     }
 
-    fn read(&mut self, membership: u64, scan: usize, read: Arc<SharedRead>, passed: &mut Passed) {
+    fn read(
+        &mut self,
+        membership: u64,
+        scan: usize,
+        read: Arc<SharedRead>,
+        passed: &mut Passed,
+    ) -> Result<()> {
         let Some(joining) = &mut self.joining else {
             self.pass(scan, &read, None, passed);
-            return;
+            return Ok(());
         };
         let (is_new, state) = (membership == joining.to.number, &mut joining.scans[scan]);
         match (is_new, state.switched) {
             (true, true) => self.pass(scan, &read, None, passed),
             (true, false) if state.held.len() < HELD_MAX => state.held.push_back(read),
-            (true, false) => self.stay(),
+            (true, false) => return self.stay(),
             (false, true) => {}
             (false, false) => {
                 let from = state.from.clone();
@@ -258,6 +264,7 @@ impl Part {
                 self.switch(scan, passed);
             }
         }
+        Ok(())
     }
 
     fn joined(
@@ -325,28 +332,38 @@ impl Part {
         to: Option<&Positions>,
         passed: &mut Passed,
     ) {
-        let until = |partition: &PartitionId| to.and_then(|to| to.get(partition)).copied();
-        let fits = read.batch.reach.iter().all(|reach| {
-            self.at(reach.partition) <= reach.first
-                && until(&reach.partition).is_none_or(|until| reach.next <= until)
-        });
-        let batch = match fits {
-            true => Arc::clone(&read.batch),
-            false => Arc::new(
+        let until = |partition: &PartitionId| {
+            let until = to.and_then(|to| to.get(partition));
+            until.map_or(i64::MAX, |until| until.0)
+        };
+        let reach = &read.batch.reach;
+        let goes_on = |reach: &Reach| reach.next.0 > until(&reach.partition);
+        let is_old = |reach: &Reach| reach.first < self.at(reach.partition);
+        let batch = match reach.iter().any(|reach| goes_on(reach) || is_old(reach)) {
+            false => Arc::clone(&read.batch),
+            true => Arc::new(
                 read.batch
                     .within(&self.next, to.unwrap_or(&Positions::new())),
             ),
         };
-        for reach in &batch.reach {
-            self.next.insert(reach.partition, reach.next);
-        }
         if !batch.messages.messages.is_empty() {
             passed.batches.push((scan, batch));
+        }
+        let mut left_out = reach.iter().any(goes_on);
+        // Offsets without a message are passed like the others.
+        for Reach {
+            partition, next, ..
+        } in reach
+        {
+            let next = Offset(next.0.min(until(partition)));
+            let at = self.next.entry(*partition).or_insert(next);
+            *at = (*at).max(next);
         }
         for end in &read.ends {
             let until = until(&end.partition);
             let at = self.next.entry(end.partition).or_insert(Offset(0));
-            let told = until.map_or(end.next, |until| until.min(end.next));
+            left_out |= end.next.0 > until;
+            let told = Offset(end.next.0.min(until));
             if told < *at {
                 continue;
             }
@@ -356,6 +373,14 @@ impl Part {
                 passed.ends.push(*end);
             }
         }
+        if let Some(joining) = &mut self.joining {
+            joining.left_out |= left_out;
+        }
+        self.tell_others(scan, read, passed);
+    }
+
+    /// Passes on what is not about messages.
+    fn tell_others(&mut self, scan: usize, read: &SharedRead, passed: &mut Passed) {
         passed.problems.extend_from_slice(&read.problems);
         if self.fetched_by[scan].replace(read.by) != Some(read.by) {
             let partitions = self.readers[scan].assignment.iter();
@@ -364,16 +389,15 @@ impl Part {
         }
     }
 
-    /// Gives up changing over; scans that have changed over already make it read alone.
-    fn stay(&mut self) {
+    /// Gives up changing over. If there is no way back, it reads alone.
+    fn stay(&mut self) -> Result<()> {
         let Some(joining) = self.joining.take() else {
-            return;
+            return Ok(());
         };
         leave(&joining.to);
-        if joining.scans.iter().any(|scan| scan.switched) {
-            // Its own scan has been left.
-            let membership = self.current.number;
-            self.asker.queue.tell(Note::FellOut { membership });
+        match joining.left_out || joining.scans.iter().any(|scan| scan.switched) {
+            true => self.read_alone(),
+            false => Ok(()),
         }
     }
 
