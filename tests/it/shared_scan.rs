@@ -176,6 +176,34 @@ async fn queries_that_come_go_and_stop_at_random_get_their_rows() {
 }
 
 #[tokio::test]
+async fn who_joins_late_knows_which_partitions_are_idle() {
+    let (_broker, cluster, _server, client) = stage(2).await;
+    let idle = TRADES
+        .replace("TABLE trades", "TABLE quiet")
+        .replace("'off'", "'1 second'");
+    client.run(&idle).await;
+    let minutes = "SELECT window_start, count(*) AS n FROM TUMBLE(quiet, at, INTERVAL '1 minute') GROUP BY window_start";
+    let view = |name: &str| format!("CREATE MATERIALIZED VIEW {name} AS {minutes}");
+    cluster.produce("trades", &trades(0, 600, 2));
+    client.run(&view("first")).await;
+    client.run("FLUSH").await;
+    client.run(&view("late")).await;
+    are_together(&client, 2).await;
+    // Only the first partition goes on; the other one must not hold back the end of the minute.
+    let alone = trades(1_200, 10, 2)
+        .into_iter()
+        .map(|trade| trade.in_partition(0));
+    cluster.produce("trades", &alone.collect::<Vec<_>>());
+    for view in ["first", "late"] {
+        wait::until_async("minute that has ended", async || {
+            let n = client.rows(&format!("SELECT n FROM {view}")).await;
+            (n == [[Some("600".to_owned())]]).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_holds_nobody_back() {
     let (_broker, cluster, mut server, client) = stage(1).await;
     create(&client, "counted", 4).await;

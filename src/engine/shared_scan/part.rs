@@ -228,13 +228,9 @@ impl Part {
             }
             Note::Failed { membership, error } if membership == self.current.number => Err(error),
             Note::FellOut { .. } | Note::Failed { .. } => self.stay(),
-            Note::Grown {
-                membership,
-                partitions,
-            } => {
-                if membership == self.current.number {
-                    passed.grown.extend(partitions);
-                }
+            // Also from a group that it is only about to join: that one does not say it again.
+            Note::Grown { partitions, .. } => {
+                passed.grown.extend(partitions);
                 Ok(())
             }
             Note::Wake => Ok(()),

@@ -76,6 +76,17 @@ struct State {
     is_closed: bool,
 }
 
+impl State {
+    fn push(&mut self, membership: u64, scan: usize, read: &Arc<SharedRead>) {
+        self.bytes += read.bytes();
+        self.notes.push_back(Note::Read {
+            membership,
+            scan,
+            read: Arc::clone(read),
+        });
+    }
+}
+
 impl Queue {
     /// An empty one.
     pub(in crate::engine) fn new(bytes_max: usize) -> Self {
@@ -112,15 +123,20 @@ impl Queue {
                 None => return Offer::Full,
             }
         }
-        state.bytes += read.bytes();
-        state.notes.push_back(Note::Read {
-            membership,
-            scan,
-            read: Arc::clone(read),
-        });
+        state.push(membership, scan, read);
         drop(state);
         self.changed.notify_all();
         Offer::Taken
+    }
+
+    /// Sends a read that weighs little, whether there is room or not.
+    pub(super) fn push(&self, membership: u64, scan: usize, read: &Arc<SharedRead>) {
+        let mut state = self.lock();
+        if !state.is_closed {
+            state.push(membership, scan, read);
+        }
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Whether no read waits.

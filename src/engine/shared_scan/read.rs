@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use arrow::buffer::Buffer;
 use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
@@ -78,6 +79,14 @@ impl Fetched {
             rows: None,
             times: OnceLock::new(),
         }
+    }
+
+    /// No messages.
+    pub(super) fn nothing() -> Self {
+        Self::new(MessageBatch {
+            buffer: Buffer::from(vec![0_u8; MessageBatch::PADDING]),
+            messages: Vec::new(),
+        })
     }
 
     /// The same without the messages before and after some offsets.

@@ -16,7 +16,7 @@ use super::queue::{Note, Offer};
 use super::read::{Fetched, SharedRead, UnionDecode};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::source::{Read, Reader, ReaderOptions, Waker};
+use crate::source::{PartitionEnd, Read, Reader, ReaderOptions, Waker};
 use crate::task;
 use crate::types::{Offset, PartitionId};
 
@@ -40,9 +40,13 @@ pub(super) struct ScanThread {
     known: Option<BTreeSet<PartitionId>>,
     /// When it looked last.
     looked_at: Instant,
+    /// Those that it has found beside the group's.
+    added: Vec<PartitionId>,
     next: Positions,
-    /// The ends that all members were told.
+    /// The ends that all members were told since the last trouble.
     told: Positions,
+    /// The last ends that the reader told; it tells each once.
+    ends: Positions,
     members: Vec<Member>,
     decode: Option<UnionDecode>,
 }
@@ -72,7 +76,9 @@ impl ScanThread {
             rows_per_second,
             known: watched,
             looked_at: clock::instant(),
+            added: Vec::new(),
             told: Positions::new(),
+            ends: Positions::new(),
             members: Vec::new(),
             decode: None,
         }
@@ -132,29 +138,38 @@ impl ScanThread {
         if !read.problems.is_empty() {
             self.told.clear();
         }
-        let told = &mut self.told;
+        let (told, ends) = (&mut self.told, read.ends.iter());
+        self.ends.extend(ends.map(|end| (end.partition, end.next)));
         read.ends
             .retain(|end| told.insert(end.partition, end.next) != Some(end.next));
     }
 
     /// Takes in who joins, lets go who leaves; false without members.
     fn obey(&mut self) -> Result<bool> {
-        let next = &self.next;
+        let (next, added, at_end) = (&self.next, &self.added, self.at_end());
         let changed = self.scan.obey(&mut self.members, |member| {
+            let membership = member.membership;
             member.queue.tell(Note::Joined {
-                membership: member.membership,
+                membership,
                 scan: member.scan,
-                from: next
-                    .iter()
-                    .map(|(partition, at)| (*partition, *at))
-                    .collect(),
+                from: next.iter().map(|(place, at)| (*place, *at)).collect(),
             });
+            // What was told before it came.
+            if !at_end.ends.is_empty() {
+                member.queue.push(membership, member.scan, &at_end);
+            }
+            if !added.is_empty() {
+                let partitions = added.clone();
+                member.queue.tell(Note::Grown {
+                    membership,
+                    partitions,
+                });
+            }
         });
         if self.members.is_empty() {
             return Ok(false);
         }
         if changed {
-            self.told.clear();
             let specs = self.members.iter().map(|member| &*member.spec);
             self.decode = Some(match self.decode.take() {
                 Some(decode) => decode.for_members(specs)?,
@@ -162,6 +177,23 @@ impl ScanThread {
             });
         }
         Ok(true)
+    }
+
+    /// The ends at which it stands.
+    fn at_end(&self) -> Arc<SharedRead> {
+        let stands =
+            |(partition, end): &(&PartitionId, &Offset)| self.next.get(*partition) == Some(*end);
+        let ends = self.ends.iter().filter(stands);
+        let ends = ends.map(|(partition, next)| PartitionEnd {
+            partition: *partition,
+            next: *next,
+        });
+        Arc::new(SharedRead {
+            batch: Arc::new(Fetched::nothing()),
+            ends: ends.collect(),
+            problems: Vec::new(),
+            by: self.reader.fetched_by(),
+        })
     }
 
     fn hand_out(&mut self, read: Read) -> Result<()> {
@@ -251,6 +283,7 @@ impl ScanThread {
         if added.is_empty() {
             return;
         }
+        self.added.extend_from_slice(&added);
         for member in &self.members {
             member.queue.tell(Note::Grown {
                 membership: member.membership,

@@ -303,3 +303,20 @@ fn whatever_comes_first_each_message_is_passed_on_once() {
 fn scans_change_over_one_by_one() {
     play_all(2);
 }
+
+#[test]
+fn partitions_are_heard_of_from_either_group() {
+    let mut play = Play::new(1, &mut fastrand::Rng::with_seed(1));
+    play.part.look();
+    let joining = play.part.joining.as_ref().expect("the older group is near");
+    for membership in [play.part.current.number, joining.to.number] {
+        let mut passed = Passed::default();
+        let partitions = vec![PartitionId(7)];
+        let note = Note::Grown {
+            membership,
+            partitions,
+        };
+        play.part.take(note, &mut passed).expect("no scan fails");
+        assert_eq!(passed.grown, [PartitionId(7)]);
+    }
+}
