@@ -25,10 +25,10 @@ use crate::types::{Offset, PartitionId};
 
 /// How often a query looks for a group that it could read with.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// The same after it fell out of one; it doubles each time.
+/// The same after it fell out of one, or could not join it; it doubles each time.
 const LOOK_AFTER_FALL: Duration = Duration::from_secs(10);
-/// Reads of the other group that are held at the most; then it is left again.
-const HELD_MAX: usize = 16;
+/// Bytes of the other group's reads that one scan holds at the most; then that group is left again.
+const HELD_BYTES_MAX: usize = 32 << 20;
 
 /// A query that looks at its messages less often reads alone.
 const SHARED_INTERVAL_MAX: Duration = Duration::from_millis(200);
@@ -90,7 +90,9 @@ pub(in crate::engine) struct Part {
     joining: Option<Joining>,
     /// When it looks for another group; `None`: never.
     look_at: Option<Instant>,
-    fell_out: u32,
+    /// How often it fell out, or gave up joining.
+    failures: u32,
+    held_bytes_max: usize,
     /// For each scan who was last said to fetch.
     fetched_by: Vec<Option<FetchedBy>>,
 }
@@ -121,6 +123,7 @@ struct JoiningScan {
     /// Where its reads begin, if that is known.
     from: Option<Positions>,
     held: VecDeque<Arc<SharedRead>>,
+    held_bytes: usize,
     /// True when its reads are those that count.
     switched: bool,
 }
@@ -169,7 +172,8 @@ impl Part {
             current,
             joining: None,
             look_at: manner.shares.then(|| clock::instant() + LOOK_EVERY),
-            fell_out: 0,
+            failures: 0,
+            held_bytes_max: HELD_BYTES_MAX,
         })
     }
 
@@ -221,9 +225,7 @@ impl Part {
                 from,
             } => self.joined(membership, scan, from.into_iter().collect(), passed),
             Note::FellOut { membership } if membership == self.current.number => {
-                self.fell_out += 1;
-                let wait = LOOK_AFTER_FALL * 2_u32.saturating_pow(self.fell_out.min(6));
-                self.look_at = self.look_at.map(|_| clock::instant() + wait);
+                self.look_later();
                 self.read_alone()
             }
             Note::Failed { membership, error } if membership == self.current.number => Err(error),
@@ -251,7 +253,10 @@ impl Part {
         let (is_new, state) = (membership == joining.to.number, &mut joining.scans[scan]);
         match (is_new, state.switched) {
             (true, true) => self.pass(scan, &read, None, passed),
-            (true, false) if state.held.len() < HELD_MAX => state.held.push_back(read),
+            (true, false) if state.held_bytes < self.held_bytes_max => {
+                state.held_bytes += read.bytes();
+                state.held.push_back(read);
+            }
             (true, false) => return self.stay(),
             (false, true) => {}
             (false, false) => {
@@ -318,6 +323,13 @@ impl Part {
         if let Some(joining) = self.joining.take_if(|joining| all(joining)) {
             self.current = joining.to;
         }
+    }
+
+    /// It has not gone well with the others.
+    fn look_later(&mut self) {
+        self.failures += 1;
+        let wait = LOOK_AFTER_FALL * 2_u32.saturating_pow(self.failures.min(6) - 1);
+        self.look_at = self.look_at.map(|_| clock::instant() + wait);
     }
 
     /// Passes a read on, without what was passed on before and what another group brings.
@@ -391,6 +403,7 @@ impl Part {
             return Ok(());
         };
         leave(&joining.to);
+        self.look_later();
         match joining.left_out || joining.scans.iter().any(|scan| scan.switched) {
             true => self.read_alone(),
             false => Ok(()),

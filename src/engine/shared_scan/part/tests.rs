@@ -208,7 +208,8 @@ impl Play {
             current,
             joining: None,
             look_at: Some(clock::instant()),
-            fell_out: 0,
+            failures: 0,
+            held_bytes_max: 3_000,
         };
         Self {
             part,
