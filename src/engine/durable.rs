@@ -2,7 +2,7 @@
 //!
 //! Invariant: a query that goes on from a checkpoint gives what the one that wrote it would have given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::query::Query;
 use super::status::QueryStatus;
@@ -41,8 +41,15 @@ impl Query {
             is_whole: std::mem::take(&mut self.whole),
             ..Default::default()
         };
+        let mut told = self.ahead.take();
         self.emitter.image(&mut self.lanes, &mut state)?;
         self.output.image(&mut state)?;
+        if !told.is_empty() {
+            let there: BTreeSet<_> = state.tables.iter().collect();
+            told.retain(|rows| there.contains(&rows.table));
+            told.append(&mut state.rows);
+            state.rows = told;
+        }
         let mut status = self.shared.status();
         let counters = COUNTERS.iter();
         let counters = counters.map(|(name, of)| ((*name).to_owned(), *of(&mut status)));
@@ -118,6 +125,24 @@ impl Query {
             committer.hand(checkpoint);
         }
         Ok(())
+    }
+
+    /// Takes down a part of what the epoch's end must tell, so that the end itself is short however many
+    /// groups have changed; true when the rest is small. A micro-batch of `rows` was the last one.
+    pub(super) fn image_ahead(&mut self, rows: u64) -> Result<bool> {
+        if !self.dirty || self.under_way.is_some() || !self.output.is_durable() {
+            return Ok(true);
+        }
+        let room = usize::try_from(rows).unwrap_or(usize::MAX);
+        let room = room.saturating_add(self.surroundings.image_groups);
+        let mut left = room;
+        let image = self.ahead.begin();
+        self.emitter
+            .image_ahead(&mut self.lanes, image, &mut left)?;
+        if !self.whole {
+            self.output.image_ahead(image, &mut left)?;
+        }
+        Ok(left > 0 || self.ahead.is_long())
     }
 
     /// The same for everything that was staged so far, and it lasts when this returns.

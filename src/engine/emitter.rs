@@ -144,6 +144,24 @@ impl Emitter {
         Ok(())
     }
 
+    /// The same ahead of the end of an epoch, as far as there is room.
+    pub(super) fn image_ahead(
+        &mut self,
+        lanes: &mut [Lane],
+        image: &mut StateImage,
+        room: &mut usize,
+    ) -> Result<()> {
+        for (number, lane) in lanes.iter_mut().enumerate() {
+            if let Some(aggregate) = &mut lane.aggregate {
+                aggregate.image(&mut Imaging::ahead(image, (0, number), room))?;
+            }
+        }
+        for (number, aggregate) in (1..).zip(self.tail.aggregates_mut()) {
+            aggregate.image(&mut Imaging::ahead(image, (number, 0), room))?;
+        }
+        Ok(())
+    }
+
     /// Takes in a whole image, whatever the number of lanes that it was taken of.
     pub(super) fn restore(&mut self, lanes: &mut [Lane], image: &StateImage) -> Result<()> {
         let count = lanes.len();

@@ -3,6 +3,7 @@
 //! Owns every continuous query of the server, each on its own threads. Knows no SQL: a query comes
 //! as a `StreamPlan`.
 
+mod ahead;
 mod aside;
 mod begin;
 mod budget;
@@ -278,6 +279,7 @@ impl Engine {
                 set_aside: Arc::clone(&self.inner.set_aside),
                 state_bytes_max: options.query_bytes_max,
                 read_max: (options.read_rows_max, options.read_bytes_max),
+                image_groups: ahead::GROUPS,
             },
             lanes_max: options.lanes_max,
             connect: Box::new(Kafka {

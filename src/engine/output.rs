@@ -126,6 +126,14 @@ impl Output {
         }
     }
 
+    /// The same ahead of the end of an epoch, as far as there is room.
+    pub(super) fn image_ahead(&self, image: &mut StateImage, room: &mut usize) -> Result<()> {
+        match self {
+            Self::View { view, .. } => view.image_ahead(image, room),
+            Self::Client { .. } | Self::Sink(_) => Ok(()),
+        }
+    }
+
     /// True when nobody takes the rows any more.
     pub(super) fn is_gone(&self) -> bool {
         match self {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
+use super::ahead::Ahead;
 use super::aside::Aside;
 use super::begin::Begin;
 use super::budget;
@@ -56,6 +57,9 @@ pub(super) struct Surroundings {
     pub state_bytes_max: u64,
     /// Messages and bytes of one read of one lane at the most.
     pub read_max: (usize, usize),
+    /// Changed groups that are taken down together at an epoch's end, beside those of its last
+    /// micro-batch.
+    pub image_groups: usize,
 }
 
 /// What a query is connected to.
@@ -99,6 +103,8 @@ pub(super) struct Query {
     pub(super) rows_not_sent: u64,
     /// True when the next image of the state stands for itself.
     pub(super) whole: bool,
+    /// What of the next image has been taken down.
+    pub(super) ahead: Ahead,
     /// True when something was staged or read since the last epoch.
     pub(super) dirty: bool,
     untold: Untold,
@@ -190,6 +196,7 @@ impl Query {
             under_way: None,
             rows_not_sent: 0,
             whole: true,
+            ahead: Ahead::default(),
             dirty: false,
             untold: Untold::default(),
             aside,
@@ -270,7 +277,7 @@ impl Query {
         let at_once = self.shared.flush_wanted() || self.is_replaying();
         if self.dirty && at_once {
             self.finish_epoch()?;
-        } else if self.epoch.is_due(now) {
+        } else if self.epoch.is_due(now) && self.image_ahead(counted.messages)? {
             self.end_epoch()?;
         }
         self.groups.tick();

@@ -23,6 +23,8 @@ pub struct Imaging<'a> {
     image: &'a mut StateImage,
     operator: usize,
     lane: usize,
+    /// `None`: this is the last part of the image. Else so many groups are still wanted ahead of it.
+    ahead: Option<&'a mut usize>,
 }
 
 impl<'a> Imaging<'a> {
@@ -32,7 +34,31 @@ impl<'a> Imaging<'a> {
             image,
             operator,
             lane,
+            ahead: None,
         }
+    }
+
+    /// The same ahead of the image's last part: only groups, and no more than `room`, which shrinks. What
+    /// changes of them afterwards is told again.
+    pub fn ahead(
+        image: &'a mut StateImage,
+        (operator, lane): (usize, usize),
+        room: &'a mut usize,
+    ) -> Self {
+        Self {
+            ahead: Some(room),
+            ..Self::new(image, operator, lane)
+        }
+    }
+
+    /// How many groups are wanted.
+    pub fn room(&self) -> usize {
+        self.ahead.as_deref().copied().unwrap_or(usize::MAX)
+    }
+
+    /// Whether everything is to be told that has not been.
+    pub(super) fn is_last_part(&self) -> bool {
+        self.ahead.is_none()
     }
 
     fn id(&self, place: TablePlace) -> TableId {
@@ -46,17 +72,22 @@ impl<'a> Imaging<'a> {
     /// There is such a table.
     pub fn holds(&mut self, place: TablePlace) {
         let id = self.id(place);
-        self.image.tables.push(id);
+        if self.is_last_part() {
+            self.image.tables.push(id);
+        }
     }
 
     /// Takes down a number.
     pub(super) fn note(&mut self, name: impl Into<String>, value: i64) {
-        self.image.notes.push(StateNote {
+        let note = StateNote {
             operator: self.operator,
             lane: self.lane,
             name: name.into(),
             value,
-        });
+        };
+        if self.is_last_part() {
+            self.image.notes.push(note);
+        }
     }
 
     /// Takes down what has changed of a table; `beside` gives what else belongs to some groups.
@@ -67,7 +98,7 @@ impl<'a> Imaging<'a> {
         beside: impl FnOnce(&[usize]) -> Vec<ArrayRef>,
     ) -> Result<()> {
         self.holds(place);
-        match table.take_changed()? {
+        match table.take_changed(self.room())? {
             Some(changed) => self.groups(place, changed, beside),
             None => Ok(()),
         }
@@ -98,6 +129,9 @@ impl<'a> Imaging<'a> {
         (live, keys): (usize, Vec<ArrayRef>),
         behind: Vec<ArrayRef>,
     ) -> Result<()> {
+        if let Some(room) = &mut self.ahead {
+            **room = room.saturating_sub(live);
+        }
         let key_columns = keys.len();
         let flags: BooleanArray = (0..gone + live).map(|row| Some(row < gone)).collect();
         let mut columns: Vec<ArrayRef> = vec![Arc::new(flags)];
@@ -156,7 +190,7 @@ pub(super) fn odd(what: &str) -> Error {
 }
 
 impl Aggregate {
-    /// Takes down what has changed since the last image.
+    /// Takes down what has changed since it was last taken down.
     ///
     /// # Errors
     /// When an aggregate cannot give its state.

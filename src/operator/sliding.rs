@@ -161,7 +161,7 @@ impl Sliding {
     fn freeze_until(&mut self, grouping: &Grouping, end: i64) -> Result<()> {
         while let Some(entry) = self.live.first_entry().filter(|pane| *pane.key() < end) {
             let (pane, mut table) = entry.remove_entry();
-            let changed = table.take_changed()?;
+            let changed = table.take_changed(usize::MAX)?;
             self.unsaid.extend(changed.map(|changed| (pane, changed)));
             let frozen = table.freeze()?;
             // Without a front the back is about to become one, and needs no sum.
@@ -219,7 +219,11 @@ impl Sliding {
             .chain(self.back_panes.iter().map(|(pane, _)| *pane))
             .collect();
         frozen.iter().for_each(|pane| into.holds(whole(*pane)));
-        for (pane, changed) in self.unsaid.drain(..) {
+        let unsaid = match into.is_last_part() {
+            true => std::mem::take(&mut self.unsaid),
+            false => Vec::new(),
+        };
+        for (pane, changed) in unsaid {
             if frozen.contains(&pane) {
                 into.groups(whole(pane), changed, |_| Vec::new())?;
             }

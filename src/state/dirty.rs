@@ -1,5 +1,7 @@
 //! Which numbers of a state (groups, sessions) differ from what its last image said.
 
+use std::collections::VecDeque;
+
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::concat;
 
@@ -12,7 +14,7 @@ pub type GoneKeys = (usize, Vec<ArrayRef>);
 #[derive(Default)]
 pub struct Dirty {
     /// In the order in which they were touched.
-    groups: Vec<usize>,
+    groups: VecDeque<usize>,
     is_dirty: Vec<bool>,
     /// For each release how many were released, and their keys, column by column.
     gone: Vec<GoneKeys>,
@@ -25,7 +27,7 @@ impl Dirty {
         for &group in groups {
             if !self.is_dirty[group] {
                 self.is_dirty[group] = true;
-                self.groups.push(group);
+                self.groups.push_back(group);
             }
         }
     }
@@ -44,12 +46,17 @@ impl Dirty {
         self.gone.push((groups.len(), keys));
     }
 
-    /// The groups that changed since the last call, and how many went with their keys.
+    /// Groups that changed, at most so many of them and those first that have waited longest, and how
+    /// many went with their keys.
     ///
     /// # Errors
     /// When keys of one release are not of the same types as those of another.
-    pub fn take(&mut self) -> Result<(Vec<usize>, GoneKeys)> {
-        for &group in &self.groups {
+    pub fn take(&mut self, at_most: usize) -> Result<(Vec<usize>, GoneKeys)> {
+        let groups: Vec<usize> = self
+            .groups
+            .drain(..at_most.min(self.groups.len()))
+            .collect();
+        for &group in &groups {
             self.is_dirty[group] = false;
         }
         let gone = std::mem::take(&mut self.gone);
@@ -61,7 +68,7 @@ impl Dirty {
                 concat(&parts).map_err(from_arrow)
             })
             .collect::<Result<_>>()?;
-        Ok((std::mem::take(&mut self.groups), (count, keys)))
+        Ok((groups, (count, keys)))
     }
 
     /// True when the next image has nothing to say.

@@ -191,15 +191,16 @@ impl GroupTable {
         }
     }
 
-    /// What the next image must say; `None` when nothing has changed since the last call.
+    /// What the next image must say, of at most so many groups; `None` when nothing has changed since
+    /// it was last said.
     ///
     /// # Errors
     /// When a function cannot give its state.
-    pub fn take_changed(&mut self) -> Result<Option<ChangedGroups>> {
+    pub fn take_changed(&mut self, at_most: usize) -> Result<Option<ChangedGroups>> {
         let Some(dirty) = self.dirty.as_mut().filter(|dirty| !dirty.is_clean()) else {
             return Ok(None);
         };
-        let (groups, gone) = dirty.take()?;
+        let (groups, gone) = dirty.take(at_most)?;
         let states = self.accumulators.iter_mut();
         let states = states.map(|a| a.states_of(&groups));
         Ok(Some(ChangedGroups {

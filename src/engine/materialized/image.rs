@@ -7,6 +7,7 @@
 //! ```
 //! Invariant: an image has only what changed since the image before, unless it stands for itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, UInt64Array};
@@ -20,35 +21,48 @@ use crate::operator::Imaging;
 use crate::types::{ChangeBatch, StateImage, TableId, TablePlace};
 
 impl Materialized {
-    /// Takes down what of the rows has changed since the last image.
+    /// Takes down what of the rows has changed since it was last taken down.
     pub(in crate::engine) fn image(&self, image: &mut StateImage) -> Result<()> {
         let is_whole = image.is_whole;
         let mut to = Imaging::new(image, TableId::VIEW.operator, TableId::VIEW.lane);
         to.holds(TablePlace::View);
-        let held = self.read();
-        match (&held.rows, &self.form) {
-            (Kept::Added(added), _) => image_of_added(added, is_whole, &mut to)?,
-            (Kept::Latest(latest), Form::ByKey(key)) => {
-                self.image_of_latest(latest, key, is_whole, &mut to)?;
-            }
-            (Kept::Counted(counted), _) => self.image_of_counted(counted, is_whole, &mut to)?,
-            (Kept::Latest(_), _) => return Err(Error::internal("rows by key without a key")),
-        }
-        drop(held);
         let mut held = self.write();
-        held.rows.imaged();
+        if is_whole {
+            held.rows.none_imaged();
+        }
+        self.image_of(&mut held.rows, &mut to)?;
         held.is_imaged = true;
         Ok(())
     }
 
+    /// The same ahead of the end of an epoch, as far as there is room.
+    pub(in crate::engine) fn image_ahead(
+        &self,
+        image: &mut StateImage,
+        room: &mut usize,
+    ) -> Result<()> {
+        let place = (TableId::VIEW.operator, TableId::VIEW.lane);
+        let mut to = Imaging::ahead(image, place, room);
+        self.image_of(&mut self.write().rows, &mut to)
+    }
+
+    fn image_of(&self, kept: &mut Kept, to: &mut Imaging<'_>) -> Result<()> {
+        match (kept, &self.form) {
+            (Kept::Added(added), _) => image_of_added(added, to),
+            (Kept::Latest(latest), Form::ByKey(key)) => self.image_of_latest(latest, key, to),
+            (Kept::Counted(counted), _) => self.image_of_counted(counted, to),
+            (Kept::Latest(_), _) => Err(Error::internal("rows by key without a key")),
+        }
+    }
+
     fn image_of_latest(
         &self,
-        latest: &ByKey<OwnedRow>,
+        latest: &mut ByKey<OwnedRow>,
         key: &[usize],
-        is_whole: bool,
         to: &mut Imaging<'_>,
     ) -> Result<()> {
-        let (gone, live) = latest.news(is_whole);
+        let changed = latest.take_changed(to.room());
+        let (gone, live) = latest.news(&changed);
         if gone.is_empty() && live.is_empty() {
             return Ok(());
         }
@@ -60,13 +74,9 @@ impl Materialized {
         to.rows(TablePlace::View, gone, live, behind.collect())
     }
 
-    fn image_of_counted(
-        &self,
-        counted: &ByKey<u64>,
-        is_whole: bool,
-        to: &mut Imaging<'_>,
-    ) -> Result<()> {
-        let (gone, live) = counted.news(is_whole);
+    fn image_of_counted(&self, counted: &mut ByKey<u64>, to: &mut Imaging<'_>) -> Result<()> {
+        let changed = counted.take_changed(to.room());
+        let (gone, live) = counted.news(&changed);
         if gone.is_empty() && live.is_empty() {
             return Ok(());
         }
@@ -146,16 +156,40 @@ impl Kept {
             Self::Counted(counted) => counted.changed.clear(),
         }
     }
+
+    /// No image has any of the rows.
+    fn none_imaged(&mut self) {
+        match self {
+            Self::Added(added) => added.imaged = 0,
+            Self::Latest(latest) => latest.all_changed(),
+            Self::Counted(counted) => counted.all_changed(),
+        }
+    }
 }
 
 impl<V> ByKey<V> {
-    /// The keys that have gone since the last image, and the rows that have come or changed.
-    fn news(&self, is_whole: bool) -> (Vec<&OwnedRow>, Vec<(&OwnedRow, &V)>) {
-        if is_whole {
-            return (Vec::new(), self.rows.iter().collect());
+    /// Each row is to be told, and nothing of those that have gone.
+    fn all_changed(&mut self) {
+        self.changed = self.rows.keys().cloned().collect();
+    }
+
+    /// At most so many of the keys that an image must name.
+    fn take_changed(&mut self, at_most: usize) -> BTreeSet<OwnedRow> {
+        if self.changed.len() <= at_most {
+            return std::mem::take(&mut self.changed);
         }
+        std::iter::from_fn(|| self.changed.pop_first())
+            .take(at_most)
+            .collect()
+    }
+
+    /// Which of these keys are there no more, and the rows of the others.
+    fn news<'a>(
+        &'a self,
+        changed: &'a BTreeSet<OwnedRow>,
+    ) -> (Vec<&'a OwnedRow>, Vec<(&'a OwnedRow, &'a V)>) {
         let (mut gone, mut live) = (Vec::new(), Vec::new());
-        for key in &self.changed {
+        for key in changed {
             match self.rows.get_key_value(key) {
                 Some(row) => live.push(row),
                 None => gone.push(key),
@@ -165,18 +199,19 @@ impl<V> ByKey<V> {
     }
 }
 
-fn image_of_added(added: &Added, is_whole: bool, to: &mut Imaging<'_>) -> Result<()> {
-    let from = if is_whole { 0 } else { added.imaged };
+fn image_of_added(added: &mut Added, to: &mut Imaging<'_>) -> Result<()> {
+    let (from, until) = (added.imaged, added.imaged.saturating_add(to.room()));
     let mut first = 0;
     for batch in &added.batches {
         let (begin, end) = (first, first + batch.num_rows());
         first = end;
-        if end <= from {
+        if end <= from || begin >= until {
             continue;
         }
-        let begin_new = begin.max(from);
+        let (begin_new, end) = (begin.max(from), end.min(until));
         let rows = memory::only_used(&batch.slice(begin_new - begin, end - begin_new))?;
         let numbers = UInt64Array::from_iter_values(begin_new as u64..end as u64);
+        added.imaged = end;
         let keys: Vec<ArrayRef> = vec![Arc::new(numbers)];
         let live = (rows.num_rows(), keys);
         to.rows(

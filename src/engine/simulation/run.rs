@@ -226,6 +226,8 @@ impl<'a> Run<'a> {
                 set_aside: Arc::clone(&self.set_aside),
                 state_bytes_max: u64::MAX,
                 read_max: (1_000, 1 << 20),
+                // So few that ends of epochs are told in several parts.
+                image_groups: 2,
             },
             lanes_max,
             connect: Box::new(Connected {

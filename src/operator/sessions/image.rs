@@ -31,11 +31,13 @@ impl Sessions {
     ) -> Result<()> {
         into.holds(TablePlace::Sessions);
         into.holds(TablePlace::JoinedSessions);
-        self.image_joined(into)?;
+        if into.is_last_part() {
+            self.image_joined(into)?;
+        }
         let Some(dirty) = self.dirty.as_mut().filter(|dirty| !dirty.is_clean()) else {
             return Ok(());
         };
-        let (numbers, gone) = dirty.take()?;
+        let (numbers, gone) = dirty.take(into.room())?;
         let sessions = || numbers.iter().map(|number| self.sessions[*number]);
         let starts = Int64Array::from_iter_values(sessions().map(|session| session.start));
         let lasts = Int64Array::from_iter_values(sessions().map(|session| session.last));
