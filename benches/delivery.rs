@@ -14,14 +14,20 @@
 )]
 
 mod support;
+#[path = "support/client.rs"]
+mod client;
+#[path = "support/fill.rs"]
+mod fill;
+#[path = "support/paced.rs"]
+mod paced;
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ThreadedProducer};
-use rdkafka::{ClientConfig, Message};
+use fill::Place;
+use paced::Pace;
 use support::Headwater;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 const ROUNDS: usize = 3;
 const DELIVERIES: [&str; 2] = ["at least once", "exactly once"];
@@ -45,25 +51,13 @@ async fn main() {
     let servers = broker
         .as_ref()
         .map_or_else(|| arguments[1].clone(), |b| b.address.clone());
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--http-listen"];
-    let serve = [&serve[..], &["127.0.0.1:0", "--kafka", &servers]].concat();
-    let server = Headwater::start(&serve, "postgresql");
-    let client = connect(&server.address).await;
+    let server = Headwater::start(&client::serve(&servers), "postgresql");
+    let client = client::connect(&server.address).await;
     let run = std::process::id();
     throughput(&client, &servers, (run, rows)).await;
     for delivery in DELIVERIES {
         latency(&client, &servers, run, delivery).await;
     }
-}
-
-async fn connect(address: &str) -> Client {
-    let (host, port) = address.rsplit_once(':').unwrap();
-    let mut config = tokio_postgres::Config::new();
-    config.host(host).port(port.parse().unwrap()).user("bench");
-    let (client, connection) = config.connect(NoTls).await.unwrap();
-    #[expect(clippy::disallowed_methods, reason = "it ends with the process")]
-    tokio::task::spawn(connection);
-    client
 }
 
 async fn execute(client: &Client, statement: &str) {
@@ -125,30 +119,19 @@ async fn seconds_of(client: &Client, sink: &str) -> f64 {
 }
 
 fn fill(servers: &str, topic: &str, rows: u64) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .set("linger.ms", "20")
-        .set("queue.buffering.max.messages", "1000000")
-        .create()
+    fill::fill(servers, rows, |row, payload| {
+        let (key, value) = (row % 100, row % 1_000);
+        write!(
+            payload,
+            r#"{{"n":{row},"k":{key},"v":{value}.25,"market":"BTC-USDT","exchange":"a venue"}}"#
+        )
         .unwrap();
-    for row in 0..rows {
-        let payload = format!(
-            r#"{{"n":{row},"k":{},"v":{}.25,"market":"BTC-USDT","exchange":"a venue"}}"#,
-            row % 100,
-            row % 1_000
-        );
-        let partition = i32::try_from(row % 4).unwrap();
-        let mut record: BaseRecord<'_, (), String> =
-            BaseRecord::to(topic).payload(&payload).partition(partition);
-        while let Err((_, back)) = producer.send(record) {
-            record = back;
-            producer.poll(Duration::from_millis(5));
+        Place {
+            topic,
+            partition: i32::try_from(row % 4).ok(),
+            ..Place::default()
         }
-        if row % 1_000 == 0 {
-            producer.poll(Duration::ZERO);
-        }
-    }
-    producer.flush(Duration::from_secs(120)).unwrap();
+    });
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -175,18 +158,22 @@ async fn latency(client: &Client, servers: &str, run: u32, delivery: &str) {
         ),
     )
     .await;
-    let epoch = Instant::now();
-    let count = RATE * SECONDS;
+    let pace = Pace {
+        epoch: Instant::now(),
+        rate: RATE,
+        count: RATE * SECONDS,
+    };
     let producing = {
         let servers = servers.to_owned();
+        let payload = |number, sent| format!(r#"{{"number":{number},"sent":{sent}}}"#);
         std::thread::Builder::new()
-            .spawn(move || produce(&servers, &from, epoch, count))
+            .spawn(move || paced::produce(&servers, &from, pace, payload))
             .unwrap()
     };
     let servers = servers.to_owned();
-    let hear = move || hear(&servers, &to, epoch, count);
+    let hear = move || paced::hear(&servers, &to, pace, RATE * WARM_UP_SECONDS);
     #[expect(clippy::disallowed_methods, reason = "it ends with the process")]
-    let mut millis = tokio::task::spawn_blocking(hear).await.unwrap();
+    let mut millis = tokio::task::spawn_blocking(hear).await.unwrap().unwrap();
     producing.join().unwrap();
     execute(client, &format!("DROP SINK {word}_heard")).await;
     millis.sort_by(f64::total_cmp);
@@ -198,58 +185,4 @@ async fn latency(client: &Client, servers: &str, run: u32, delivery: &str) {
         at(990),
         at(1_000)
     );
-}
-
-/// Sends message `i` at `i / RATE` seconds after `epoch`.
-fn produce(servers: &str, topic: &str, epoch: Instant, count: u64) {
-    let producer: ThreadedProducer<_> = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .set("linger.ms", "0")
-        .create()
-        .unwrap();
-    for index in 0..count {
-        let due = Duration::from_nanos(index * 1_000_000_000 / RATE);
-        std::thread::sleep(due.saturating_sub(epoch.elapsed()));
-        let sent = epoch.elapsed().as_nanos();
-        let payload = format!(r#"{{"number":{index},"sent":{sent}}}"#);
-        let record: BaseRecord<'_, (), String> = BaseRecord::to(topic).payload(&payload);
-        producer.send(record).map_err(|(error, _)| error).unwrap();
-    }
-    producer.flush(Duration::from_secs(30)).unwrap();
-}
-
-/// How many milliseconds each message took that came after the warm-up.
-fn hear(servers: &str, topic: &str, epoch: Instant, count: u64) -> Vec<f64> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .set("group.id", "bench")
-        .set("enable.auto.commit", "false")
-        .set("isolation.level", "read_committed")
-        .set("auto.offset.reset", "earliest")
-        .set("fetch.wait.max.ms", "5")
-        .create()
-        .unwrap();
-    let mut assigned = rdkafka::TopicPartitionList::new();
-    assigned
-        .add_partition_offset(topic, 0, rdkafka::Offset::Beginning)
-        .unwrap();
-    consumer.assign(&assigned).unwrap();
-    let mut millis = Vec::new();
-    let mut heard = 0;
-    while heard < count {
-        let Some(message) = consumer.poll(Duration::from_secs(10)) else {
-            assert_eq!(heard, count, "a message is missing");
-            break;
-        };
-        let message = message.unwrap();
-        let row: serde_json::Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
-        let number = row["number"].as_u64().unwrap();
-        assert_eq!(number, heard, "each message comes once, in order");
-        heard += 1;
-        if number >= RATE * WARM_UP_SECONDS {
-            let sent = Duration::from_nanos(row["sent"].as_u64().unwrap());
-            millis.push((epoch.elapsed().saturating_sub(sent)).as_secs_f64() * 1_000.0);
-        }
-    }
-    millis
 }

@@ -3,30 +3,32 @@
 //! `cargo bench --bench windows -- [ROWS]`: fills topics of the embedded broker, in its own process,
 //! with ROWS rows (2,000,000 unless said otherwise; with 10,000,000 "the last tenth" says whether a
 //! row costs the same after ten million), 20,000 to a second of event time, then runs each query from
-//! its topic's beginning to its end, the best of three rounds. With 20,000,000 rows or more only the
-//! tumbling window is run, to say whether a row costs the same at the end. A stall is the longest time from the
+//! its topic's beginning to its end, the best of three rounds. A stall is the longest time from the
 //! end of one micro-batch to the end of the next.
 
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "a benchmark ends when something is wrong"
 )]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod support;
+#[path = "support/fill.rs"]
+mod fill;
+#[path = "support/topic.rs"]
+mod topic;
+#[path = "support/live.rs"]
+mod live;
+#[path = "support/progress.rs"]
+mod progress;
 
-use std::sync::Arc;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use headwater::config::Config;
-use headwater::session::{Outcome, Services, Session};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use fill::Place;
+use headwater::engine::QueryStatus;
+use progress::Progress;
 use support::Headwater;
 
 #[global_allocator]
@@ -37,8 +39,6 @@ const ROUNDS: usize = 3;
 const ROWS_A_SECOND: u64 = 20_000;
 const START_MICROS: u64 = 1_767_225_600_000_000;
 const MILLION: u64 = 1_000_000;
-/// So many rows are read by one query only.
-const LONG: u64 = 20 * MILLION;
 
 /// A topic: its name, and the key of a row.
 type Topic = (&'static str, fn(u64) -> u64);
@@ -69,11 +69,8 @@ fn main() {
     );
     let broker = Headwater::broker();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    if rows >= LONG {
-        return long(&broker.address, &runtime, rows);
-    }
     for topic in &TOPICS {
-        runtime.block_on(create_topic(&broker.address, topic.0));
+        runtime.block_on(topic::create_topic(&broker.address, topic.0, PARTITIONS));
         fill(&broker.address, topic, rows);
     }
     println!("{rows} rows, best of {ROUNDS} rounds");
@@ -121,25 +118,6 @@ fn main() {
         changes_ten: changes("ten"),
         changes_few: changes("few_of_million"),
     });
-}
-
-/// Whether the last million rows cost what the second million cost.
-fn long(broker: &str, runtime: &tokio::runtime::Runtime, rows: u64) {
-    let topic = &TOPICS[0];
-    runtime.block_on(create_topic(broker, topic.0));
-    fill(broker, topic, rows);
-    let from = format!("TUMBLE({}, at, {MINUTE})", topic.0);
-    let query = format!("SELECT window_start, {COLUMNS} FROM {from} {WINDOWS}");
-    for round in 1..=ROUNDS {
-        let run = runtime.block_on(run(broker, topic.0, &query, rows));
-        let second = run.between(MILLION, 2 * MILLION).as_secs_f64();
-        let last = run.between(rows - MILLION, rows).as_secs_f64();
-        println!(
-            "round {round}: {rows} rows in {:.1} s; the last million to the second, time: {:.2}",
-            run.whole().as_secs_f64(),
-            last / second
-        );
-    }
 }
 
 /// The runs that are compared.
@@ -223,15 +201,15 @@ fn view_of(topic: &str) -> String {
 
 /// What was seen of one run.
 struct Run {
-    /// How many rows had been read at which time, after each micro-batch.
-    read: Vec<(u64, Duration)>,
+    /// How many rows had been read at which time.
+    progress: Progress,
     /// Groups held when last measured, and their bytes.
     held: (u64, u64),
 }
 
 impl Run {
     fn whole(&self) -> Duration {
-        self.read.last().unwrap().1
+        self.progress.points.last().unwrap().1
     }
 
     /// How many times as long it took.
@@ -241,89 +219,47 @@ impl Run {
 
     /// The time between two numbers of rows.
     fn between(&self, from: u64, to: u64) -> Duration {
-        let at = |rows| self.read.iter().find(|(read, _)| *read >= rows).unwrap().1;
-        at(to) - at(from)
+        self.progress.between(from, to).1
     }
 
     /// The longest time between two micro-batches once rows have come.
     fn stall(&self) -> Duration {
-        let ends = self.read.iter().filter(|(read, _)| *read > 0);
+        let points = self.progress.points.iter();
+        let ends = points.filter(|(read, _)| *read > 0);
         let ends: Vec<Duration> = ends.map(|(_, at)| *at).collect();
         let gaps = ends.windows(2).map(|pair| pair[1] - pair[0]);
         gaps.max().unwrap_or_default()
     }
 }
 
-async fn create_topic(servers: &str, topic: &str) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .create()
-        .unwrap();
-    let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
-    let made = admin.create_topics([&new], &AdminOptions::new()).await;
-    made.unwrap().remove(0).unwrap();
-}
-
 fn fill(servers: &str, (topic, key): &Topic, rows: u64) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .set("linger.ms", "20")
-        .set("queue.buffering.max.messages", "1000000")
-        .create()
-        .unwrap();
-    for row in 0..rows {
+    fill::fill(servers, rows, |row, payload| {
         let at = START_MICROS + row * MILLION / ROWS_A_SECOND;
-        let payload = format!(r#"{{"k":{},"v":{},"at":{at}}}"#, key(row), row % 1_000);
-        let partition = i32::try_from(row % 2).unwrap();
-        let mut record: BaseRecord<'_, (), String> =
-            BaseRecord::to(topic).payload(&payload).partition(partition);
-        while let Err((_, back)) = producer.send(record) {
-            record = back;
-            producer.poll(Duration::from_millis(5));
+        let (key, value) = (key(row), row % 1_000);
+        write!(payload, r#"{{"k":{key},"v":{value},"at":{at}}}"#).unwrap();
+        Place {
+            topic,
+            partition: i32::try_from(row % 2).ok(),
+            ..Place::default()
         }
-        if row % 1_000 == 0 {
-            producer.poll(Duration::ZERO);
-        }
-    }
-    producer.flush(Duration::from_secs(120)).unwrap();
+    });
 }
 
 /// Runs a live query from the topic's beginning until it has read every message.
 async fn run(servers: &str, topic: &str, query: &str, rows: u64) -> Run {
-    let services = Services::in_memory(Arc::new(Config::default())).unwrap();
-    let mut session = Session::new(Arc::clone(&services));
     let table = format!(
         "CREATE TABLE {topic} (k bigint, v bigint, at timestamp, WATERMARK FOR at AS at) \
          WITH (connector = 'kafka', topic = '{topic}', bootstrap_servers = '{servers}', idle_timeout = 'off')"
     );
-    execute(&mut session, &table).await;
-    execute(&mut session, "SET live_start = 'earliest'").await;
+    let session = live::session(&[table]).await.unwrap();
+    let mut progress = Progress::default();
+    let mut held = (0, 0);
     let began = Instant::now();
-    let mut live = match execute(&mut session, query).await {
-        Outcome::Rows(rows) => rows.stream,
-        _ => futures::stream::pending().boxed(),
+    let seen = |status: &QueryStatus| {
+        progress.note(status.rows_in, began.elapsed());
+        held = (status.state_rows, status.state_bytes);
     };
-    let running = services.engine.queries().pop().unwrap();
-    let mut changes = running.watch();
-    let mut read = vec![(0, Duration::ZERO)];
-    loop {
-        tokio::select! {
-            batch = live.next() => drop(batch.unwrap().unwrap()),
-            changed = changes.changed() => changed.unwrap(),
-        }
-        let status = running.status();
-        let rows_in = status.rows_in;
-        if rows_in > read.last().unwrap().0 {
-            read.push((rows_in, began.elapsed()));
-        }
-        if rows_in >= rows {
-            let held = (status.state_rows, status.state_bytes);
-            return Run { read, held };
-        }
-    }
-}
-
-async fn execute(session: &mut Session, text: &str) -> Outcome {
-    let parsed = session.parse(text).unwrap().remove(0);
-    session.execute(parsed, &[]).await.unwrap()
+    let done = live::run(&session, &[query.to_owned()], rows, seen).await;
+    done.unwrap();
+    Run { progress, held }
 }

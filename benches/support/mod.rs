@@ -1,30 +1,48 @@
 //! What the benchmark programs share: processes of the program that is measured.
+//!
+//! Beside this: `fill.rs`, `topic.rs`, `live.rs`, `client.rs`; a program names those that it uses.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A process of `headwater` with a data folder of its own; killed when it is dropped.
+/// More than any topic here holds.
+const RETENTION_BYTES: &str = "1000000000000";
+
+/// A process of `headwater`; killed when it is dropped.
 pub(crate) struct Headwater {
-    process: Child,
+    pub(crate) process: Child,
     /// Where it listens, as it announced.
     pub(crate) address: String,
-    _data: tempfile::TempDir,
+    /// Kept open: the program ends when it cannot write there.
+    _output: Lines<BufReader<ChildStdout>>,
+    /// Its data folder, if that is to go with it.
+    data: Option<tempfile::TempDir>,
 }
 
 impl Headwater {
-    /// Starts a command and waits for the line `listening on ADDRESS (PROTOCOL)`.
+    /// Starts a command, with a data folder of its own, and waits for the line
+    /// `listening on ADDRESS (PROTOCOL)`.
     pub(crate) fn start(arguments: &[&str], protocol: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
+        let mut started = Self::start_in(data.path(), arguments, protocol);
+        started.data = Some(data);
+        started
+    }
+
+    /// The same in a data folder that stays.
+    pub(crate) fn start_in(data: &Path, arguments: &[&str], protocol: &str) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_headwater"))
             .args(arguments)
             .arg("--data-dir")
-            .arg(data.path().join("data"))
+            .arg(data.join("data"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let address = lines
+            .by_ref()
             .map_while(Result::ok)
             .find_map(|line| {
                 let announced = line.strip_prefix("listening on ")?;
@@ -35,13 +53,16 @@ impl Headwater {
         Self {
             process,
             address,
-            _data: data,
+            _output: lines,
+            data: None,
         }
     }
 
     /// The embedded broker on a free port.
     pub(crate) fn broker() -> Self {
-        Self::start(&["broker", "--listen", "127.0.0.1:0"], "kafka")
+        let listen = ["broker", "--listen", "127.0.0.1:0"];
+        let keep = ["--retention-bytes-max", RETENTION_BYTES];
+        Self::start(&[&listen[..], &keep].concat(), "kafka")
     }
 }
 
