@@ -4,12 +4,14 @@ use crate::Context;
 use crate::live;
 use crate::meter::{cpu_time, measure};
 use crate::progress::Progress;
-use crate::table::{compare, print, told};
+use crate::table::{compare, print, wait};
 use crate::topic::Topic;
 use crate::trades;
 
 const ROWS: u64 = 20_000_000;
 const MILLION: u64 = 1_000_000;
+/// Fewer rows are a few micro-batches, which tell nothing.
+const PART_MIN: u64 = 100_000;
 const QUERY: &str = "SELECT window_start, market, count(*) AS n, sum(volume) AS volume, \
                      avg(price) AS mean, min(price) AS low, max(price) AS high \
                      FROM TUMBLE(trades, \"timestamp\", INTERVAL '1 minute') \
@@ -27,6 +29,9 @@ pub(crate) fn run(context: &Context) {
         &report,
         "failed",
     );
+    if part < PART_MIN {
+        return println!("too few rows to tell one part from the other");
+    }
     println!("cpu ns a row of {part} rows");
     for round in 1..=context.arguments.rounds {
         match parts(context, &topic, part) {
@@ -46,16 +51,14 @@ fn parts(context: &Context, topic: &Topic, part: u64) -> Result<([f64; 3], f64),
     let mut progress = Progress::default();
     let before = cpu_time();
     let figure = measure(topic.rows, || {
-        let read = async {
+        wait(context, async {
             let session = live::session(&[trades::table(topic)]).await?;
             let queries = [QUERY.to_owned()];
             let note = |status: &headwater::engine::QueryStatus| {
                 progress.note(status.rows_in, cpu_time() - before);
             };
             live::run(&session, &queries, topic.rows, note).await
-        };
-        let done = context.runtime.block_on(read);
-        done.map_err(|error| told(&error))
+        })
     })?;
     let rows = topic.rows;
     let costs = [(0, part), (part, 2 * part), (rows - part, rows)].map(|(from, to)| {

@@ -42,6 +42,7 @@ mod topic;
 mod walk;
 mod drain;
 mod table;
+mod together;
 mod trades;
 mod queries;
 mod alerts;

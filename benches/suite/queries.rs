@@ -19,33 +19,27 @@ const MANY: u32 = 1_000_000;
 /// Measures and prints the section.
 pub(crate) fn run(context: &Context) {
     let topic = trades::filled(&context.servers, context.arguments.rows());
-    let mut cases = plain();
-    cases.extend([1, 10, 100].map(|count| (format!("alerts: {count}"), alerts(count))));
-    cases.extend([1, 10].map(|count| (format!("thresholds: {count}"), thresholds(count))));
-    let cases: Vec<Case> = cases
-        .into_iter()
-        .map(|(name, queries)| Case {
-            name,
-            rows: topic.rows,
-            work: Work::Live(queries),
-        })
-        .collect();
+    let rows = topic.rows;
+    let case = |name: String, work| Case { name, rows, work };
+    let mut cases: Vec<Case> = plain()
+        .map(|(name, query)| case(name.to_owned(), Work::Live(query)))
+        .into();
+    cases.extend([1, 10, 100].map(|count| {
+        let alerts = (0..count).map(alert).collect();
+        case(format!("alerts: {count}"), Work::Together(alerts))
+    }));
+    cases.extend([1, 10].map(|count| {
+        let thresholds = (0..count).map(threshold).collect();
+        case(format!("thresholds: {count}"), Work::Together(thresholds))
+    }));
     let report = compare(context, &topic, &[trades::table(&topic)], &cases);
     let title = format!("live queries over {} trades", topic.rows);
     print(&title, &report, "refused");
     print_bounds(&report);
 }
 
-fn alerts(count: usize) -> Vec<String> {
-    (0..count).map(alert).collect()
-}
-
-fn thresholds(count: usize) -> Vec<String> {
-    (0..count).map(threshold).collect()
-}
-
 /// The cases of one query each. Of the trades 1 % are of NEO-EUR, 2 % of NEO-USDT, 9.6 % of BTC-USDT.
-fn plain() -> Vec<(String, Vec<String>)> {
+fn plain() -> [(&'static str, String); 9] {
     let filter = |market: &str| {
         format!("SELECT exchange, market, price FROM trades WHERE market = '{market}' EMIT CHANGES")
     };
@@ -62,7 +56,7 @@ fn plain() -> Vec<(String, Vec<String>)> {
     let many = format!("{} seconds", MANY / ROWS_A_SECOND);
     let changes = format!("SELECT {by_market} FROM trades GROUP BY market EMIT CHANGES");
     let project = "SELECT exchange, market, price * volume AS value FROM trades EMIT CHANGES";
-    let cases = [
+    [
         (FILTER, filter("NEO-EUR")),
         ("filter 2 %", filter("NEO-USDT")),
         ("filter 10 %", filter("BTC-USDT")),
@@ -79,11 +73,7 @@ fn plain() -> Vec<(String, Vec<String>)> {
         ),
         ("session by market", windows(&by_market, session, "market")),
         ("changes by market", changes),
-    ];
-    let cases = cases.into_iter();
-    cases
-        .map(|(name, query)| (name.to_owned(), vec![query]))
-        .collect()
+    ]
 }
 
 /// What the project asks of itself, next to what was measured.

@@ -3,6 +3,7 @@
 //! Invariant: each round measures the references again, and the best round counts; a case that is
 //! refused once is not tried again, and ends nothing.
 
+use std::future::Future;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,6 +14,7 @@ use crate::Context;
 use crate::drain;
 use crate::live;
 use crate::meter::{Figure, measure};
+use crate::together;
 use crate::topic::Topic;
 use crate::walk::walk;
 
@@ -31,8 +33,11 @@ pub(crate) struct Case {
 
 /// What a case does.
 pub(crate) enum Work {
-    /// Live queries, at once.
-    Live(Vec<String>),
+    /// A live query.
+    Live(String),
+    /// Live queries over trades that come into sight when all of them wait for the first: what it
+    /// takes to start them does not count, and none is ahead of the others.
+    Together(Vec<String>),
     /// A query that ends.
     Snapshot(String),
 }
@@ -90,7 +95,7 @@ pub(crate) fn compare(
         references(&mut report, topic);
         for case in cases {
             if context.arguments.wants(&case.name) && !report.has_failed(&case.name) {
-                let figure = measure(case.rows, || run(context, tables, case));
+                let figure = run(context, tables, case);
                 report.note(&case.name, figure);
             }
         }
@@ -109,27 +114,41 @@ fn references(report: &mut Report, topic: &Topic) {
 }
 
 /// Runs a case to its end.
-fn run(context: &Context, tables: &[String], case: &Case) -> Result<(), String> {
-    let work = async {
-        let mut session = live::session(tables).await?;
-        match &case.work {
-            Work::Live(queries) => live::run(&session, queries, case.rows, |_| {}).await,
-            Work::Snapshot(query) => match live::execute(&mut session, query).await? {
-                Outcome::Rows(mut rows) => {
-                    while let Some(batch) = rows.stream.next().await {
-                        batch?;
-                    }
-                    Ok(())
-                }
-                _ => Err(Error::internal("a query has rows")),
-            },
-        }
-    };
+fn run(context: &Context, tables: &[String], case: &Case) -> Result<Figure, String> {
+    match &case.work {
+        Work::Live(query) => measure(case.rows, || {
+            let queries = std::slice::from_ref(query);
+            wait(context, async {
+                let session = live::session(tables).await?;
+                live::run(&session, queries, case.rows, |_| {}).await
+            })
+        }),
+        Work::Together(queries) => together::run(context, queries, case.rows),
+        Work::Snapshot(query) => measure(case.rows, || wait(context, snapshot(tables, query))),
+    }
+}
+
+/// Waits for a query's end, with patience.
+pub(crate) fn wait<T>(
+    context: &Context,
+    work: impl Future<Output = headwater::error::Result<T>>,
+) -> Result<T, String> {
     let patient = async { tokio::time::timeout(PATIENCE, work).await };
     match context.runtime.block_on(patient) {
         Ok(done) => done.map_err(|error| told(&error)),
         Err(_) => Err("not done in time".to_owned()),
     }
+}
+
+async fn snapshot(tables: &[String], query: &str) -> headwater::error::Result<()> {
+    let mut session = live::session(tables).await?;
+    let Outcome::Rows(mut rows) = live::execute(&mut session, query).await? else {
+        return Err(Error::internal("a query has rows"));
+    };
+    while let Some(batch) = rows.stream.next().await {
+        batch?;
+    }
+    Ok(())
 }
 
 /// An error in one line.

@@ -20,14 +20,28 @@ pub(crate) struct Place<'a> {
 pub(crate) fn fill<'a>(
     servers: &str,
     rows: u64,
-    mut write: impl FnMut(u64, &mut Vec<u8>) -> Place<'a>,
+    write: impl FnMut(u64, &mut Vec<u8>) -> Place<'a>,
 ) {
-    let producer: BaseProducer = ClientConfig::new()
+    let producer: BaseProducer = config(servers).create().unwrap();
+    fill_by(&producer, rows, write);
+}
+
+/// What a producer of many messages is told.
+pub(crate) fn config(servers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
         .set("bootstrap.servers", servers)
         .set("linger.ms", "20")
-        .set("queue.buffering.max.messages", "1000000")
-        .create()
-        .unwrap();
+        .set("queue.buffering.max.messages", "1000000");
+    config
+}
+
+/// The same by a producer that is there.
+pub(crate) fn fill_by<'a>(
+    producer: &BaseProducer,
+    rows: u64,
+    mut write: impl FnMut(u64, &mut Vec<u8>) -> Place<'a>,
+) {
     let mut payload = Vec::new();
     for row in 0..rows {
         payload.clear();

@@ -30,27 +30,47 @@ pub(crate) async fn run(
     of: &Session,
     queries: &[String],
     rows: u64,
-    mut seen: impl FnMut(&QueryStatus),
+    seen: impl FnMut(&QueryStatus),
 ) -> Result<()> {
-    let (mut streams, mut running) = (Vec::new(), Vec::new());
+    start(of, queries).await?.end(rows, seen).await
+}
+
+/// Queries that have been started.
+pub(crate) struct Running {
+    streams: Vec<RowStream>,
+    pub(crate) queries: Vec<Arc<QueryShared>>,
+}
+
+/// Starts these queries, one after the other.
+pub(crate) async fn start(of: &Session, queries: &[String]) -> Result<Running> {
+    let mut running = Running {
+        streams: Vec::new(),
+        queries: Vec::new(),
+    };
     for query in queries {
         let mut session = Session::new(Arc::clone(of.services()));
         execute(&mut session, "SET live_start = 'earliest'").await?;
         // A view gives its rows to nobody.
         if let Outcome::Rows(live) = execute(&mut session, query).await? {
-            streams.push(live.stream);
+            running.streams.push(live.stream);
         }
-        running.extend(of.services().engine.queries().pop());
     }
-    let ends = async {
-        for query in &running {
-            end(query, rows, &mut seen).await?;
+    Ok(running)
+}
+
+impl Running {
+    /// Waits until each has read so many rows.
+    pub(crate) async fn end(self, rows: u64, mut seen: impl FnMut(&QueryStatus)) -> Result<()> {
+        let ends = async {
+            for query in &self.queries {
+                end(query, rows, &mut seen).await?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            error = drop_all(self.streams) => Err(error),
+            ended = ends => ended,
         }
-        Ok(())
-    };
-    tokio::select! {
-        error = drop_all(streams) => Err(error),
-        ended = ends => ended,
     }
 }
 

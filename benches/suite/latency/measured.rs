@@ -15,6 +15,8 @@ use crate::topic::Topic;
 const SECONDS: u64 = 12;
 /// A part of the messages is a warm-up: one of so many.
 const WARM_UP: u64 = 6;
+/// So long the control listens before the first message is due.
+const LEAD: Duration = Duration::from_secs(1);
 /// How long a row may be awaited.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -86,7 +88,7 @@ struct Feed {
 impl Feed {
     fn start(topic: &Topic, rate: u64) -> Self {
         let pace = Pace {
-            epoch: Instant::now(),
+            epoch: Instant::now() + LEAD,
             rate,
             count: topic.rows,
         };
@@ -95,7 +97,10 @@ impl Feed {
         let (servers, name) = place();
         let control = move || paced::hear(&servers, &name, pace, uncounted);
         let (servers, name) = place();
-        let produce = move || paced::produce(&servers, &name, pace, payload);
+        let produce = move || {
+            std::thread::sleep(LEAD);
+            paced::produce(&servers, &name, pace, payload);
+        };
         let thread = std::thread::Builder::new;
         Self {
             pace,

@@ -67,7 +67,7 @@ pub(crate) fn run(context: &Context) {
         "produce to .., milliseconds: what the query adds is the difference of two percentiles"
     );
     println!(
-        "{:<34}{:>7}{:>8}{:>21}{:>21}{:>21}",
+        "{:<30}{:>7}{:>8} {:>24} {:>24} {:>24}",
         "path", "rows/s", "queries", "p50/p99/p99.9", "control", "difference"
     );
     let wanted = RUNS
@@ -81,7 +81,7 @@ pub(crate) fn run(context: &Context) {
         });
         let rounds: Result<Vec<Measured>, String> = rounds.collect();
         let name = run.path.name();
-        print!("{name:<34}{:>7}{:>8}", run.rate, run.queries);
+        print!("{name:<30}{:>7}{:>8}", run.rate, run.queries);
         match rounds {
             Err(error) => println!("  failed: {error}"),
             Ok(rounds) => {
@@ -99,7 +99,7 @@ fn print_percentiles(measured: &Measured) {
     let difference = [0, 1, 2].map(|place| path[place] - control[place]);
     for [p50, p99, p999] in [*path, *control, difference] {
         let text = format!("{p50:.2}/{p99:.2}/{p999:.2}");
-        print!("{text:>21}");
+        print!(" {text:>24}");
     }
     println!();
 }

@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context) {
         Case {
             name: name.to_owned(),
             rows: topics.bid.rows + joined,
-            work: Work::Live(vec![text.to_owned()]),
+            work: Work::Live(text.to_owned()),
         }
     });
     let report = compare(context, &topics.bid, &tables(&topics), &cases);
