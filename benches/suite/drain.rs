@@ -96,7 +96,7 @@ pub(crate) fn by_product(topic: &Topic) -> Result<(), String> {
     // A read returns early when a partition is at its end.
     while taken < topic.rows && waits < 1_000 {
         let read = reader.read(PATIENCE).map_err(|error| error.to_string())?;
-        waits = if read.batch.messages.len() == 0 {
+        waits = if read.batch.messages.is_empty() {
             waits + 1
         } else {
             0
