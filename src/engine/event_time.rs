@@ -90,6 +90,39 @@ pub(super) fn row_times(
 }
 
 impl RowTimes {
+    /// True when some rows are to be rejected.
+    pub(super) fn has_unusable(&self) -> bool {
+        !self.unusable.is_empty()
+    }
+
+    /// For each row what earlier rows of its partition said of the watermark, at the greatest.
+    pub(super) fn said_before(&self, partition_of: impl Fn(usize) -> PartitionId) -> Vec<i64> {
+        let mut reached: BTreeMap<PartitionId, i64> = BTreeMap::new();
+        let mut run: Option<(PartitionId, i64)> = None;
+        let rows = self.says.iter().enumerate().map(|(row, says)| {
+            let partition = partition_of(row);
+            if let Some((ended, said)) = run.filter(|(last, _)| *last != partition) {
+                reached.insert(ended, said);
+                run = None;
+            }
+            let known = || reached.get(&partition).copied().unwrap_or(i64::MIN);
+            let (_, said) = run.get_or_insert_with(|| (partition, known()));
+            let before = *said;
+            *said = before.max(says.unwrap_or(i64::MIN));
+            before
+        });
+        rows.collect()
+    }
+
+    /// The greatest that rows of the batch are compared with, but for what the batch itself says.
+    pub(super) fn compared_at_most(&self, input: usize, standing: &Standing) -> Watermark {
+        let stood = self.greatest.keys().map(|partition| {
+            let partition = *partition;
+            standing.of(InputPartition { input, partition }).0
+        });
+        stood.fold(standing.query, Watermark::max)
+    }
+
     /// The times for a query's input that stands there; with what each row is compared with if it
     /// `compares`.
     pub(super) fn of(

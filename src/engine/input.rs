@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::shared_scan::{Fetched, Manner, Note, Part, Passed, Queue, SharedScans};
+use super::shared_scan::{Fetched, Manner, Note, Part, Passed, Prefix, Queue, SharedScans};
 use super::status::ScanStatus;
 use crate::error::Result;
 use crate::plan::{SourcePlan, StreamPlan};
@@ -33,6 +33,11 @@ pub(super) trait Collect {
     /// By whom they are read.
     fn scans(&self) -> Vec<ScanStatus> {
         Vec::new()
+    }
+
+    /// By what the plan makes the groups of an input's batches that others make too, perhaps.
+    fn prefix(&self, _input: usize) -> Option<Arc<Prefix>> {
+        None
     }
 }
 
@@ -145,7 +150,9 @@ impl Inputs {
         let readers = assignments.into_iter();
         let readers = readers.map(|a| options(source, a.partitions, self.read_max));
         let readers = readers.collect();
-        let part = Part::begin(&self.scans, &self.queue, source, readers, self.manner)?;
+        let prefix = Prefix::of(&self.plan, input, self.manner.is_created());
+        let (queue, source) = (&self.queue, (source, prefix));
+        let part = Part::begin(&self.scans, queue, source, readers, self.manner)?;
         self.parts.push(InputPart {
             input,
             lanes,
@@ -238,14 +245,19 @@ impl Collect for Inputs {
     fn scans(&self) -> Vec<ScanStatus> {
         let scans = self.parts.iter().map(|InputPart { input, part, .. }| {
             let (group, queries) = part.group();
-            let input = *input;
             ScanStatus {
-                input,
+                input: *input,
                 group,
                 queries,
+                alike: part.alike(),
             }
         });
         scans.collect()
+    }
+
+    fn prefix(&self, input: usize) -> Option<Arc<Prefix>> {
+        let part = self.parts.iter().find(|part| part.input == input)?;
+        part.part.prefix().cloned()
     }
 }
 

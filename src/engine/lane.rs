@@ -9,11 +9,11 @@ use arrow::array::{Array, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 
-use super::event_time::{Standing, Times, row_times};
+use super::event_time::{RowTimes, Standing, Times, row_times};
 use super::input::OfInput;
-use super::shared_scan::{Fetched, Wanted};
+use super::shared_scan::{Fetched, Prefix, Wanted};
 use crate::error::{Result, from_arrow};
-use crate::operator::{Aggregate, Lateness, RefusedRow, RowPipeline, Rows, TableUse};
+use crate::operator::{Aggregate, Lateness, Partial, RefusedRow, RowPipeline, Rows, TableUse};
 use crate::plan::{Changelog, SourcePlan, StreamPlan};
 use crate::scan::Decode;
 use crate::types::{EventTime, InputPartition, MessageBatch, Offset, PartitionId, Watermark};
@@ -35,6 +35,8 @@ struct LaneInput {
     /// For messages that were not decoded for all who read them.
     decode: Decode,
     wanted: Wanted,
+    /// By what it makes the groups of batches that others make too, perhaps.
+    prefix: Option<Arc<Prefix>>,
     pipeline: RowPipeline,
     /// Bytes kept of a message that cannot be used.
     kept_max: usize,
@@ -158,6 +160,14 @@ pub struct LateMessage {
 }
 
 impl LaneOutput {
+    /// Sets messages aside.
+    fn reject(&mut self, input: usize, rejected: impl Iterator<Item = Rejection>) {
+        let before = self.rejected.len();
+        self.rejected
+            .extend(rejected.map(|rejected| (input, rejected)));
+        self.counted.rejected += (self.rejected.len() - before) as u64;
+    }
+
     /// Notes the times of a batch, of which so many rows passed the conditions.
     fn note(&mut self, times: &Times, passed: usize) {
         self.counted.passed += passed as u64;
@@ -172,6 +182,14 @@ impl LaneOutput {
     }
 }
 
+/// What the tables of a plan's aggregate are for.
+pub(super) fn table_use(plan: &StreamPlan, durable: bool) -> TableUse {
+    TableUse {
+        readable: plan.changelog() == Changelog::Update,
+        durable,
+    }
+}
+
 impl Lane {
     /// A lane of a plan; a durable one gives images of its state.
     pub(super) fn try_new(
@@ -179,10 +197,7 @@ impl Lane {
         sources: &[Arc<SourcePlan>],
         durable: bool,
     ) -> Result<Self> {
-        let wanted = TableUse {
-            readable: plan.changelog() == Changelog::Update,
-            durable,
-        };
+        let wanted = table_use(plan, durable);
         let ttl = plan.options.state_ttl;
         let ttl = ttl.map(|ttl| i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
         let aggregate = plan
@@ -200,6 +215,7 @@ impl Lane {
                     visible: (0..source.visible_columns).collect(),
                     decode: Decode::try_new(&source.scan)?,
                     wanted: Wanted::new(&source.scan),
+                    prefix: None,
                     pipeline: RowPipeline::new(&input.rows),
                     kept_max: match (&source.dead_letter_topic, &source.late_topic) {
                         (None, None) => Rejection::BYTES_MAX,
@@ -209,6 +225,13 @@ impl Lane {
             })
             .collect::<Result<_>>()?;
         Ok(Self { inputs, aggregate })
+    }
+
+    /// By what it makes the groups of each input's batches that others make too, perhaps.
+    pub(super) fn share(&mut self, prefix: impl Fn(usize) -> Option<Arc<Prefix>>) {
+        for (number, input) in self.inputs.iter_mut().enumerate() {
+            input.prefix = prefix(number);
+        }
     }
 
     /// Runs messages through the lane.
@@ -256,12 +279,24 @@ impl Lane {
             true => fetched.times(tell)?,
             false => Arc::new(tell()?),
         };
-        let times = times.of(input, standing, self.aggregate.is_some(), partition_of);
         let batch = decoded
             .batch
             .project(&lane_input.visible)
             .map_err(from_arrow)?;
-        let (rows, mut refused) = lane_input.rows(&batch, &times)?;
+        let groups = match is_shared {
+            true => self.groups_of((input, fetched), &batch, &times, partition_of),
+            false => None,
+        };
+        if let Some(groups) = groups
+            && self.takes(groups, times.compared_at_most(input, standing))?
+        {
+            let times = times.of(input, standing, false, partition_of);
+            output.note(&times, groups.rows());
+            output.reject(input, broken);
+            return Ok(());
+        }
+        let times = times.of(input, standing, self.aggregate.is_some(), partition_of);
+        let (rows, mut refused) = self.inputs[input].rows(&batch, &times)?;
         let mut passed = rows.batch.num_rows();
         let mut late = Vec::new();
         if let Some(aggregate) = &mut self.aggregate {
@@ -287,10 +322,7 @@ impl Lane {
             Rejection::up_to(kept_max, messages, message, why)
         };
         let refused = unusable.into_iter().map(|(row, why)| set_aside(row, why));
-        let before = output.rejected.len();
-        let rejected = broken.chain(refused).map(|rejected| (input, rejected));
-        output.rejected.extend(rejected);
-        output.counted.rejected += (output.rejected.len() - before) as u64;
+        output.reject(input, broken.chain(refused));
         let late = late.into_iter().map(|late| LateMessage {
             message: set_aside(late.row, LATE.to_owned()),
             event_time: EventTime(times.event.value(late.row)),
@@ -300,9 +332,51 @@ impl Lane {
         output.late.extend(late.map(|late| (input, late)));
         Ok(())
     }
+
+    /// The groups of a batch whose rows all have a time, if others make the same ones.
+    fn groups_of<'a>(
+        &self,
+        (input, fetched): (usize, &'a Fetched),
+        batch: &RecordBatch,
+        times: &RowTimes,
+        partition_of: impl Fn(usize) -> PartitionId,
+    ) -> Option<&'a Partial> {
+        let lane_input = &self.inputs[input];
+        let (aggregate, prefix) = self.aggregate.as_ref().zip(lane_input.prefix.as_ref())?;
+        if times.has_unusable() || !prefix.is_for(batch.num_rows()) {
+            return None;
+        }
+        fetched.partial(prefix, || {
+            let groups = lane_input.partial(aggregate, batch, &times.said_before(partition_of));
+            groups.filter(|groups| prefix.is_worth(groups.groups(), batch.num_rows()))
+        })
+    }
+
+    /// Takes in a batch's groups; false when its rows must be looked at one by one.
+    fn takes(&mut self, groups: &Partial, compared_at_most: Watermark) -> Result<bool> {
+        let aggregate = self.aggregate.as_mut();
+        let Some(aggregate) = aggregate.filter(|a| a.may_take(groups, compared_at_most)) else {
+            return Ok(false);
+        };
+        aggregate.take_partial(groups)?;
+        Ok(true)
+    }
 }
 
 impl LaneInput {
+    /// The groups of a batch whose rows all have a time; `None` when they are better taken one by one.
+    fn partial(
+        &self,
+        aggregate: &Aggregate,
+        batch: &RecordBatch,
+        said_before: &[i64],
+    ) -> Option<Partial> {
+        // What fails here fails once more row by row, which finds the rows that are at fault.
+        let (rows, refused) = self.pipeline.process_each(batch).ok()?;
+        let partial = aggregate.partial(&rows, said_before).ok()?;
+        partial.filter(|_| refused.is_empty())
+    }
+
     /// What the stages before the aggregate make of the rows that have a time, and the rows with
     /// which they fail.
     fn rows(&self, batch: &RecordBatch, times: &Times) -> Result<(Rows, Vec<RefusedRow>)> {

@@ -150,6 +150,9 @@ impl Query {
         let mut lanes: Vec<Lane> = (0..lanes)
             .map(|_| Lane::try_new(plan, &sources, durable))
             .collect::<Result<_>>()?;
+        lanes
+            .iter_mut()
+            .for_each(|lane| lane.share(|input| inputs.prefix(input)));
         let created = shared.kind != QueryKind::Live;
         let groups = Groups::open(sources.iter().map(|source| &**source), created)?;
         let aside = Aside::try_new((&shared.name, created), &surroundings.set_aside, &sources)?;

@@ -151,6 +151,9 @@ pub struct ScanStatus {
     pub group: u64,
     /// How many queries read by it, this one among them.
     pub queries: usize,
+    /// How many of these make the groups of their aggregates together with this one, itself among them; 0
+    /// if it takes rows one by one.
+    pub alike: usize,
 }
 
 /// Where a query stands in one partition.

@@ -40,7 +40,7 @@ pub struct Aggregate {
     pub(super) grouping: Grouping,
     pub(super) windows: Windows,
     /// Rows of windows that end at or before this are none of this query's business.
-    ignore_until: i64,
+    pub(super) ignore_until: i64,
 }
 
 /// What an aggregation holds, by its kind of window.

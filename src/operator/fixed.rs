@@ -15,9 +15,9 @@ use arrow::compute::{max, min};
 use super::changes::Changes;
 use super::grouping::{Evaluated, Grouping};
 use super::image::{Imaging, Restored};
-use super::placement::{LateRow, Picked, RowClock, out_of_range, place_all};
+use super::placement::{LateRow, Picked, Place, RowClock, out_of_range, place_all};
 use crate::error::Result;
-use crate::state::GroupTable;
+use crate::state::{Frozen, GroupTable};
 use crate::types::{TablePlace, WindowBound, WindowKind, WindowSpan};
 
 /// The open windows, in the order in which they close.
@@ -133,6 +133,37 @@ impl Fixed {
         pane.update(grouping, columns, picked.rows())
     }
 
+    /// Takes in groups of a window.
+    pub(super) fn merge(
+        &mut self,
+        grouping: &Grouping,
+        place: Place,
+        groups: &Frozen,
+    ) -> Result<()> {
+        let span = WindowSpan {
+            start: place.pane,
+            end: place.from_end,
+        };
+        let Pane { table, changes } = self.pane(grouping, span)?;
+        let groups = table.merge(groups)?;
+        if grouping.readable() {
+            changes.touch(groups);
+        }
+        Ok(())
+    }
+
+    /// The open windows' tables.
+    pub(super) fn into_tables(self) -> Vec<(Place, GroupTable)> {
+        let tables = self.windows.into_iter().map(|(span, pane)| {
+            let place = Place {
+                pane: span.start,
+                from_end: span.end,
+            };
+            (place, pane.table)
+        });
+        tables.collect()
+    }
+
     /// A window's table; an empty one if there is none yet.
     fn pane(&mut self, grouping: &Grouping, span: WindowSpan) -> Result<&mut Pane> {
         Ok(match self.windows.entry(span) {
@@ -214,7 +245,7 @@ pub(super) fn bounds_fit(
 }
 
 /// The window that has this bound; `None` when it cannot be represented.
-fn span_of(kind: WindowKind, bound: WindowBound, value: i64) -> Option<WindowSpan> {
+pub(super) fn span_of(kind: WindowKind, bound: WindowBound, value: i64) -> Option<WindowSpan> {
     let end = match bound {
         WindowBound::Start => value.checked_add(kind.size())?,
         WindowBound::End => value,

@@ -46,6 +46,11 @@ impl Grouping {
         }
     }
 
+    /// What the tables are for.
+    pub(super) fn wanted(&self) -> TableUse {
+        self.wanted
+    }
+
     /// Whether values are read while a table lives.
     pub(super) fn readable(&self) -> bool {
         self.wanted.readable

@@ -6,6 +6,7 @@
 //! - `aggregate`: grouped aggregation; which state a row goes to says `placement`, what it adds
 //!   there `grouping`, and the states themselves are `unwindowed`, `fixed`, `sliding`,
 //!   `growing`, `sessions`.
+//! - `partial`: a batch aggregated once for several queries.
 //! - `changes`, `changed`: which groups must be emitted again, and what their rows are then.
 //! - `tail`, `rank`: what is done with an aggregate's rows.
 //! - `refusal`: rows with which something cannot be computed.
@@ -18,6 +19,7 @@ mod fixed;
 mod growing;
 mod grouping;
 mod image;
+mod partial;
 mod placement;
 mod rank;
 mod refusal;
@@ -31,6 +33,7 @@ mod windows;
 pub use aggregate::{Aggregate, Closed, ClosedWindow, Taken};
 pub use changed::Changed;
 pub use image::Imaging;
+pub use partial::Partial;
 pub use placement::{LateRow, Lateness};
 pub use refusal::{Refusals, RefusedRow, by_halves};
 pub use row_pipeline::{RowPipeline, Rows};

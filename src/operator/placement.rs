@@ -228,6 +228,11 @@ fn ends(kind: WindowKind, pane: i64) -> (i64, WindowSpan, i64) {
     }
 }
 
+/// The end of the first window over a time; `None` when that cannot be represented.
+pub(super) fn first_end(kind: WindowKind, time: i64) -> Option<i64> {
+    Some(ends(kind, kind.pane_of(time)?).0)
+}
+
 fn bounds(times: &[i64]) -> (i64, i64) {
     let first = times[0];
     times.iter().fold((first, first), |(least, most), &time| {

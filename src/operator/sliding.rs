@@ -81,14 +81,38 @@ impl Sliding {
     ) -> Result<Vec<LateRow>> {
         let placements = place_all(self.kind, times, clock)?;
         for (place, picked) in placements.places {
-            let table = if self.is_whole(place) {
-                grouping.table_at(&mut self.live, place.pane)?
-            } else {
-                grouping.table_at(&mut self.apart, place)?
-            };
+            let table = self.table(grouping, place)?;
             grouping.update(table, columns, picked.rows(), |_| ())?;
         }
         Ok(placements.late)
+    }
+
+    /// Takes in groups of a pane.
+    pub(super) fn merge(
+        &mut self,
+        grouping: &Grouping,
+        place: Place,
+        groups: &Frozen,
+    ) -> Result<()> {
+        self.table(grouping, place)?.merge(groups).map(drop)
+    }
+
+    /// The tables of the panes that take rows.
+    pub(super) fn into_tables(self) -> Vec<(Place, GroupTable)> {
+        let (kind, size) = (self.kind, self.size);
+        let tables = self.live.into_iter().map(|(pane, table)| {
+            let from_end = first_end(kind, size, pane);
+            (Place { pane, from_end }, table)
+        });
+        tables.collect()
+    }
+
+    fn table(&mut self, grouping: &Grouping, place: Place) -> Result<&mut GroupTable> {
+        if self.is_whole(place) {
+            grouping.table_at(&mut self.live, place.pane)
+        } else {
+            grouping.table_at(&mut self.apart, place)
+        }
     }
 
     /// True when the rows count in every window over their pane, and the pane takes rows.
@@ -167,7 +191,7 @@ impl Sliding {
             // Without a front the back is about to become one, and needs no sum.
             if !self.front.is_empty() {
                 match &mut self.back {
-                    Some(back) => back.merge(&frozen)?,
+                    Some(back) => drop(back.merge(&frozen)?),
                     None => self.back = Some(grouping.thaw([&frozen])?),
                 }
             }

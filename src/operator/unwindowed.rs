@@ -10,7 +10,7 @@ use super::changes::Changes;
 use super::grouping::{Evaluated, Grouping};
 use super::image::{Imaging, Restored, odd};
 use crate::error::Result;
-use crate::state::GroupTable;
+use crate::state::{Frozen, GroupTable};
 use crate::types::{StateNote, TablePlace, Watermark};
 
 /// The one table.
@@ -47,6 +47,25 @@ impl Unwindowed {
     }
 
     pub(super) fn update(&mut self, grouping: &Grouping, columns: &Evaluated) -> Result<()> {
+        self.change(grouping, |table, touched| {
+            grouping.update(table, columns, None, touched)
+        })
+    }
+
+    /// Takes in groups.
+    pub(super) fn merge(&mut self, grouping: &Grouping, groups: &Frozen) -> Result<()> {
+        self.change(grouping, |table, touched| {
+            touched(table.merge(groups)?);
+            Ok(())
+        })
+    }
+
+    /// Lets the table be changed; whoever does it tells which groups it touches.
+    fn change(
+        &mut self,
+        grouping: &Grouping,
+        change: impl FnOnce(&mut GroupTable, &mut dyn FnMut(&[usize])) -> Result<()>,
+    ) -> Result<()> {
         let table = match &mut self.table {
             Some(table) => table,
             None => self.table.insert(grouping.table()?),
@@ -54,7 +73,7 @@ impl Unwindowed {
         let (changes, touched_at) = (&mut self.changes, &mut self.touched_at);
         let fresh = &mut self.fresh;
         let expires = self.ttl.is_some();
-        grouping.update(table, columns, None, |groups| {
+        change(table, &mut |groups| {
             changes.touch(groups);
             for &group in groups.iter().filter(|_| expires) {
                 if group >= touched_at.len() {
@@ -66,6 +85,11 @@ impl Unwindowed {
                 }
             }
         })
+    }
+
+    /// The table alone, once a row has come.
+    pub(super) fn into_table(self) -> Option<GroupTable> {
+        self.table
     }
 
     /// The table, once a row has come.

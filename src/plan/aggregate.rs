@@ -27,7 +27,7 @@ pub struct AggregatePlan {
 }
 
 /// A window whose columns are among the keys.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowPlan {
     /// Which windows.
     pub kind: WindowKind,
@@ -41,7 +41,7 @@ pub struct WindowPlan {
 }
 
 /// What tells a row's window.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum WindowRows {
     /// A time in the row's pane: the operator finds the windows. A timestamp in microseconds.
     Time(Arc<dyn PhysicalExpr>),
@@ -50,7 +50,7 @@ pub enum WindowRows {
 }
 
 /// The sets of GROUPING SETS.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GroupingSets {
     /// The column that tells the sets apart; the last of the keys.
     pub id: FieldRef,
@@ -78,12 +78,52 @@ pub struct AggregateCall {
     pub filter: Option<Arc<dyn PhysicalExpr>>,
 }
 
+impl AggregateCall {
+    /// The functions' own comparison leaves some of it out.
+    fn is_like(&self, other: &Self) -> bool {
+        let (one, two) = (&self.function, &other.function);
+        one == two
+            && one.is_distinct() == two.is_distinct()
+            && one.ignore_nulls() == two.ignore_nulls()
+            && one.is_reversed() == two.is_reversed()
+            && one.order_bys() == two.order_bys()
+            && self.arguments == other.arguments
+            && self.filter == other.filter
+    }
+
+    /// Every expression that is evaluated for it.
+    fn expressions(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        self.arguments.iter().chain(&self.filter)
+    }
+}
+
 impl AggregatePlan {
+    /// Every expression that is evaluated for a row.
+    pub fn expressions(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        let window = self.window.iter().map(|window| match &window.rows {
+            WindowRows::Time(expr) | WindowRows::Bound(_, expr) => expr,
+        });
+        let keys = self.keys.iter().map(|(expr, _)| expr);
+        window
+            .chain(keys)
+            .chain(self.calls.iter().flat_map(AggregateCall::expressions))
+    }
+
     /// The columns by which groups are told apart, without the window's.
     pub fn key_fields(&self) -> Vec<FieldRef> {
         let keys = self.keys.iter().map(|(_, field)| Arc::clone(field));
         let id = self.sets.iter().map(|sets| Arc::clone(&sets.id));
         keys.chain(id).collect()
+    }
+
+    /// Whether another plan, over the same rows, has the same groups with the same values.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let calls = self.calls.iter().zip(&other.calls);
+        self.window == other.window
+            && self.keys == other.keys
+            && self.sets == other.sets
+            && self.calls.len() == other.calls.len()
+            && calls.into_iter().all(|(one, other)| one.is_like(other))
     }
 
     /// True for sessions, whose rows must all meet in one place.

@@ -8,7 +8,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use crate::types::WindowKind;
 
 /// A stateless step.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RowStage {
     /// Keeps the rows for which the expression is true.
     Filter(Arc<dyn PhysicalExpr>),
@@ -30,6 +30,16 @@ pub enum RowStage {
         /// What comes out: the columns, then start, end and time of the window.
         schema: SchemaRef,
     },
+}
+
+impl RowStage {
+    /// Every expression that is evaluated for a row.
+    pub fn expressions(&self) -> &[Arc<dyn PhysicalExpr>] {
+        match self {
+            Self::Filter(expr) | Self::Windows { time: expr, .. } => std::slice::from_ref(expr),
+            Self::Project { exprs, .. } => exprs,
+        }
+    }
 }
 
 /// What a window's columns hold.

@@ -184,6 +184,13 @@ fn scans(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
                 queries.max()
             }),
         ),
+        (
+            "aggregate_queries",
+            column.int8(|(_, status)| {
+                let alike = status.scans.iter().map(|scan| scan.alike as u64);
+                alike.max().filter(|alike| *alike > 0)
+            }),
+        ),
     ]
 }
 

@@ -244,13 +244,14 @@ impl GroupTable {
         })
     }
 
-    /// Takes in frozen groups.
+    /// Takes in frozen groups; returns each one's number here.
     ///
     /// # Errors
     /// When a function refuses to merge.
-    pub fn merge(&mut self, frozen: &Frozen) -> Result<()> {
+    pub fn merge(&mut self, frozen: &Frozen) -> Result<&[usize]> {
         self.intern_all(&frozen.keys);
-        self.merge_states(&frozen.states)
+        self.merge_states(&frozen.states)?;
+        Ok(&self.groups)
     }
 
     /// Takes in the groups of another table.

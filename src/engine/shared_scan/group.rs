@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::prefix::{Prefix, Prefixes};
 use super::queue::Queue;
 use super::scan_thread::ScanThread;
 use datafusion::physical_expr::PhysicalExpr;
@@ -101,6 +102,7 @@ fn text_of(expr: &Arc<dyn PhysicalExpr>) -> String {
 pub(in crate::engine) struct SharedScans {
     groups: Mutex<Vec<Weak<Group>>>,
     next: AtomicU64,
+    prefixes: Prefixes,
 }
 
 /// Queries that read together.
@@ -137,6 +139,8 @@ struct ScanState {
     /// How far it has read, and how many read by it.
     positions: Positions,
     members: usize,
+    /// Those that its members have.
+    prefixes: Vec<Arc<Prefix>>,
     founded_at: Instant,
     /// It reads nothing before this.
     begins_at: Instant,
@@ -156,6 +160,8 @@ pub(super) struct Member {
     pub scan: usize,
     pub queue: Arc<Queue>,
     pub spec: Arc<ScanSpec>,
+    /// What its plan has in common with others, perhaps.
+    pub prefix: Option<Arc<Prefix>>,
 }
 
 impl std::fmt::Debug for Order {
@@ -168,6 +174,11 @@ impl std::fmt::Debug for Order {
 }
 
 impl SharedScans {
+    /// The prefix that all queries of a like one have.
+    pub(super) fn prefix(&self, prefix: Prefix) -> Arc<Prefix> {
+        self.prefixes.one(prefix)
+    }
+
     /// A number that no membership had before.
     pub(super) fn membership(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
@@ -251,6 +262,16 @@ impl Group {
         let members = self.scans.iter().map(|scan| scan.lock().members);
         members.max().unwrap_or(0)
     }
+
+    /// How many of these have a prefix.
+    pub(super) fn alike(&self, prefix: &Arc<Prefix>) -> usize {
+        let alike = self.scans.iter().map(|scan| {
+            let state = scan.lock();
+            let prefixes = state.prefixes.iter();
+            prefixes.filter(|known| Arc::ptr_eq(known, prefix)).count()
+        });
+        alike.max().unwrap_or(0)
+    }
 }
 
 impl Scan {
@@ -259,6 +280,7 @@ impl Scan {
             orders: Vec::new(),
             positions,
             members: 0,
+            prefixes: Vec::new(),
             founded_at: clock::instant(),
             begins_at,
             is_closed: false,
@@ -308,6 +330,11 @@ impl Scan {
         true
     }
 
+    /// Whether it was told anything that it has not done.
+    pub(super) fn has_orders(&self) -> bool {
+        !self.lock().orders.is_empty()
+    }
+
     /// Does what it was told since, and tells who joins; true when something has changed. Without
     /// members it is closed.
     pub(super) fn obey(&self, members: &mut Vec<Member>, mut joined: impl FnMut(&Member)) -> bool {
@@ -324,6 +351,7 @@ impl Scan {
             }
         }
         state.members = members.len();
+        state.prefixes = members.iter().filter_map(|m| m.prefix.clone()).collect();
         state.is_closed = members.is_empty();
         changed
     }

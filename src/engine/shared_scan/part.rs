@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::group::{
     FOUNDING_WAIT, Founding, Group, Member, Order, Positions, ScanKey, SharedScans,
 };
+use super::prefix::Prefix;
 use super::queue::{Note, Queue};
 use super::read::{Fetched, Reach, SharedRead};
 use crate::clock;
@@ -54,6 +55,11 @@ impl Manner {
             shares,
             waits: is_created,
         }
+    }
+
+    /// Whether it was created, and goes on after a crash.
+    pub(in crate::engine) fn is_created(self) -> bool {
+        self.waits
     }
 
     /// How long a group that it founds waits for others.
@@ -102,6 +108,7 @@ struct Asker {
     scans: Arc<SharedScans>,
     queue: Arc<Queue>,
     spec: Arc<ScanSpec>,
+    prefix: Option<Arc<Prefix>>,
 }
 
 /// A place in a group.
@@ -136,7 +143,7 @@ impl Part {
     pub(in crate::engine) fn begin(
         scans: &Arc<SharedScans>,
         queue: &Arc<Queue>,
-        source: &SourcePlan,
+        (source, prefix): (&SourcePlan, Option<Prefix>),
         readers: Vec<ReaderOptions>,
         manner: Manner,
     ) -> Result<Self> {
@@ -150,6 +157,7 @@ impl Part {
             scans: Arc::clone(scans),
             queue: Arc::clone(queue),
             spec: Arc::new(source.scan.clone()),
+            prefix: prefix.map(|prefix| scans.prefix(prefix)),
         };
         let near = scans.near(&key, &next, u64::MAX);
         let near = near.filter(|_| manner.shares);
@@ -180,6 +188,17 @@ impl Part {
     /// The number of its group, and how many queries read by it.
     pub(in crate::engine) fn group(&self) -> (u64, usize) {
         (self.current.group.id, self.current.group.members())
+    }
+
+    /// How many queries of its group have its prefix, itself among them.
+    pub(in crate::engine) fn alike(&self) -> usize {
+        let prefix = self.asker.prefix.as_ref();
+        prefix.map_or(0, |prefix| self.current.group.alike(prefix))
+    }
+
+    /// What its plan has in common with others, perhaps.
+    pub(in crate::engine) fn prefix(&self) -> Option<&Arc<Prefix>> {
+        self.asker.prefix.as_ref()
     }
 
     /// Whether a membership is one of its own.
@@ -476,6 +495,7 @@ impl Asker {
             scan,
             queue: Arc::clone(&self.queue),
             spec: Arc::clone(&self.spec),
+            prefix: self.prefix.clone(),
         }
     }
 }

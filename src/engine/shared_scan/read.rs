@@ -9,8 +9,10 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
+use super::prefix::Prefix;
 use crate::engine::event_time::RowTimes;
 use crate::error::Result;
+use crate::operator::Partial;
 use crate::plan::{ScanColumn, ScanSpec};
 use crate::scan::{Decode, DecodedRows};
 use crate::source::{FetchedBy, PartitionEnd, Problem};
@@ -47,6 +49,8 @@ pub(in crate::engine) struct Fetched {
     rows: Option<UnionRows>,
     /// The times of these rows, once a member has told them.
     times: OnceLock<Arc<RowTimes>>,
+    /// What several members make the same groups by, and these, once one has made them.
+    partials: Vec<(Arc<Prefix>, OnceLock<Option<Partial>>)>,
 }
 
 /// What a batch holds of one partition.
@@ -78,6 +82,7 @@ impl Fetched {
             messages,
             rows: None,
             times: OnceLock::new(),
+            partials: Vec::new(),
         }
     }
 
@@ -153,6 +158,20 @@ impl Fetched {
     }
 }
 
+impl Fetched {
+    /// The groups of the rows, if several members have this prefix: whoever comes first makes them, and
+    /// the others wait for that. `None`: each member takes the rows by itself.
+    pub(in crate::engine) fn partial(
+        &self,
+        prefix: &Arc<Prefix>,
+        make: impl FnOnce() -> Option<Partial>,
+    ) -> Option<&Partial> {
+        let mut slots = self.partials.iter();
+        let (_, slot) = slots.find(|(known, _)| Arc::ptr_eq(known, prefix))?;
+        slot.get_or_init(make).as_ref()
+    }
+}
+
 fn reach(messages: &MessageBatch) -> Vec<Reach> {
     let mut all: Vec<Reach> = Vec::new();
     let mut place: Option<usize> = None;
@@ -223,10 +242,16 @@ fn union(specs: &[&ScanSpec]) -> Vec<ScanColumn> {
     columns
 }
 
+fn slot(prefix: &Arc<Prefix>) -> (Arc<Prefix>, OnceLock<Option<Partial>>) {
+    (Arc::clone(prefix), OnceLock::new())
+}
+
 /// Decodes for all members of a scan.
-pub(super) struct UnionDecode {
+pub(in crate::engine) struct UnionDecode {
     columns: Arc<[ScanColumn]>,
     decode: Decode,
+    /// What several of them make the same groups by.
+    shared: Vec<Arc<Prefix>>,
 }
 
 impl UnionDecode {
@@ -234,9 +259,14 @@ impl UnionDecode {
     ///
     /// # Errors
     /// When a column cannot be decoded.
-    pub(super) fn of<'a>(specs: impl Iterator<Item = &'a ScanSpec>) -> Result<Self> {
+    pub(in crate::engine) fn of<'a>(specs: impl Iterator<Item = &'a ScanSpec>) -> Result<Self> {
         let specs: Vec<&ScanSpec> = specs.collect();
         Self::with(union(&specs), specs[0])
+    }
+
+    /// Lets members with one of these prefixes take the groups that one of them has made.
+    pub(in crate::engine) fn share(&mut self, prefixes: Vec<Arc<Prefix>>) {
+        self.shared = prefixes;
     }
 
     /// A decoder for other members; the same one, with what it has learned, if they want the same.
@@ -266,6 +296,7 @@ impl UnionDecode {
         Ok(Self {
             decode: Decode::try_new(&spec)?,
             columns: columns.into(),
+            shared: Vec::new(),
         })
     }
 
@@ -273,7 +304,7 @@ impl UnionDecode {
     ///
     /// # Errors
     /// When the batch itself is broken.
-    pub(super) fn decode(&mut self, messages: MessageBatch) -> Result<Fetched> {
+    pub(in crate::engine) fn decode(&mut self, messages: MessageBatch) -> Result<Fetched> {
         let rows = self.decode.decode(&messages)?;
         Ok(Fetched {
             reach: reach(&messages),
@@ -283,6 +314,7 @@ impl UnionDecode {
                 rows,
             }),
             times: OnceLock::new(),
+            partials: self.shared.iter().map(slot).collect(),
         })
     }
 }

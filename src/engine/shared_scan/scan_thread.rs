@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::group::{Member, Positions, Scan};
+use super::prefix::shared;
 use super::queue::{Note, Offer};
 use super::read::{Fetched, SharedRead, UnionDecode};
 use crate::clock;
@@ -146,6 +147,9 @@ impl ScanThread {
 
     /// Takes in who joins, lets go who leaves; false without members.
     fn obey(&mut self) -> Result<bool> {
+        if !self.members.is_empty() && !self.scan.has_orders() {
+            return Ok(true);
+        }
         let (next, added, at_end) = (&self.next, &self.added, self.at_end());
         let changed = self.scan.obey(&mut self.members, |member| {
             let membership = member.membership;
@@ -171,10 +175,12 @@ impl ScanThread {
         }
         if changed {
             let specs = self.members.iter().map(|member| &*member.spec);
-            self.decode = Some(match self.decode.take() {
+            let mut decode = match self.decode.take() {
                 Some(decode) => decode.for_members(specs)?,
                 None => UnionDecode::of(specs)?,
-            });
+            };
+            decode.share(shared(self.members.iter().map(|m| m.prefix.as_ref())));
+            self.decode = Some(decode);
         }
         Ok(true)
     }

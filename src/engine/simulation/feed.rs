@@ -14,9 +14,10 @@ use super::topic::{Entry, Event, Topics};
 use super::world::World;
 use crate::engine::committer::ByHand;
 use crate::engine::input::{Collect, Collected, lane_of};
-use crate::engine::shared_scan::Fetched;
+use crate::engine::shared_scan::{Fetched, Prefix, UnionDecode};
 use crate::engine::status::QueryShared;
 use crate::error::Result;
+use crate::plan::StreamPlan;
 use crate::source::{PartitionEnd, Problem};
 use crate::types::{InputPartition, Message, MessageBatch, Offset, PartitionId, Span};
 
@@ -47,6 +48,26 @@ pub(super) struct Feed {
     pub quiet: usize,
     /// Somebody waits for a FLUSH.
     pub flushes: bool,
+    /// For each input how its messages are decoded when others read them too.
+    pub shared_reads: Vec<SharedReads>,
+}
+
+/// Makes of messages what a scan makes of them that has several members.
+pub(super) struct SharedReads {
+    decode: UnionDecode,
+    prefix: Option<Arc<Prefix>>,
+}
+
+impl SharedReads {
+    /// For an input of a plan whose query is created.
+    pub(super) fn of(plan: &StreamPlan, input: usize) -> Result<Self> {
+        let spec = &plan.inputs[input].source.scan;
+        let mut decode = UnionDecode::of(std::iter::once(spec))?;
+        let prefix = Prefix::of(plan, input, true);
+        let prefix = prefix.map(|prefix| Arc::new(prefix.for_any_batch()));
+        decode.share(prefix.iter().cloned().collect());
+        Ok(Self { decode, prefix })
+    }
 }
 
 /// How a partition is read.
@@ -77,6 +98,10 @@ impl Collect for Feed {
             self.shared.stop();
         }
         Ok(collected)
+    }
+
+    fn prefix(&self, input: usize) -> Option<Arc<Prefix>> {
+        self.shared_reads[input].prefix.clone()
     }
 }
 
@@ -175,11 +200,11 @@ impl Feed {
             self.read_one(*place, read, collected);
             if self.world.once_in(2) {
                 let read = std::mem::take(read);
-                put(collected, self.reading[place].lane, place.input, &read);
+                self.put(collected, (self.reading[place].lane, place.input), &read);
             }
         }
         for ((lane, input), read) in reads {
-            put(collected, lane, input, &read);
+            self.put(collected, (lane, input), &read);
         }
         let mut is_whole = true;
         for place in places {
@@ -234,6 +259,22 @@ impl Feed {
         at_end
     }
 
+    /// Hands over a read, as one of this query alone or as one of several.
+    fn put(&mut self, collected: &mut Collected, (lane, input): (usize, usize), read: &[Placed]) {
+        let batch = batch(read);
+        if batch.messages.is_empty() {
+            return;
+        }
+        let fetched = match self.world.once_in(2) {
+            true => Fetched::new(batch),
+            false => {
+                let decode = &mut self.shared_reads[input].decode;
+                decode.decode(batch).expect("the batch itself is whole")
+            }
+        };
+        collected.lanes[lane].push((input, Arc::new(fetched)));
+    }
+
     /// When all is read, the last rows come; and when those are read, the run ends.
     fn come_to_the_end(&mut self, is_whole: bool) {
         let partitions = self.topics(|topics| topics.partitions());
@@ -263,13 +304,6 @@ impl Feed {
 
 /// An entry, and where it lies.
 type Placed = (PartitionId, Offset, Entry);
-
-fn put(collected: &mut Collected, lane: usize, input: usize, read: &[Placed]) {
-    let batch = batch(read);
-    if !batch.messages.is_empty() {
-        collected.lanes[lane].push((input, Arc::new(Fetched::new(batch))));
-    }
-}
 
 /// Entries as a source gives them.
 fn batch(entries: &[Placed]) -> MessageBatch {

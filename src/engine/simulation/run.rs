@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::disk::Disk;
-use super::feed::{Feed, Reading};
+use super::feed::{Feed, Reading, SharedReads};
 use super::follower::{Follower, rows_of};
 use super::lines::{Line, Rows, newest};
 use super::outside::Outside;
@@ -332,7 +332,7 @@ impl Connect for Connected {
 
     fn inputs(
         &self,
-        _plan: &Arc<StreamPlan>,
+        plan: &Arc<StreamPlan>,
         assignments: &[Assignment],
         lanes: usize,
         _read_max: (usize, usize),
@@ -345,6 +345,7 @@ impl Connect for Connected {
                 (InputPartition { input, partition }, Reading { lane, next })
             })
         });
+        let shared_reads = (0..plan.inputs.len()).map(|input| SharedReads::of(plan, input));
         let feed = Feed {
             world: Arc::clone(&self.world),
             topics: Arc::clone(&self.topics),
@@ -362,6 +363,7 @@ impl Connect for Connected {
             steps: 0,
             quiet: 0,
             flushes: self.shared.flush_wanted(),
+            shared_reads: shared_reads.collect::<Result<_>>()?,
         };
         Ok((Box::new(feed), None))
     }

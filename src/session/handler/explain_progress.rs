@@ -222,7 +222,11 @@ fn group(query: &QueryShared, scan: ScanStatus) -> String {
         0 | 1 => "this query alone".to_owned(),
         queries => format!("{queries} queries together"),
     };
-    format!("scan {} of {table}, {others}", scan.group)
+    let alike = match scan.alike {
+        0 | 1 => String::new(),
+        alike => format!(", {alike} of which make their groups together"),
+    };
+    format!("scan {} of {table}, {others}{alike}", scan.group)
 }
 
 /// Which window closes next, and what that waits for.

@@ -186,6 +186,7 @@ impl Play {
             scans: Arc::clone(&registry),
             queue: Arc::new(Queue::new(usize::MAX)),
             spec: Arc::new(source().scan),
+            prefix: None,
         };
         let old = Played::new(OLD, &key, &readers(scans, &older));
         // Somebody else keeps it alive.
@@ -193,6 +194,7 @@ impl Play {
             scans: Arc::clone(&registry),
             queue: Arc::new(Queue::new(usize::MAX)),
             spec: Arc::new(source().scan),
+            prefix: None,
         };
         other.join(Arc::clone(&old.group)).expect("it is open");
         let alone = Played::new(OWN, &key, &own);
