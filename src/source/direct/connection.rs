@@ -411,7 +411,7 @@ impl Connection {
                 return Ok(None);
             }
             let announced = self.announced()?;
-            self.answer = Vec::with_capacity(announced + MessageBatch::PADDING);
+            self.answer = self.setup.spares.take(announced + MessageBatch::PADDING);
         }
         let announced = self.announced()?;
         let stream = self.stream.as_mut().expect("it is connected");

@@ -8,7 +8,7 @@
 //! setup ─ what the properties mean            wire, protocol ─ requests and answers
 //!   tls, sasl                                 batch, compression ─ what the records say
 //! stream ─ connection ─┬─ leaders             delivery ─ an answer on its way out
-//!   signal             └─ node ───────────────── reader
+//!   signal, spares     └─ node ───────────────── reader
 //! ```
 //! Invariant: whatever bytes a broker sends, the worst that happens is an error or a lost connection;
 //! no message is wrong, none comes twice, none is left out.
@@ -22,6 +22,7 @@ mod batch;
 mod compression;
 mod delivery;
 mod signal;
+mod spares;
 mod stream;
 mod connection;
 mod backoff;

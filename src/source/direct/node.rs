@@ -9,8 +9,6 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use arrow::buffer::Buffer;
-
 use super::Stop;
 use super::backoff::Backoff;
 use super::batch::{self, Fault};
@@ -200,7 +198,8 @@ impl DirectReader {
             return Ok(());
         }
         answer.resize(answer.len() + MessageBatch::PADDING, 0);
-        let mut delivery = Delivery::new(id, Buffer::from_vec(answer), sections);
+        let buffer = self.setup.spares.lend(answer);
+        let mut delivery = Delivery::new(id, buffer, sections);
         delivery.ends = ends;
         self.ready.push_back(delivery);
         self.nodes.entry(id).or_default().waiting += 1;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Stop;
 use super::sasl::Credentials;
+use super::spares::Spares;
 use super::tls;
 use crate::source::kafka::properties::{self, Fetching, Properties};
 use crate::source::read::{ReaderOptions, WhyLibrary};
@@ -94,6 +95,8 @@ pub(super) struct Setup {
     pub(super) partition_bytes: i32,
     /// An answer that announces more is not taken.
     pub(super) answer_bytes_max: usize,
+    /// Where answers go.
+    pub(super) spares: Spares,
 }
 
 impl Setup {
@@ -141,6 +144,7 @@ impl Setup {
             answer_bytes,
             partition_bytes,
             answer_bytes_max: number(&all, "receive.message.max.bytes")?.unsigned_abs() as usize,
+            spares: Spares::default(),
         })
     }
 }
