@@ -54,6 +54,7 @@ pub(crate) async fn start(of: &Session, queries: &[String]) -> Result<Running> {
         if let Outcome::Rows(live) = execute(&mut session, query).await? {
             running.streams.push(live.stream);
         }
+        running.queries.extend(of.services().engine.queries().pop());
     }
     Ok(running)
 }
