@@ -88,6 +88,8 @@ pub(super) struct Collected {
     pub lanes: Vec<Vec<OfInput>>,
     /// Partitions that stood at their end at some moment, with their input.
     pub ends: Vec<(usize, PartitionEnd)>,
+    /// Where partitions end as far as that is known, with their input.
+    pub known_ends: Vec<(usize, PartitionEnd)>,
     /// Trouble that passes by itself, with the input.
     pub problems: Vec<(usize, Problem)>,
     /// Partitions that were added to a topic, and are read from now on.
@@ -102,6 +104,7 @@ impl Collected {
         Self {
             lanes: (0..lanes).map(|_| Vec::new()).collect(),
             ends: Vec::new(),
+            known_ends: Vec::new(),
             problems: Vec::new(),
             added: Vec::new(),
             fetched: Vec::new(),
@@ -210,6 +213,8 @@ impl Inputs {
         }
         let ends = passed.ends.into_iter().map(|end| (input, end));
         collected.ends.extend(ends);
+        let known_ends = passed.known_ends.into_iter().map(|end| (input, end));
+        collected.known_ends.extend(known_ends);
         let problems = passed.problems.into_iter();
         collected
             .problems

@@ -415,6 +415,14 @@ impl Query {
                 self.dirty = true;
             }
         }
+        for (index, end) in &input.known_ends {
+            let place = InputPartition {
+                input: *index,
+                partition: end.partition,
+            };
+            let status = self.partitions.entry(place).or_default();
+            status.known_end = status.known_end.max(Some(end.next));
+        }
         for (place, by) in &input.fetched {
             self.partitions.entry(*place).or_default().fetched_by = Some(*by);
         }
@@ -501,6 +509,7 @@ impl Query {
             status.idle_timeout = self.sources[id.input].idle_timeout;
             status.silent_since.get_or_insert(now);
         }
+        self.untold.note_ends(monotonic, &self.partitions);
         let watermark = self.watermarks.current();
         let report = Report {
             now,
@@ -513,6 +522,7 @@ impl Query {
                 self.untold.rate_in.per_second(monotonic),
                 self.untold.rate_out.per_second(monotonic),
             ),
+            added_per_second: self.untold.rate_ends.per_second(monotonic),
             backlog: self.output.backlog(),
             scans: self.inputs.scans(),
             next_close: self.emitter.next_close(&self.lanes),

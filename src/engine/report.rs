@@ -1,6 +1,7 @@
 //! What a micro-batch adds to what a query says of itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::lane::Counted;
 use super::rate::Rate;
@@ -15,8 +16,26 @@ pub(super) struct Untold {
     pub rate_in: Rate,
     /// Rows a second.
     pub rate_out: Rate,
+    /// Messages a second that are added to the topics, as far as their ends are told.
+    pub rate_ends: Rate,
+    /// The sum of the ends that were told last.
+    ends: Option<u64>,
     /// Why the last message was rejected.
     pub rejection: Option<String>,
+}
+
+impl Untold {
+    /// Notes how far the topics' ends have moved.
+    pub(super) fn note_ends(
+        &mut self,
+        now: Duration,
+        partitions: &BTreeMap<InputPartition, PartitionStatus>,
+    ) {
+        let ends = partitions.values().filter_map(PartitionStatus::last_end);
+        let ends: u64 = ends.map(|end| u64::try_from(end.0).unwrap_or(0)).sum();
+        let before = self.ends.replace(ends).unwrap_or(ends);
+        self.rate_ends.add(now, ends.saturating_sub(before));
+    }
 }
 
 /// One micro-batch's part.
@@ -36,6 +55,8 @@ pub(super) struct Report<'a> {
     pub held: (u64, u64),
     /// Rows a second, in and out.
     pub rates: (f64, f64),
+    /// Messages a second that are added to its topics.
+    pub added_per_second: f64,
     pub backlog: u64,
     /// By whom its messages are read.
     pub scans: Vec<ScanStatus>,
@@ -69,6 +90,7 @@ impl Report<'_> {
         status.micro_batches += 1;
         (status.state_rows, status.state_bytes) = self.held;
         (status.rows_in_per_second, status.rows_out_per_second) = self.rates;
+        status.added_per_second = self.added_per_second;
         status.sink_backlog = self.backlog;
         status.scans = self.scans;
         status.next_close = self.next_close;

@@ -126,6 +126,8 @@ pub struct QueryStatus {
     pub last_out_at: Option<ProcessingTime>,
     /// Rows a second, over about the last ten seconds.
     pub rows_in_per_second: f64,
+    /// Messages a second that are added to its topics, as far as their ends are told.
+    pub added_per_second: f64,
     /// The same of the rows that went out.
     pub rows_out_per_second: f64,
     /// The window that closes next, and the watermark at which it does.
@@ -165,8 +167,10 @@ pub struct PartitionStatus {
     pub next: Option<Offset>,
     /// Everything before this is committed.
     pub committed: Option<Offset>,
-    /// The partition's end, as last told by the broker.
+    /// The partition's end when it began, or when it was last read up to there.
     pub end: Option<Offset>,
+    /// Its end as a broker told it with the last messages.
+    pub known_end: Option<Offset>,
     /// The partition's watermark.
     pub watermark: Option<EventTime>,
     /// True when it does not hold the others back.
@@ -184,9 +188,14 @@ pub struct PartitionStatus {
 }
 
 impl PartitionStatus {
+    /// The partition's end, as last told by the broker.
+    pub fn last_end(&self) -> Option<Offset> {
+        self.end.max(self.known_end)
+    }
+
     /// Messages not read yet.
     pub fn lag(&self) -> Option<u64> {
-        let (next, end) = (self.next?, self.end?);
+        let (next, end) = (self.next?, self.last_end()?);
         Some(u64::try_from(end.0 - next.0).unwrap_or(0))
     }
 }
@@ -235,6 +244,7 @@ impl QueryStatus {
             last_rows_at: None,
             last_out_at: None,
             rows_in_per_second: 0.0,
+            added_per_second: 0.0,
             rows_out_per_second: 0.0,
             next_close: None,
             held_back: None,
@@ -251,6 +261,19 @@ impl QueryStatus {
             .values()
             .filter_map(PartitionStatus::lag)
             .sum()
+    }
+
+    /// How long it will take until it is caught up, if it goes on like this; `None`: it does not come
+    /// nearer to its topics' ends. Microseconds.
+    pub fn catch_up(&self) -> Option<i64> {
+        let (lag, nearer) = (self.lag(), self.rows_in_per_second - self.added_per_second);
+        if lag == 0 {
+            return Some(0);
+        }
+        let seconds = (nearer > 0.0).then(|| lag as f64 / nearer)?;
+        Duration::try_from_secs_f64(seconds)
+            .ok()
+            .and_then(|left| i64::try_from(left.as_micros()).ok())
     }
 
     /// Notes who holds the watermark back: of the partitions that are not idle the one that is
@@ -277,7 +300,8 @@ impl QueryStatus {
     pub fn caught_up(&self) -> Option<f64> {
         let (mut done, mut whole) = (0.0, 0.0);
         for partition in self.partitions.values() {
-            let (start, next, end) = (partition.start?, partition.next?, partition.end?);
+            let (start, next) = (partition.start?, partition.next?);
+            let end = partition.last_end()?;
             done += (next.0.min(end.0) - start.0).max(0) as f64;
             whole += (end.0 - start.0).max(0) as f64;
         }

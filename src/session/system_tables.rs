@@ -130,6 +130,10 @@ fn numbers(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef
         ("lag", column.int8(|(_, status)| Some(status.lag()))),
         ("caught_up", column.float8(|(_, status)| status.caught_up())),
         (
+            "catch_up_eta",
+            column.length(|(_, status)| status.catch_up()),
+        ),
+        (
             "watermark",
             column.time(|(_, status)| status.watermark.map(|EventTime(at)| at)),
         ),
@@ -266,7 +270,7 @@ fn partitions(engine: &Engine) -> Result<RecordBatch> {
         ),
         (
             "end_offset",
-            column.offset(|(.., status)| status.end.map(|offset| offset.0)),
+            column.offset(|(.., status)| status.last_end().map(|offset| offset.0)),
         ),
         ("lag", column.int8(|(.., status)| status.lag())),
         (

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::direct::{DirectReader, DirectWaker, Stop};
 use super::kafka::{LibraryReader, LibraryWaker};
-use super::read::{FetchedBy, Read, ReaderOptions, WhyLibrary};
+use super::read::{FetchedBy, PartitionEnd, Read, ReaderOptions, WhyLibrary};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{FetchMode, PartitionId};
 
@@ -114,6 +114,14 @@ impl Reader {
         match &mut self.reading {
             Reading::Direct(reader) => reader.partitions(timeout),
             Reading::Library(reader, _) => reader.partitions(timeout),
+        }
+    }
+
+    /// Where the partitions end, as far as that was told with the last answers.
+    pub fn known_ends(&self) -> Vec<PartitionEnd> {
+        match &self.reading {
+            Reading::Direct(reader) => reader.known_ends(),
+            Reading::Library(reader, _) => reader.known_ends(),
         }
     }
 

@@ -77,6 +77,8 @@ pub(in crate::engine) struct Passed {
     /// Messages, by the scan that they came from.
     pub batches: Vec<(usize, Arc<Fetched>)>,
     pub ends: Vec<PartitionEnd>,
+    /// Where partitions end as far as that is known.
+    pub known_ends: Vec<PartitionEnd>,
     pub problems: Vec<Problem>,
     /// Partitions that nobody of the group reads.
     pub grown: Vec<PartitionId>,
@@ -409,6 +411,7 @@ impl Part {
     /// Passes on what is not about messages.
     fn tell_others(&mut self, scan: usize, read: &SharedRead, passed: &mut Passed) {
         passed.problems.extend_from_slice(&read.problems);
+        passed.known_ends.extend_from_slice(&read.known_ends);
         if self.fetched_by[scan].replace(read.by) != Some(read.by) {
             let partitions = self.readers[scan].assignment.iter();
             let fetched = partitions.map(|(partition, _)| (*partition, read.by));

@@ -26,6 +26,8 @@ const MESSAGE_BYTES: usize = size_of::<Message>();
 pub(in crate::engine) struct SharedRead {
     pub batch: Arc<Fetched>,
     pub ends: Vec<PartitionEnd>,
+    /// Where the partitions end as far as that is known, whether they are read up to there or not.
+    pub known_ends: Vec<PartitionEnd>,
     pub problems: Vec<Problem>,
     /// Who has fetched it.
     pub by: FetchedBy,

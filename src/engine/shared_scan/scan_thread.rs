@@ -197,6 +197,7 @@ impl ScanThread {
         Arc::new(SharedRead {
             batch: Arc::new(Fetched::nothing()),
             ends: ends.collect(),
+            known_ends: Vec::new(),
             problems: Vec::new(),
             by: self.reader.fetched_by(),
         })
@@ -223,6 +224,7 @@ impl ScanThread {
         let read = SharedRead {
             batch: Arc::new(batch),
             ends,
+            known_ends: self.reader.known_ends(),
             problems,
             by: self.reader.fetched_by(),
         };

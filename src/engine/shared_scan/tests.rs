@@ -135,6 +135,7 @@ fn read(bytes: usize) -> Arc<SharedRead> {
     Arc::new(SharedRead {
         batch: Arc::new(Fetched::new(messages(0, &[&text]))),
         ends: Vec::new(),
+        known_ends: Vec::new(),
         problems: Vec::new(),
         by: FetchedBy::Direct,
     })

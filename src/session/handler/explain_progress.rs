@@ -61,7 +61,7 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
         let backlog = format!("{} messages not confirmed", status.sink_backlog);
         line("sink backlog", backlog);
     }
-    line("messages not read yet", status.lag().to_string());
+    line("messages not read yet", behind(status, goes_on));
     for scan in status.scans.iter().filter(|_| goes_on) {
         line("read by", group(query, *scan));
     }
@@ -79,6 +79,16 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
     text.push('\n');
     text.push_str(&query.plan);
     text
+}
+
+/// How far it is behind, and for how long.
+fn behind(status: &QueryStatus, goes_on: bool) -> String {
+    let lag = status.lag();
+    match status.catch_up() {
+        _ if lag == 0 || !goes_on => lag.to_string(),
+        Some(left) => format!("{lag}, caught up in about {}", length(left)),
+        None => format!("{lag}, and it does not come nearer to the end"),
+    }
 }
 
 /// What became of the rows.
@@ -283,7 +293,7 @@ fn facts(partition: &PartitionStatus, now: Option<ProcessingTime>) -> String {
         time(partition.watermark),
         time(partition.greatest_event),
         partition.next.map_or(0, |offset| offset.0),
-        partition.end.map_or(0, |offset| offset.0),
+        partition.last_end().map_or(0, |offset| offset.0),
     );
     let Some(now) = now else {
         return text;

@@ -240,17 +240,13 @@ impl DirectReader {
                 )));
             }
         };
+        let limit = if committed && found.last_stable >= 0 {
+            found.last_stable
+        } else {
+            found.high_watermark
+        };
+        part.known_end = Some(limit);
         if reach.whole == 0 {
-            let limit = if committed {
-                found.last_stable
-            } else {
-                found.high_watermark
-            };
-            let limit = if limit < 0 {
-                found.high_watermark
-            } else {
-                limit
-            };
             part.backoff.succeeded();
             if bytes.is_empty() {
                 ends.extend(part.end(limit));

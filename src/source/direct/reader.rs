@@ -76,6 +76,8 @@ pub(super) struct Part {
     pub(super) is_doubted: bool,
     /// Bytes to ask for, once a batch was larger than the usual.
     pub(super) bytes_max: Option<i32>,
+    /// The end that its leader told last, whether it is read up to there or not.
+    pub(super) known_end: Option<i64>,
 }
 
 impl Part {
@@ -121,6 +123,7 @@ impl DirectReader {
             leader: None,
             backoff: Backoff::default(),
             end_told: None,
+            known_end: None,
             is_doubted: false,
             bytes_max: None,
         });
@@ -206,6 +209,18 @@ impl DirectReader {
             (part.id, Offset(next.min(part.next)))
         };
         self.parts.iter().map(position).collect()
+    }
+
+    /// The ends that the leaders told last.
+    pub(crate) fn known_ends(&self) -> Vec<PartitionEnd> {
+        let ends = self.parts.iter().filter_map(|part| {
+            let next = Offset(part.known_end?);
+            Some(PartitionEnd {
+                partition: part.id,
+                next,
+            })
+        });
+        ends.collect()
     }
 
     /// What is ready: the next messages, or else ends and problems.

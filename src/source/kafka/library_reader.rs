@@ -173,6 +173,19 @@ impl LibraryReader {
         })
     }
 
+    /// The ends that the brokers told last.
+    pub(crate) fn known_ends(&self) -> Vec<PartitionEnd> {
+        let assigned = self.options.assignment.iter();
+        let ends = assigned.filter_map(|(partition, _)| {
+            let next = self.source.known_end(&self.options.topic, *partition)?;
+            Some(PartitionEnd {
+                partition: *partition,
+                next,
+            })
+        });
+        ends.collect()
+    }
+
     /// A handle with which another thread ends a waiting read.
     pub(crate) fn waker(&self) -> LibraryWaker {
         LibraryWaker(Arc::downgrade(&self.source))
@@ -286,6 +299,23 @@ struct Told {
 }
 
 impl Source {
+    /// The end of a partition as it was told with its last messages; nobody is asked.
+    fn known_end(&self, topic: &str, partition: PartitionId) -> Option<Offset> {
+        let topic = c_string(topic).ok()?;
+        let (mut first, mut end) = (-1, -1);
+        // SAFETY: handle and topic are valid; both numbers are written before the call returns.
+        let code = unsafe {
+            sys::rd_kafka_get_watermark_offsets(
+                self.client.as_ptr(),
+                topic.as_ptr(),
+                partition.0,
+                &raw mut first,
+                &raw mut end,
+            )
+        };
+        (Code(code as i32).is_ok() && end >= 0).then_some(Offset(end))
+    }
+
     fn assign(&self, topic: &str, assignment: &[(PartitionId, Offset)]) -> Result<()> {
         let topic = c_string(topic)?;
         // SAFETY: handle and topic are valid; the library copies the list.

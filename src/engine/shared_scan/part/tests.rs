@@ -146,6 +146,7 @@ impl Played {
         let read = Arc::new(SharedRead {
             batch: Arc::new(batch(*partition, offsets)),
             ends: ends.into_iter().collect(),
+            known_ends: Vec::new(),
             problems: Vec::new(),
             by: FetchedBy::Direct,
         });
