@@ -68,7 +68,9 @@ impl Code {
         };
         match code {
             Resp::RD_KAFKA_RESP_ERR__PARTITION_EOF => Meaning::End,
-            Resp::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION
+            // The library says of leaders that it looked for: there are none.
+            Resp::RD_KAFKA_RESP_ERR__NOENT
+            | Resp::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION
             | Resp::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
             | Resp::RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE
             | Resp::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR
