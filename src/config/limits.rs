@@ -46,6 +46,8 @@ limits! {
     /// State of one query; reaching it stops the query with SQLSTATE 53400, nothing is evicted
     /// silently.
     query_memory_bytes_max = GIB;
+    /// State of all queries together; reaching it stops the query that holds the most with SQLSTATE 53400.
+    memory_bytes_max = 4 * GIB;
     /// Memory of all snapshot queries together; reaching it stops the query with SQLSTATE 53200.
     snapshot_memory_bytes_max = GIB;
     /// Broken messages kept for `headwater.dead_letters`; the oldest make room.

@@ -1,6 +1,7 @@
 //! What is told when a query holds more than its memory budget: which operator, by which keys, how
 //! many groups, and what to do about it.
 
+use super::held_memory::TooMuch;
 use super::status::{QueryKind, QueryShared};
 use crate::error::{Error, SqlState};
 use crate::plan::{AggregatePlan, StreamPlan};
@@ -22,7 +23,31 @@ pub(super) fn exceeded(
         ),
     )
     .detail(format!("It has {groups} groups."))
-    .hint(hint(plan, shared))
+    .hint(hint(plan, shared, "query_memory_bytes_max"))
+}
+
+/// The error of the query that holds the most, `bytes`, of what is too much for all together.
+pub(super) fn all_exceeded(
+    plan: &StreamPlan,
+    shared: &QueryShared,
+    bytes: u64,
+    all: TooMuch,
+) -> Error {
+    let TooMuch {
+        bytes: sum,
+        bytes_max,
+    } = all;
+    let what = match plan.aggregates().map(operator).collect::<Vec<_>>() {
+        operators if operators.is_empty() => "rows".to_owned(),
+        operators => operators.join(" and its "),
+    };
+    let text = format!(
+        "all queries together hold {sum} bytes, more than the budget of {bytes_max}, and query \"{}\" the most of it",
+        shared.name
+    );
+    Error::user(SqlState::ConfigurationLimitExceeded, text)
+        .detail(format!("It holds {bytes} bytes in its {what}."))
+        .hint(hint(plan, shared, "memory_bytes_max"))
 }
 
 fn operator(aggregate: &AggregatePlan) -> String {
@@ -39,7 +64,7 @@ fn operator(aggregate: &AggregatePlan) -> String {
     }
 }
 
-fn hint(plan: &StreamPlan, shared: &QueryShared) -> String {
+fn hint(plan: &StreamPlan, shared: &QueryShared, limit: &str) -> String {
     let windowed = plan
         .aggregates()
         .any(|aggregate| aggregate.window.is_some());
@@ -54,5 +79,5 @@ fn hint(plan: &StreamPlan, shared: &QueryShared) -> String {
             format!(" ALTER QUERY \"{name}\" RESUME runs it again from its last checkpoint.")
         }
     };
-    format!("{less}, or raise limits.query_memory_bytes_max.{then}")
+    format!("{less}, or raise limits.{limit}.{then}")
 }

@@ -116,6 +116,11 @@ impl Materialized {
         }
     }
 
+    /// Bytes that its rows hold.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.read().rows.bytes()
+    }
+
     /// What its rows look like.
     pub fn schema(&self) -> SchemaRef {
         SchemaRef::clone(&self.schema)

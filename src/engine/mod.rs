@@ -14,6 +14,7 @@ mod emitter;
 mod event_time;
 mod flush;
 mod groups;
+mod held_memory;
 mod input;
 mod lane;
 mod live;
@@ -65,6 +66,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Changelog, Lanes, QueryOptions, StreamPlan};
 use crate::task;
 use connect::Kafka;
+use held_memory::HeldMemory;
 use materialized::Form;
 use shared_scan::SharedScans;
 use status::Identity;
@@ -88,6 +90,8 @@ pub struct EngineOptions {
     pub clock: SharedClock,
     /// The memory budget of one query's groups, and of one view's rows.
     pub query_bytes_max: u64,
+    /// The same of all queries together.
+    pub bytes_max: u64,
     /// Messages kept that are no rows.
     pub dead_letters_max: usize,
     /// Rows kept that came too late.
@@ -112,6 +116,7 @@ struct Inner {
     options: EngineOptions,
     set_aside: Arc<SetAside>,
     scans: Arc<SharedScans>,
+    held: HeldMemory,
     queries: Mutex<BTreeMap<u64, Entry>>,
     next_id: AtomicU64,
 }
@@ -140,10 +145,12 @@ impl Engine {
     pub fn open(options: EngineOptions) -> Result<Self> {
         let (dead_max, late_max) = (options.dead_letters_max, options.late_rows_max);
         let set_aside = SetAside::open(options.data_dir.as_deref(), dead_max, late_max)?;
+        let held = HeldMemory::new(options.bytes_max);
         let inner = Inner {
             options,
             set_aside: Arc::new(set_aside),
             scans: Arc::default(),
+            held,
             queries: Mutex::default(),
             next_id: AtomicU64::new(1),
         };
@@ -278,6 +285,7 @@ impl Engine {
                 clock: SharedClock::clone(&options.clock),
                 set_aside: Arc::clone(&self.inner.set_aside),
                 state_bytes_max: options.query_bytes_max,
+                held: self.inner.held.clone(),
                 read_max: (options.read_rows_max, options.read_bytes_max),
                 image_groups: ahead::GROUPS,
             },

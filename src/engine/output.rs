@@ -134,6 +134,14 @@ impl Output {
         }
     }
 
+    /// Bytes of the rows that are kept here.
+    pub(super) fn held_bytes(&self) -> u64 {
+        match self {
+            Self::View { view, .. } => view.held_bytes(),
+            Self::Client { .. } | Self::Sink(_) => 0,
+        }
+    }
+
     /// True when nobody takes the rows any more.
     pub(super) fn is_gone(&self) -> bool {
         match self {

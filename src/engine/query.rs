@@ -20,6 +20,7 @@ use super::durable::UnderWay;
 use super::emitter::Emitter;
 use super::event_time::Standing;
 use super::groups::Groups;
+use super::held_memory::{HeldMemory, Share};
 use super::input::{Collect, Collected, OfInput};
 use super::lane::{Counted, Lane, LaneOutput};
 use super::output::{Moment, Output};
@@ -55,6 +56,8 @@ pub(super) struct Surroundings {
     pub set_aside: Arc<SetAside>,
     /// The memory budget of a query's groups.
     pub state_bytes_max: u64,
+    /// What all queries hold.
+    pub held: HeldMemory,
     /// Messages and bytes of one read of one lane at the most.
     pub read_max: (usize, usize),
     /// Changed groups that are taken down together at an epoch's end, beside those of its last
@@ -116,6 +119,8 @@ pub(super) struct Query {
     unmeasured: bool,
     /// Groups held, and the bytes that they hold, when last measured.
     held: (u64, u64),
+    /// The part in what all queries hold.
+    share: Share,
 }
 
 /// Why a query ended by itself.
@@ -156,6 +161,7 @@ impl Query {
         let created = shared.kind != QueryKind::Live;
         let groups = Groups::open(sources.iter().map(|source| &**source), created)?;
         let aside = Aside::try_new((&shared.name, created), &surroundings.set_aside, &sources)?;
+        let share = surroundings.held.share(shared.id);
         let (now, tuning) = (surroundings.clock.monotonic(), shared.dial.take());
         let mut emitter = Emitter::try_new(plan, durable, now)?;
         emitter.ignore(&mut lanes, begin.ignore_until, begin.ignore_before);
@@ -205,6 +211,7 @@ impl Query {
             aside,
             replaying: Replaying::default(),
             measure: Pace::new(MEASURE_EVERY, now),
+            share,
             unmeasured: false,
             held: (0, 0),
         })
@@ -548,14 +555,12 @@ impl Query {
         let bytes: usize = aggregates().map(|a| a.size_bytes()).sum();
         self.held = (groups as u64, bytes as u64);
         let budget = self.surroundings.state_bytes_max;
-        if self.held.1 <= budget {
-            return Ok(());
+        let (plan, shared) = (&self.plan, &self.shared);
+        if self.held.1 > budget {
+            return Err(budget::exceeded(plan, shared, self.held, budget));
         }
-        Err(budget::exceeded(
-            &self.plan,
-            &self.shared,
-            self.held,
-            budget,
-        ))
+        let all = self.held.1.saturating_add(self.output.held_bytes());
+        let held = self.share.hold(all);
+        held.map_err(|too_much| budget::all_exceeded(plan, shared, all, too_much))
     }
 }

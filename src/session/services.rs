@@ -92,6 +92,7 @@ impl Services {
             checkpoints,
             clock: SharedClock::clone(&clock),
             query_bytes_max: limits.query_memory_bytes_max,
+            bytes_max: limits.memory_bytes_max,
             dead_letters_max: count(limits.dead_letters_rows_max),
             late_rows_max: count(limits.late_rows_max),
             read_rows_max: count(limits.micro_batch_rows_max).max(1),

@@ -18,6 +18,7 @@ use crate::clock::{Clock, SharedClock};
 use crate::engine::begin::{self, Begin, Found};
 use crate::engine::committer::{ByHand, Committer, Keeper};
 use crate::engine::connect::Connect;
+use crate::engine::held_memory::HeldMemory;
 use crate::engine::input::{Assignment, Collect, WakeQuery};
 use crate::engine::materialized::{Form, Materialized};
 use crate::engine::query::{Ended, Surroundings};
@@ -225,6 +226,7 @@ impl<'a> Run<'a> {
                 clock: Arc::clone(world) as SharedClock,
                 set_aside: Arc::clone(&self.set_aside),
                 state_bytes_max: u64::MAX,
+                held: HeldMemory::new(u64::MAX),
                 read_max: (1_000, 1 << 20),
                 // So few that ends of epochs are told in several parts.
                 image_groups: 2,
