@@ -140,5 +140,9 @@ fn io(path: &Path, error: &std::io::Error) -> Error {
         ErrorKind::StorageFull => SqlState::DiskFull,
         _ => SqlState::IoError,
     };
-    Error::external(state, true, format!("{}: {error}", path.display()))
+    let error = Error::external(state, true, format!("{}: {error}", path.display()));
+    match state {
+        SqlState::DiskFull => error.hint("Make room in the data directory, then try again."),
+        _ => error,
+    }
 }

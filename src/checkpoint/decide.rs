@@ -217,7 +217,8 @@ impl Refusal {
     }
 }
 
-const ANEW: &str = "drop the query and create it again: it then starts anew.";
+const ANEW: &str =
+    "drop the query and create it again: it then starts anew, and gives all its rows again.";
 
 #[cfg(test)]
 mod tests {

@@ -276,7 +276,7 @@ impl CheckpointStore {
                 "the state of earlier epochs cannot be put together",
             )
             .detail(why)
-            .hint("Put back the file, or drop the query and create it again: it then starts anew."),
+            .hint("Put back the file, or drop the query and create it again: it then starts anew, and gives all its rows again."),
         })?;
         rows.append(&mut part.rows);
         if !rows.iter().all(|batch| same_types(batch, &rows[0])) {

@@ -33,7 +33,10 @@ impl QueryNumbers {
             (Metric::QueryRowsLate, Some(status.rows_late as f64)),
             (Metric::QueryRowsOut, Some(status.rows_out as f64)),
             (Metric::QueryRowsFailed, Some(status.rows_failed as f64)),
-            (Metric::QueryLagMessages, Some(status.lag() as f64)),
+            (
+                Metric::QueryLagMessages,
+                status.reads().then(|| status.lag() as f64),
+            ),
             (
                 Metric::QueryWatermarkDelaySeconds,
                 delay_us.map(|us| us as f64 / 1e6),

@@ -191,7 +191,10 @@ fn go_on_at(source: &SourcePlan, range: PartitionRange, next: Offset) -> Result<
         .detail(format!(
             "Partition {partition} was read up to offset {read} and begins at {start}."
         ))
-        .hint("To go on with what is left, create the table with on_data_loss = 'continue'."));
+        .hint(format!(
+            "To go on with what is left, ALTER TABLE {} SET (on_data_loss = 'continue').",
+            source.scan.table
+        )));
     }
     if next < range.start {
         let lost = start - read;

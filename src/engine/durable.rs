@@ -18,6 +18,9 @@ pub(super) struct UnderWay {
     has_replay: bool,
 }
 
+/// Under this name a checkpoint has the number of the process that wrote it.
+pub(super) const WRITER: &str = "writer";
+
 /// Numbers that go on counting, under the names that they have in a checkpoint.
 type Counter = (&'static str, fn(&mut QueryStatus) -> &mut u64);
 
@@ -53,6 +56,7 @@ impl Query {
         let mut status = self.shared.status();
         let counters = COUNTERS.iter();
         let counters = counters.map(|(name, of)| ((*name).to_owned(), *of(&mut status)));
+        let writer = (WRITER.to_owned(), self.surroundings.writer);
         Ok(Checkpoint {
             epoch: self.epochs,
             text: self.plan.text.clone(),
@@ -60,7 +64,7 @@ impl Query {
             inputs: self.input_marks(),
             watermark: self.watermarks.current().0.0,
             left: self.left,
-            counters: counters.collect(),
+            counters: counters.chain([writer]).collect(),
             state,
         })
     }

@@ -15,14 +15,18 @@ use crate::types::{InputPartition, KafkaConnection, Offset};
 pub struct Flushed {
     /// The names of those that are paused.
     pub paused: Vec<String>,
+    /// The names of those that have ended by themselves and have not read what has come since.
+    pub finished: Vec<String>,
     /// The names of those that have failed, each with its error if one is known.
     pub failed: Vec<(String, Option<Error>)>,
 }
 
 /// How the wait for one query ended.
 pub(super) enum End {
-    /// It has committed everything, or has come to its own end.
+    /// It has committed everything.
     Done,
+    /// It has come to its own end, and there is more.
+    Finished,
     /// It stands still until somebody resumes it.
     Paused,
     /// It stands still because of this error.
@@ -35,7 +39,7 @@ pub(super) enum End {
 /// When its broker does not answer.
 pub(super) async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<End> {
     let mut changes = shared.watch();
-    if let Some(end) = stands(shared, &shared.status()) {
+    if let Some(end @ (End::Paused | End::Failed(_))) = stands(shared, &shared.status()) {
         return Ok(end);
     }
     let topics = shared.topics.clone();
@@ -43,13 +47,15 @@ pub(super) async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>)
     control.wake();
     loop {
         let status = shared.status();
-        if let Some(end) = stands(shared, &status) {
-            return Ok(end);
-        }
         let done = ends.iter().all(|(partition, end)| {
             let committed = status.partitions.get(partition).and_then(|p| p.committed);
             committed.is_some_and(|committed| committed >= *end)
         });
+        match stands(shared, &status) {
+            Some(End::Finished) if done => return Ok(End::Done),
+            Some(end) => return Ok(end),
+            None => {}
+        }
         if done || changes.changed().await.is_err() {
             return Ok(End::Done);
         }
@@ -63,7 +69,7 @@ fn stands(shared: &QueryShared, status: &QueryStatus) -> Option<End> {
     }
     match status.state {
         QueryState::Failed => Some(End::Failed(status.last_error.clone())),
-        QueryState::Finished => Some(End::Done),
+        QueryState::Finished => Some(End::Finished),
         QueryState::Starting | QueryState::Running | QueryState::Paused | QueryState::Retrying => {
             None
         }

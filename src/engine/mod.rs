@@ -117,6 +117,8 @@ struct Inner {
     set_aside: Arc<SetAside>,
     scans: Arc<SharedScans>,
     held: HeldMemory,
+    /// A number that no other process has.
+    writer: u64,
     queries: Mutex<BTreeMap<u64, Entry>>,
     next_id: AtomicU64,
 }
@@ -151,6 +153,7 @@ impl Engine {
             set_aside: Arc::new(set_aside),
             scans: Arc::default(),
             held,
+            writer: uuid::Uuid::new_v4().as_u64_pair().0,
             queries: Mutex::default(),
             next_id: AtomicU64::new(1),
         };
@@ -286,6 +289,7 @@ impl Engine {
                 set_aside: Arc::clone(&self.inner.set_aside),
                 state_bytes_max: options.query_bytes_max,
                 held: self.inner.held.clone(),
+                writer: self.inner.writer,
                 read_max: (options.read_rows_max, options.read_bytes_max),
                 image_groups: ahead::GROUPS,
             },
@@ -453,6 +457,7 @@ impl Engine {
             match flush::flush_one(&shared, &control).await {
                 Ok(flush::End::Done) => {}
                 Ok(flush::End::Paused) => flushed.paused.push(name),
+                Ok(flush::End::Finished) => flushed.finished.push(name),
                 Ok(flush::End::Failed(error)) => flushed.failed.push((name, error)),
                 Err(error) => all = all.and(Err(error)),
             }

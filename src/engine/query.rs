@@ -58,6 +58,8 @@ pub(super) struct Surroundings {
     pub state_bytes_max: u64,
     /// What all queries hold.
     pub held: HeldMemory,
+    /// The number of this process: no other one has it.
+    pub writer: u64,
     /// Messages and bytes of one read of one lane at the most.
     pub read_max: (usize, usize),
     /// Changed groups that are taken down together at an epoch's end, beside those of its last
@@ -539,13 +541,23 @@ impl Query {
             answered: counted.messages > 0 || input.is_some_and(|input| !input.ends.is_empty()),
             partitions: &self.partitions,
         };
+        let was_in_trouble = self.shared.status().trouble.is_some();
         self.shared.update(|status| report.tell(status));
+        let (query, trouble) = (&self.shared.name, self.shared.status().trouble);
+        match trouble {
+            Some(trouble) if !was_in_trouble => {
+                tracing::warn!(query, %trouble, "the broker does not answer; the query waits and goes on by itself");
+            }
+            None if was_in_trouble => tracing::info!(query, "the broker answers again"),
+            Some(_) | None => {}
+        }
     }
 
     /// Measures the groups from time to time, the first ones at once, and holds them to the budget.
     fn measure(&mut self) -> Result<()> {
         let now = self.surroundings.clock.monotonic();
-        if self.held.0 > 0 && !self.measure.is_due(now) {
+        let is_first = self.held.0 == 0 && self.plan.aggregate.is_some();
+        if !is_first && !self.measure.is_due(now) {
             return Ok(());
         }
         self.measure.done(now);

@@ -106,8 +106,9 @@ impl Report<'_> {
         if self.problem.is_some() {
             status.last_problem.clone_from(&self.problem);
             status.trouble = self.problem;
+            status.trouble_since.get_or_insert(self.now);
         } else if self.answered {
-            status.trouble = None;
+            (status.trouble, status.trouble_since) = (None, None);
         }
         status.partitions.clone_from(self.partitions);
         status.note_holder(self.now);

@@ -84,6 +84,8 @@ pub struct QueryStatus {
     pub last_problem: Option<String>,
     /// The same while it lasts: nothing was read since.
     pub trouble: Option<String>,
+    /// Since when there is that.
+    pub trouble_since: Option<ProcessingTime>,
     /// Why the last message was rejected, and where it lies.
     pub last_rejection: Option<String>,
     /// Messages read.
@@ -223,6 +225,7 @@ impl QueryStatus {
             next_try_at: None,
             last_problem: None,
             trouble: None,
+            trouble_since: None,
             last_rejection: None,
             rows_in: 0,
             rows_used: 0,
@@ -261,6 +264,14 @@ impl QueryStatus {
             .values()
             .filter_map(PartitionStatus::lag)
             .sum()
+    }
+
+    /// Whether it reads, or tries to: else its lag is from when it last did.
+    pub fn reads(&self) -> bool {
+        matches!(
+            self.state,
+            QueryState::Starting | QueryState::Running | QueryState::Retrying
+        )
     }
 
     /// How long it will take until it is caught up, if it goes on like this; `None`: it does not come

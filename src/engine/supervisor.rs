@@ -11,13 +11,14 @@ use tokio::sync::mpsc;
 use super::begin::{self, Begin, LiveStart};
 use super::committer::Keeper;
 use super::connect::Connect;
+use super::durable::WRITER;
 use super::input::{Assignment, WakeQuery};
 use super::materialized::Materialized;
 use super::output::{Emitted, Output, Progress};
 use super::query::{Ended, Query, RENEW_EVERY, Surroundings, Wiring};
 use super::status::{QueryShared, QueryState};
 use crate::checkpoint::{Checkpoint, CheckpointStore, Committed, OpenCheckpoints};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::StreamPlan;
 use crate::sink::{Outside, Sink};
 use crate::types::ProcessingTime;
@@ -127,6 +128,28 @@ pub(super) struct Supervisor {
     pub surroundings: Surroundings,
     pub lanes_max: usize,
     pub connect: Box<dyn Connect>,
+}
+
+/// An epoch that the sink has of another process than the checkpoint is another one of the same number:
+/// two servers have run on copies of one data directory.
+fn check_writer(checkpoint: &Checkpoint, committed_by: Option<u64>) -> Result<()> {
+    let written_by = checkpoint.counters.get(WRITER).copied();
+    if written_by
+        .zip(committed_by)
+        .is_none_or(|(own, theirs)| own == theirs)
+    {
+        return Ok(());
+    }
+    let text = format!("epoch {} was committed by another server", checkpoint.epoch);
+    Err(Error::external(SqlState::ObjectNotInPrerequisiteState, false, text)
+        .detail(
+            "The checkpoint of this number is of a process of its own: two servers have run on copies of one \
+             data directory. Going on from it would lose or double rows.",
+        )
+        .hint(
+            "Run the query on the other server alone, or drop it here and create it again with another \
+             transactional_id: it then starts anew, and writes all rows again.",
+        ))
 }
 
 impl Supervisor {
@@ -303,12 +326,16 @@ impl Supervisor {
         mut sink: Box<dyn Sink>,
         mut checkpoints: CheckpointStore,
     ) -> Result<Start> {
+        sink.sign(self.surroundings.writer);
         let outside = sink.committed()?;
         let committed = match outside {
             Outside::Unknown => Committed::Latest,
             Outside::Epoch(epoch) => Committed::Epoch(epoch),
         };
         let checkpoint = self.newest(&mut checkpoints, committed)?;
+        if let Some(checkpoint) = &checkpoint {
+            check_writer(checkpoint, sink.committed_by())?;
+        }
         let begin = self.connect.begin(&self.plan, checkpoint.as_ref())?;
         let keeper = Keeper::Sink {
             sink,

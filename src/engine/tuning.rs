@@ -179,6 +179,13 @@ impl Engine {
                 QueryState::Starting | QueryState::Running | QueryState::Retrying => {}
             });
         }
+        if options.paused {
+            shared.update(|status| {
+                if matches!(status.state, QueryState::Finished | QueryState::Failed) {
+                    status.state = QueryState::Paused;
+                }
+            });
+        }
         shared.dial.tell(tuning, runs_again);
         control.wake();
     }
@@ -220,7 +227,7 @@ impl Engine {
         let moves = || {
             matches!(
                 shared.status().state,
-                QueryState::Starting | QueryState::Running
+                QueryState::Starting | QueryState::Running | QueryState::Retrying
             )
         };
         while shared.is_paused() && moves() {

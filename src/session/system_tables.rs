@@ -127,11 +127,18 @@ fn numbers(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef
             column.float8(|(_, status)| Some(status.rows_out_per_second)),
         ),
         ("bytes_in", column.int8(|(_, status)| Some(status.bytes_in))),
-        ("lag", column.int8(|(_, status)| Some(status.lag()))),
-        ("caught_up", column.float8(|(_, status)| status.caught_up())),
+        // Of a query that does not read nobody knows.
+        (
+            "lag",
+            column.int8(|(_, status)| status.reads().then(|| status.lag())),
+        ),
+        (
+            "caught_up",
+            column.float8(|(_, status)| status.caught_up().filter(|_| status.reads())),
+        ),
         (
             "catch_up_eta",
-            column.length(|(_, status)| status.catch_up()),
+            column.length(|(_, status)| status.catch_up().filter(|_| status.reads())),
         ),
         (
             "watermark",

@@ -34,6 +34,15 @@ pub trait Sink: Send {
     /// When the outside does not answer.
     fn committed(&mut self) -> Result<Outside>;
 
+    /// Whoever commits from now on has this number. A sink of which the outside keeps the epoch lets it
+    /// keep that too.
+    fn sign(&mut self, _writer: u64) {}
+
+    /// Who committed the epoch that [`Sink::committed`] tells, if the outside knows.
+    fn committed_by(&self) -> Option<u64> {
+        None
+    }
+
     /// Takes rows over, with the time of their micro-batch. A sink that promises "at least once" may
     /// publish them at once.
     ///

@@ -227,6 +227,7 @@ impl<'a> Run<'a> {
                 set_aside: Arc::clone(&self.set_aside),
                 state_bytes_max: u64::MAX,
                 held: HeldMemory::new(u64::MAX),
+                writer: 1,
                 read_max: (1_000, 1 << 20),
                 // So few that ends of epochs are told in several parts.
                 image_groups: 2,

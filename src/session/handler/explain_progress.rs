@@ -61,7 +61,7 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
         let backlog = format!("{} messages not confirmed", status.sink_backlog);
         line("sink backlog", backlog);
     }
-    line("messages not read yet", behind(status, goes_on));
+    line("messages not read yet", behind(status));
     for scan in status.scans.iter().filter(|_| goes_on) {
         line("read by", group(query, *scan));
     }
@@ -82,10 +82,11 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
 }
 
 /// How far it is behind, and for how long.
-fn behind(status: &QueryStatus, goes_on: bool) -> String {
+fn behind(status: &QueryStatus) -> String {
     let lag = status.lag();
     match status.catch_up() {
-        _ if lag == 0 || !goes_on => lag.to_string(),
+        _ if !status.reads() => format!("not known while it does not read; {lag} when it last did"),
+        _ if lag == 0 => lag.to_string(),
         Some(left) => format!("{lag}, caught up in about {}", length(left)),
         None => format!("{lag}, and it does not come nearer to the end"),
     }
@@ -125,7 +126,13 @@ fn cause(shape: Shape, status: &QueryStatus, now: ProcessingTime) -> String {
         return text;
     }
     if let Some(trouble) = &status.trouble {
-        return format!("The broker does not answer: {trouble}.");
+        let since = status
+            .trouble_since
+            .map_or_else(String::new, |since| format!(" since {}", moment(since)));
+        return format!(
+            "The broker does not answer{since}: {trouble}. The query keeps asking, and goes on from where it \
+             stands when a broker answers."
+        );
     }
     if status.rows_in == 0 {
         return match status.lag() {
@@ -385,7 +392,8 @@ mod tests {
         );
         assert_eq!(
             running(|s| s.trouble = Some("connection refused".to_owned())),
-            "The broker does not answer: connection refused."
+            "The broker does not answer: connection refused. The query keeps asking, and goes on from where \
+             it stands when a broker answers."
         );
         assert_eq!(
             running(|s| {

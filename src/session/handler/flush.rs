@@ -17,6 +17,17 @@ pub(in crate::session) async fn run(session: &mut Session) -> Result<Outcome> {
             Error::user(SqlState::SuccessfulCompletion, text).hint(hint),
         );
     }
+    for name in flushed.finished {
+        let text = format!("query \"{name}\" has ended, and messages have come since");
+        let hint = format!(
+            "ALTER QUERY {} RESUME lets it run again.",
+            sql::quote(&name)
+        );
+        notice(
+            session,
+            Error::user(SqlState::SuccessfulCompletion, text).hint(hint),
+        );
+    }
     for (name, error) in flushed.failed {
         session.notice(Notice {
             severity: Severity::Warning,

@@ -164,6 +164,19 @@ impl Sink for KafkaSink {
         })
     }
 
+    fn sign(&mut self, writer: u64) {
+        if let Way::ExactlyOnce(transactions) = &mut self.way {
+            transactions.sign(writer);
+        }
+    }
+
+    fn committed_by(&self) -> Option<u64> {
+        match &self.way {
+            Way::AtLeastOnce(_) => None,
+            Way::ExactlyOnce(transactions) => transactions.committed_by(),
+        }
+    }
+
     fn stage(&mut self, rows: &ChangeBatch, at: ProcessingTime) -> Result<()> {
         let encoded = self.records.encode(rows.rows())?;
         for row in 0..rows.rows().num_rows() {

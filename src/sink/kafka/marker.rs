@@ -2,7 +2,8 @@
 //! offset of a consumer group, because that is what a transaction can set beside its messages.
 //!
 //! ```text
-//! group: the transactional id · partition 0 of the sink's topic · offset: the epoch · metadata: it as text
+//! group: the transactional id · partition 0 of the sink's topic · offset: the epoch
+//!                                                               · metadata: "epoch writer" as text
 //! ```
 //! Invariant: nobody else sets it: the group has no members.
 
@@ -20,6 +21,32 @@ use crate::source::kafka::properties;
 use crate::source::kafka::report::Reports;
 use crate::task;
 use crate::types::KafkaConnection;
+
+/// A committed epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) epoch: u64,
+    /// The number of the process that committed it; earlier versions left it out.
+    pub(super) writer: Option<u64>,
+}
+
+impl Mark {
+    fn text(self) -> String {
+        match self.writer {
+            Some(writer) => format!("{} {writer}", self.epoch),
+            None => self.epoch.to_string(),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (epoch, writer) = match text.split_once(' ') {
+            Some((epoch, writer)) => (epoch, Some(writer.parse().ok()?)),
+            None => (text, None),
+        };
+        let epoch = epoch.parse().ok()?;
+        Some(Self { epoch, writer })
+    }
+}
 
 /// Asks for, and names, the epoch of one sink.
 pub(super) struct Marker {
@@ -65,7 +92,7 @@ impl Marker {
         &self,
         timeout: Duration,
         told: impl Fn(&KafkaError) -> Error,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<Mark>> {
         let mut wanted = TopicPartitionList::with_capacity(1);
         wanted.add_partition(&self.topic, 0);
         let answer = self.consumer().committed_offsets(wanted, timeout);
@@ -78,21 +105,21 @@ impl Marker {
             return Ok(None);
         };
         let epoch = u64::try_from(offset).ok();
-        if epoch.is_none() || found.metadata().parse().ok() != epoch {
-            return Err(self.foreign(found.metadata()));
-        }
-        Ok(epoch)
+        let mark = Mark::parse(found.metadata());
+        let mark = mark.filter(|mark| Some(mark.epoch) == epoch);
+        mark.map(Some).ok_or_else(|| self.foreign(found.metadata()))
     }
 
     /// What says in a transaction that the epoch is in it.
-    pub(super) fn of(&self, epoch: u64) -> Result<TopicPartitionList> {
+    pub(super) fn of(&self, mark: Mark) -> Result<TopicPartitionList> {
+        let epoch = mark.epoch;
         let too_many = |_| Error::internal("an epoch's number is larger than an offset can be");
         let offset = i64::try_from(epoch).map_err(too_many)?;
         let mut offsets = TopicPartitionList::with_capacity(1);
         let mut entry = offsets.add_partition(&self.topic, 0);
         let set: KafkaResult<()> = entry.set_offset(Offset::Offset(offset));
         set.map_err(|error| Error::internal(format!("no offset: {error}")))?;
-        entry.set_metadata(epoch.to_string());
+        entry.set_metadata(mark.text());
         Ok(offsets)
     }
 
@@ -140,3 +167,18 @@ impl ClientContext for Quiet {
 }
 
 impl ConsumerContext for Quiet {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written_by_this_version_and_earlier_ones() {
+        for writer in [None, Some(u64::MAX)] {
+            let mark = Mark { epoch: 7, writer };
+            assert_eq!(Mark::parse(&mark.text()), Some(mark));
+        }
+        assert_eq!(Mark::parse("7 somebody"), None);
+        assert_eq!(Mark::parse(""), None);
+    }
+}

@@ -15,7 +15,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::Producer as _;
 use rdkafka_sys::rd_kafka_resp_err_t as Resp;
 
-use super::marker::Marker;
+use super::marker::{Mark, Marker};
 use super::producer::{Outgoing, Producer, code_of};
 use crate::clock;
 use crate::crash_point;
@@ -46,7 +46,9 @@ pub(super) struct Transactions {
     marker: Marker,
     group: ConsumerGroupMetadata,
     /// What was committed when this was opened.
-    committed: Option<u64>,
+    committed: Option<Mark>,
+    /// Who commits, if that is known.
+    writer: Option<u64>,
     timeout: Duration,
     /// Since when a transaction is open.
     open: Option<Instant>,
@@ -76,6 +78,7 @@ impl Transactions {
             marker,
             group,
             committed: None,
+            writer: None,
             timeout,
             open: None,
         };
@@ -89,7 +92,17 @@ impl Transactions {
 
     /// The epoch that had been committed when this was opened.
     pub(super) fn committed(&self) -> Option<u64> {
-        self.committed
+        self.committed.map(|mark| mark.epoch)
+    }
+
+    /// Who had committed it, if that is known.
+    pub(super) fn committed_by(&self) -> Option<u64> {
+        self.committed.and_then(|mark| mark.writer)
+    }
+
+    /// Whoever commits from now on has this number.
+    pub(super) fn sign(&mut self, writer: u64) {
+        self.writer = Some(writer);
     }
 
     /// Messages that the broker has not confirmed yet.
@@ -125,7 +138,8 @@ impl Transactions {
         drained.map_err(|error| self.judge(error))?;
         crash_point::reach("rows delivered, the epoch not in its transaction");
         self.begin()?;
-        let offsets = self.marker.of(epoch)?;
+        let writer = self.writer;
+        let offsets = self.marker.of(Mark { epoch, writer })?;
         self.insist("take an epoch into its transaction", |producer, left| {
             let client = producer.client();
             client.send_offsets_to_transaction(&offsets, &self.group, left)

@@ -53,7 +53,7 @@ pub(crate) fn gone(topic: &str) -> Error {
         false,
         format!("topic \"{topic}\" does not exist any more"),
     )
-    .hint("Create the topic again, or drop the table.")
+    .hint("A topic that is made again is another one: drop the query and create it again to read that from its beginning.")
 }
 
 /// The wanted offset is not in the partition.
