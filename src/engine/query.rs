@@ -138,6 +138,29 @@ pub(super) enum Ended {
     Again,
 }
 
+/// Where each partition begins; those that are empty are at their end.
+fn partitions_of(
+    begin: &Begin,
+    watermarks: &mut Watermarks,
+) -> BTreeMap<InputPartition, PartitionStatus> {
+    let mut partitions = BTreeMap::new();
+    for (place, range) in begin.partitions() {
+        if range.start >= range.end {
+            watermarks.reached_end(place);
+        }
+        let (start, end) = (Some(range.start), Some(range.end));
+        let status = PartitionStatus {
+            start,
+            next: start,
+            committed: start,
+            end,
+            ..Default::default()
+        };
+        partitions.insert(place, status);
+    }
+    partitions
+}
+
 impl Query {
     /// Prepares a query that reads what the wiring's inputs bring.
     pub(super) fn try_new(plan: &Arc<StreamPlan>, begin: &Begin, wiring: Wiring) -> Result<Self> {
@@ -170,21 +193,7 @@ impl Query {
         let ids = begin.partitions();
         let ids = ids.map(|(place, _)| (place, sources[place.input].idle_timeout));
         let mut watermarks = Watermarks::new(ids, now);
-        let mut partitions = BTreeMap::new();
-        for (place, range) in begin.partitions() {
-            if range.start >= range.end {
-                watermarks.reached_end(place);
-            }
-            let (start, end) = (Some(range.start), Some(range.end));
-            let status = PartitionStatus {
-                start,
-                next: start,
-                committed: start,
-                end,
-                ..Default::default()
-            };
-            partitions.insert(place, status);
-        }
+        let partitions = partitions_of(begin, &mut watermarks);
         Ok(Self {
             emitter,
             left: plan.limit,
@@ -541,16 +550,12 @@ impl Query {
             answered: counted.messages > 0 || input.is_some_and(|input| !input.ends.is_empty()),
             partitions: &self.partitions,
         };
-        let was_in_trouble = self.shared.status().trouble.is_some();
+        self.untold.log_trouble(
+            &self.shared.name,
+            report.problem.as_deref(),
+            report.answered,
+        );
         self.shared.update(|status| report.tell(status));
-        let (query, trouble) = (&self.shared.name, self.shared.status().trouble);
-        match trouble {
-            Some(trouble) if !was_in_trouble => {
-                tracing::warn!(query, %trouble, "the broker does not answer; the query waits and goes on by itself");
-            }
-            None if was_in_trouble => tracing::info!(query, "the broker answers again"),
-            Some(_) | None => {}
-        }
     }
 
     /// Measures the groups from time to time, the first ones at once, and holds them to the budget.

@@ -18,6 +18,8 @@ pub(super) struct Untold {
     pub rate_out: Rate,
     /// Messages a second that are added to the topics, as far as their ends are told.
     pub rate_ends: Rate,
+    /// True while no broker answers.
+    in_trouble: bool,
     /// The sum of the ends that were told last.
     ends: Option<u64>,
     /// Why the last message was rejected.
@@ -25,6 +27,21 @@ pub(super) struct Untold {
 }
 
 impl Untold {
+    /// Logs when a broker does not answer any more, and when it does again.
+    pub(super) fn log_trouble(&mut self, query: &str, trouble: Option<&str>, answered: bool) {
+        match trouble {
+            Some(trouble) if !self.in_trouble => {
+                tracing::warn!(query, %trouble, "the broker does not answer; the query waits, and goes on by itself");
+                self.in_trouble = true;
+            }
+            None if answered && self.in_trouble => {
+                tracing::info!(query, "the broker answers again");
+                self.in_trouble = false;
+            }
+            Some(_) | None => {}
+        }
+    }
+
     /// Notes how far the topics' ends have moved.
     pub(super) fn note_ends(
         &mut self,

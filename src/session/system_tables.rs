@@ -72,6 +72,7 @@ fn queries(engine: &Engine, now: ProcessingTime) -> Result<RecordBatch> {
         .collect();
     let mut columns = identities(&rows);
     columns.extend(numbers(&rows, now));
+    columns.extend(lags(&rows));
     columns.extend(scans(&rows));
     columns.extend(times_and_troubles(&rows, now));
     batch(columns)
@@ -93,6 +94,25 @@ fn identities(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
         (
             "table_name",
             column.text(|(query, _)| Some(query.tables.join(", "))),
+        ),
+    ]
+}
+
+/// How far it is behind; of a query that does not read nobody knows.
+fn lags(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
+    let column = Columns { rows };
+    vec![
+        (
+            "lag",
+            column.int8(|(_, status)| status.reads().then(|| status.lag())),
+        ),
+        (
+            "caught_up",
+            column.float8(|(_, status)| status.caught_up().filter(|_| status.reads())),
+        ),
+        (
+            "catch_up_eta",
+            column.length(|(_, status)| status.catch_up().filter(|_| status.reads())),
         ),
     ]
 }
@@ -127,19 +147,6 @@ fn numbers(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef
             column.float8(|(_, status)| Some(status.rows_out_per_second)),
         ),
         ("bytes_in", column.int8(|(_, status)| Some(status.bytes_in))),
-        // Of a query that does not read nobody knows.
-        (
-            "lag",
-            column.int8(|(_, status)| status.reads().then(|| status.lag())),
-        ),
-        (
-            "caught_up",
-            column.float8(|(_, status)| status.caught_up().filter(|_| status.reads())),
-        ),
-        (
-            "catch_up_eta",
-            column.length(|(_, status)| status.catch_up().filter(|_| status.reads())),
-        ),
         (
             "watermark",
             column.time(|(_, status)| status.watermark.map(|EventTime(at)| at)),

@@ -37,7 +37,7 @@ fn trades(first: usize, count: usize, partitions: usize) -> Vec<Record> {
     let trade = |n: usize| {
         let market = ["a", "b", "c"][n % 3];
         // Between them come stretches without a bad one.
-        let note = if n % 10 == 7 && n / 300 % 2 == 0 {
+        let note = if n % 10 == 7 && (n / 300).is_multiple_of(2) {
             "\"none\"".to_owned()
         } else {
             (n % 90).to_string()

@@ -71,7 +71,7 @@ pub struct KafkaSink {
 
 enum Way {
     AtLeastOnce(Producer),
-    ExactlyOnce(Transactions),
+    ExactlyOnce(Box<Transactions>),
 }
 
 /// Either may be absent.
@@ -105,7 +105,7 @@ impl KafkaSink {
             } => {
                 let times = (*interval, DELIVERY_TIMEOUT);
                 let opened = Transactions::open(connection, topic, transactional_id, times)?;
-                Way::ExactlyOnce(opened)
+                Way::ExactlyOnce(Box::new(opened))
             }
         };
         let form = match &options.form {
