@@ -159,7 +159,10 @@ fn tell(runs: &Runs) {
     let stall = runs.tumble_million.stall().as_secs_f64() * 1_000.0;
     ratio("a window of 1,000,000 keys closes, ms", "at most 50", stall);
     for (name, run) in [
-        ("checkpoints of 1,000,000 keys, longest stall, ms", &runs.view_million),
+        (
+            "checkpoints of 1,000,000 keys, longest stall, ms",
+            &runs.view_million,
+        ),
         ("checkpoints of ten keys, the same", &runs.view_ten),
     ] {
         ratio(name, "5 ms apart", run.stall().as_secs_f64() * 1_000.0);
