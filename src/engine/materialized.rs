@@ -86,6 +86,8 @@ enum Kept {
 #[derive(Debug, Default)]
 struct Added {
     batches: Vec<RecordBatch>,
+    /// What they hold.
+    bytes: u64,
     /// So many rows are in images of the state.
     imaged: usize,
 }
@@ -303,12 +305,7 @@ impl Kept {
 
     fn bytes(&self) -> u64 {
         match self {
-            Self::Added(added) => {
-                let batches = added.batches.iter();
-                batches
-                    .map(|batch| batch.get_array_memory_size() as u64)
-                    .sum()
-            }
+            Self::Added(added) => added.bytes,
             Self::Latest(latest) => latest.bytes,
             Self::Counted(counted) => counted.bytes,
         }
@@ -320,15 +317,30 @@ impl Added {
         if !changes.only_inserts() {
             return Err(Error::internal("a row changes where rows are only added"));
         }
-        let batch = memory::own(changes.rows())?;
-        match self.batches.last_mut() {
-            Some(last) if last.num_rows() < ROWS_MIN => {
-                *last = concat_batches(&batch.schema(), [&*last, &batch]).map_err(from_arrow)?;
-            }
-            _ => self.batches.push(batch),
+        self.push(memory::own(changes.rows())?)
+    }
+
+    /// Adds rows of our own. Small batches become larger ones by twos, as in a log-structured merge, so
+    /// that a row is copied a few times and not with each of those that follow it.
+    fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        self.bytes += bytes_of(&batch);
+        self.batches.push(batch);
+        while let [.., before, last] = self.batches.as_slice()
+            && before.num_rows() < ROWS_MIN
+            && before.num_rows() <= last.num_rows() * 2
+        {
+            let joined = concat_batches(&last.schema(), [before, last]).map_err(from_arrow)?;
+            self.bytes -= bytes_of(before) + bytes_of(last);
+            self.bytes += bytes_of(&joined);
+            self.batches.truncate(self.batches.len() - 2);
+            self.batches.push(joined);
         }
         Ok(())
     }
+}
+
+fn bytes_of(batch: &RecordBatch) -> u64 {
+    batch.get_array_memory_size() as u64
 }
 
 impl<V> ByKey<V> {

@@ -121,7 +121,7 @@ impl Materialized {
         match (kept, &self.form) {
             (Kept::Added(added), _) => {
                 let rows = batch(&self.schema, behind.to_vec())?;
-                added.batches.push(memory::own(&rows)?);
+                added.push(memory::own(&rows)?)?;
             }
             (Kept::Latest(latest), Form::ByKey(key)) => {
                 let columns = self.schema.fields().len();

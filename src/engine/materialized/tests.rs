@@ -44,6 +44,18 @@ fn view(form: Form) -> Materialized {
     Materialized::new(schema(), form, 1 << 20)
 }
 
+#[test]
+fn small_batches_become_few_and_keep_their_order() {
+    let mut added = Added::default();
+    for n in 0..10_000 {
+        added.take(&changes(&[(Op::Insert, n, -n)])).unwrap();
+    }
+    assert!(added.batches.len() < 20, "{} batches", added.batches.len());
+    let all: Vec<_> = added.batches.iter().flat_map(pairs).collect();
+    assert_eq!(all, (0..10_000).map(|n| (n, -n)).collect::<Vec<_>>());
+    assert_eq!(added.bytes, added.batches.iter().map(bytes_of).sum::<u64>());
+}
+
 /// What has come to a subscriber, and how it ended.
 fn heard(subscription: &mut Subscription) -> (Vec<(Op, i64, i64)>, Option<&'static str>) {
     let mut all = Vec::new();
