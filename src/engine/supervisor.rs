@@ -446,3 +446,32 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("without a message")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint(written_by: Option<u64>) -> Checkpoint {
+        let writer = written_by.map(|writer| (WRITER.to_owned(), writer));
+        Checkpoint {
+            epoch: 4,
+            text: String::new(),
+            lanes: 1,
+            inputs: Vec::new(),
+            watermark: 0,
+            left: None,
+            counters: writer.into_iter().collect(),
+            state: Default::default(),
+        }
+    }
+
+    #[test]
+    fn an_epoch_that_another_process_committed_is_not_gone_on_from() {
+        for (written_by, committed_by) in [(Some(1), Some(1)), (None, Some(1)), (Some(1), None)] {
+            check_writer(&checkpoint(written_by), committed_by).expect("nothing speaks against it");
+        }
+        let error = check_writer(&checkpoint(Some(1)), Some(2)).expect_err("it is another epoch 4");
+        assert_eq!(error.state(), SqlState::ObjectNotInPrerequisiteState);
+        assert_eq!(error.fault(), Fault::External { retry: false });
+    }
+}
