@@ -18,7 +18,8 @@ pub(super) struct UnderWay {
     has_replay: bool,
 }
 
-/// Under this name a checkpoint has the number of the process that wrote it.
+/// Under this name a checkpoint has the number of the process that commits its epoch. That of a query that
+/// has yet to begin has none: the sink's epoch then is an earlier query's.
 pub(super) const WRITER: &str = "writer";
 
 /// Numbers that go on counting, under the names that they have in a checkpoint.
@@ -56,7 +57,6 @@ impl Query {
         let mut status = self.shared.status();
         let counters = COUNTERS.iter();
         let counters = counters.map(|(name, of)| ((*name).to_owned(), *of(&mut status)));
-        let writer = (WRITER.to_owned(), self.surroundings.writer);
         Ok(Checkpoint {
             epoch: self.epochs,
             text: self.plan.text.clone(),
@@ -64,7 +64,7 @@ impl Query {
             inputs: self.input_marks(),
             watermark: self.watermarks.current().0.0,
             left: self.left,
-            counters: counters.chain([writer]).collect(),
+            counters: counters.collect(),
             state,
         })
     }
@@ -124,7 +124,9 @@ impl Query {
         if !self.output.is_durable() {
             return self.tell_epoch();
         }
-        let checkpoint = self.checkpoint()?;
+        let mut checkpoint = self.checkpoint()?;
+        let writer = self.surroundings.writer;
+        checkpoint.counters.insert(WRITER.to_owned(), writer);
         if let Some(committer) = self.output.committer() {
             committer.hand(checkpoint);
         }
