@@ -21,6 +21,7 @@ mod live;
 mod materialized;
 mod output;
 mod pace;
+mod publish;
 mod query;
 mod rate;
 mod rejected;

@@ -32,6 +32,7 @@ mod soak;
 mod readers;
 mod kafka_scan;
 mod kafka_exactly_once;
+mod sink_ownership;
 mod kafka_group_offsets;
 mod kafka_sink;
 mod kafka_source;

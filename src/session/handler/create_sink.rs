@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use super::continuous::{Wanted, continuous};
-use super::{define, is_there, mode, notice};
+use super::{define, is_there, mode, notice, transactional_id};
 use crate::catalog::{Definition, SinkDefinition, SinkFormat};
 use crate::engine::OpenSink;
 use crate::error::{Error, Result, SqlState, nearest};
@@ -35,6 +35,10 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     let plan = continuous(&services, &state, Wanted::sink(&sink)).await?;
     let plan = checked(&sink, plan).map_err(at)?;
     refuse_loop(&sink, &plan).await?;
+    let former = transactional_id::former(&services, &sink.name);
+    transactional_id::refuse_taken(&services, &sink, former.as_ref())
+        .await
+        .map_err(at)?;
     if make_topic(&sink).await? {
         let topic = &sink.options.topic;
         let text = format!("topic \"{topic}\" did not exist and was made");
@@ -45,6 +49,10 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
         engine.create_sink(&name, plan, open, true)
     })
     .await?;
+    let id = |sink: &SinkDefinition| sink.transactional_id(services.catalog.server_id());
+    if let Some(former) = former.filter(|former| id(former) != id(&sink)) {
+        transactional_id::release(session, &former).await;
+    }
     Ok(Outcome::done(TAG))
 }
 

@@ -1,6 +1,6 @@
 //! DROP TABLE, VIEW, MATERIALIZED VIEW, SINK, QUERY.
 
-use super::notice;
+use super::{notice, transactional_id};
 use crate::catalog::Definition;
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, Session};
@@ -56,6 +56,9 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
             notice(session, Error::user(SqlState::SuccessfulCompletion, text));
         }
         forget(session, &definition).await?;
+        if let Definition::Sink(sink) = &definition {
+            transactional_id::release(session, sink).await;
+        }
     }
     Ok(())
 }
