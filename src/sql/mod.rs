@@ -44,6 +44,7 @@ mod table;
 mod table_text;
 mod tokens;
 mod transaction;
+pub mod walk;
 mod window_call;
 mod window_clause;
 mod window_function;

@@ -5,11 +5,12 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{self, VisitMut, VisitorMut};
+use sqlparser::ast::{self, VisitorMut};
 
 use super::alter::AlterQuery;
 use super::alter_table::AlterTable;
 use super::replay::Replay;
+use super::walk;
 use crate::error::Position;
 
 /// One statement of a text, with where it stood.
@@ -527,14 +528,16 @@ impl Statement {
     /// Visits the queries of a statement, wherever they stand in it.
     pub fn visit_queries<V: VisitorMut>(&mut self, visitor: &mut V) -> ControlFlow<V::Break> {
         match self {
-            Self::Query(stream) => stream.query.visit(visitor),
-            Self::CopyOut(copy) => copy.query.query.visit(visitor),
-            Self::Declare(declare) => declare.query.query.visit(visitor),
-            Self::CreateView(create) => create.query.query.visit(visitor),
-            Self::CreateMaterializedView(create) => create.query.query.visit(visitor),
-            Self::CreateSink(create) => create.query.query.visit(visitor),
-            Self::Replay(replay) => replay.query.query.visit(visitor),
-            Self::Insert(insert) => insert.visit(visitor),
+            Self::Query(stream) => walk::visit_mut(&mut stream.query, visitor),
+            Self::CopyOut(copy) => walk::visit_mut(&mut copy.query.query, visitor),
+            Self::Declare(declare) => walk::visit_mut(&mut declare.query.query, visitor),
+            Self::CreateView(create) => walk::visit_mut(&mut create.query.query, visitor),
+            Self::CreateMaterializedView(create) => {
+                walk::visit_mut(&mut create.query.query, visitor)
+            }
+            Self::CreateSink(create) => walk::visit_mut(&mut create.query.query, visitor),
+            Self::Replay(replay) => walk::visit_mut(&mut replay.query.query, visitor),
+            Self::Insert(insert) => walk::visit_mut(insert, visitor),
             Self::Prepare(prepare) => prepare.statement.visit_queries(visitor),
             Self::Explain(explain) => match &mut explain.target {
                 ExplainTarget::Statement(inner) => inner.visit_queries(visitor),
