@@ -49,6 +49,8 @@ pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3_600);
 const READS_MAX: usize = 8;
 /// How long a micro-batch of a query that is far behind waits for so many.
 const PATIENCE: Duration = Duration::from_millis(10);
+/// Lanes work side by side from so many rows on: for fewer a thread costs more than it saves.
+const ROWS_WORTH_A_THREAD: usize = 8 * 1024;
 /// How often the memory of the groups is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(200);
 
@@ -360,7 +362,7 @@ impl Query {
         until.saturating_sub(now)
     }
 
-    /// Runs each lane's messages, side by side when more than one has any.
+    /// Runs each lane's messages, side by side when there are many.
     pub(super) fn process(&mut self, messages: Vec<Vec<OfInput>>) -> Result<Vec<LaneOutput>> {
         let partitions = self
             .watermarks
@@ -382,9 +384,14 @@ impl Query {
             .zip(messages)
             .filter(|(_, messages)| !messages.is_empty())
             .collect();
-        task::in_parallel(work, |(lane, messages)| lane.process(&messages, &standing))
-            .into_iter()
-            .collect()
+        let rows = work.iter().flat_map(|(_, messages)| messages);
+        let rows: usize = rows.map(|(_, batch)| batch.messages.messages.len()).sum();
+        let process =
+            |(lane, messages): (&mut Lane, Vec<OfInput>)| lane.process(&messages, &standing);
+        match rows < ROWS_WORTH_A_THREAD {
+            true => work.into_iter().map(process).collect(),
+            false => task::in_parallel(work, process).into_iter().collect(),
+        }
     }
 
     /// Counts what the lanes set aside, and keeps it.

@@ -13,6 +13,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::engine::{Engine, EngineOptions};
 use crate::error::Result;
+use crate::source::Cluster;
 use crate::task::Compute;
 use crate::telemetry::ServerCounters;
 
@@ -43,9 +44,14 @@ impl Services {
     /// too unless they are to lie elsewhere.
     ///
     /// # Errors
-    /// When the data directory cannot be used, `checkpoint_dir` is no place, or the system has no thread left.
+    /// When the data directory cannot be used, `checkpoint_dir` is no place, the library does not know a
+    /// property of the cluster, or the system has no thread left.
     pub fn open(config: Arc<Config>) -> Result<Arc<Self>> {
         let defaults = config.kafka.connection();
+        if let Some(connection) = &defaults {
+            // Nobody is asked yet.
+            Cluster::connect(connection)?;
+        }
         let catalog = Catalog::open(&config.data_dir, defaults.as_ref())?;
         let checkpoints = match &config.checkpoint_dir {
             Some(place) => {
