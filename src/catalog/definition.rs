@@ -102,7 +102,7 @@ impl Definition {
         match self {
             Self::Table(_) | Self::View(_) => None,
             Self::MaterializedView(view) => Some(view.options),
-            Self::Sink(sink) => Some(sink.query_options),
+            Self::Sink(sink) => sink.query.as_ref().map(|_| sink.query_options),
         }
     }
 

@@ -33,7 +33,9 @@ pub use alter_table::{AlteredTable, needed};
 pub use data_type::{sql_type_name, to_arrow};
 pub use definition::{Definition, Definitions};
 pub use query_options::query_options;
-pub use sink::{DELIVERY_DEFAULT, Delivery, SinkDefinition, SinkFormat, SinkOptions};
+pub use sink::{
+    DELIVERY_DEFAULT, Delivery, KafkaSinkTarget, SinkDefinition, SinkFormat, SinkRows, SinkTarget,
+};
 pub use table::{
     Column, ColumnOrigin, EVENT_TIME_MARK, KafkaTableOptions, TableDefinition, WatermarkDefinition,
 };

@@ -19,11 +19,14 @@ pub async fn start_queries(services: &Arc<Services>) {
                 &view.query.text,
                 create_materialized_view::start(services, view).await,
             ),
-            Definition::Sink(sink) => (
-                QueryKind::Sink,
-                &sink.query.text,
-                create_sink::start(services, sink).await,
-            ),
+            Definition::Sink(sink) => match &sink.query {
+                Some(query) => (
+                    QueryKind::Sink,
+                    &query.text,
+                    create_sink::start(services, sink).await,
+                ),
+                None => continue,
+            },
             Definition::Table(_) | Definition::View(_) => continue,
         };
         if let Err(error) = started {

@@ -103,6 +103,7 @@ fn sink(mut grammar: Grammar<'_>, head: Head) -> Result<Statement> {
         true => grammar.identifiers()?,
         false => Vec::new(),
     };
+    let has_options = grammar.at(&["WITH"]);
     let options = options::options(&mut grammar)?;
     let (query, options) = if grammar.eat(&["FROM"]) {
         let start = grammar.position();
@@ -110,11 +111,14 @@ fn sink(mut grammar: Grammar<'_>, head: Head) -> Result<Statement> {
         let after = options::options(&mut grammar)?;
         grammar.finish()?;
         (
-            query::of_table(&source.sql(), start)?,
+            Some(query::of_table(&source.sql(), start)?),
             one_of(options, after)?,
         )
+    } else if has_options && grammar.at_end() {
+        (None, options)
     } else {
-        query_and_options(grammar, options)?
+        let (query, options) = query_and_options(grammar, options)?;
+        (Some(query), options)
     };
     Ok(Statement::CreateSink(CreateSink {
         name,

@@ -249,7 +249,7 @@ pub struct CreateMaterializedView {
     pub text: String,
 }
 
-/// `CREATE SINK name [PRIMARY KEY (..)] WITH (..) AS query`.
+/// `CREATE SINK name [PRIMARY KEY (..)] WITH (..) [AS query]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateSink {
     /// Its name.
@@ -262,8 +262,8 @@ pub struct CreateSink {
     pub primary_key: Vec<Identifier>,
     /// `WITH (..)`.
     pub options: Vec<OptionClause>,
-    /// What goes out.
-    pub query: StreamQuery,
+    /// What goes out; `None`: what others bring.
+    pub query: Option<StreamQuery>,
     /// The statement's text.
     pub text: String,
 }
@@ -532,7 +532,10 @@ impl Statement {
             Self::Declare(declare) => declare.query.query.visit(visitor),
             Self::CreateView(create) => create.query.query.visit(visitor),
             Self::CreateMaterializedView(create) => create.query.query.visit(visitor),
-            Self::CreateSink(create) => create.query.query.visit(visitor),
+            Self::CreateSink(create) => match &mut create.query {
+                Some(query) => query.query.visit(visitor),
+                None => ControlFlow::Continue(()),
+            },
             Self::Replay(replay) => replay.query.query.visit(visitor),
             Self::Insert(insert) => insert.visit(visitor),
             Self::Prepare(prepare) => prepare.statement.visit_queries(visitor),

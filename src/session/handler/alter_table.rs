@@ -209,10 +209,7 @@ async fn planned(services: &Arc<Services>, definition: &Definition) -> Result<St
     let state = services.base_state()?;
     match definition {
         Definition::MaterializedView(view) => continuous(services, state, Wanted::view(view)).await,
-        Definition::Sink(sink) => {
-            let plan = continuous(services, state, Wanted::sink(sink)).await?;
-            create_sink::checked(sink, plan)
-        }
+        Definition::Sink(sink) => create_sink::planned(services, state, sink).await,
         Definition::Table(_) | Definition::View(_) => {
             Err(Error::internal("only what runs has a plan"))
         }

@@ -139,8 +139,9 @@ async fn sink(session: &mut Session, clause: &CreateSink) -> Result<()> {
     let services = Arc::clone(session.services());
     let sink = SinkDefinition::try_new(clause, Some(&defaults(session)))?;
     let state = session.state()?;
-    let plan = continuous(&services, &state, Wanted::sink(&sink)).await?;
-    create_sink::checked(&sink, plan)?;
+    if sink.query.is_some() {
+        create_sink::planned(&services, &state, &sink).await?;
+    }
     let mode = mode(clause.if_not_exists, clause.or_replace);
     keep(
         session,

@@ -9,7 +9,7 @@ use futures::StreamExt;
 
 use super::subscribe;
 use crate::catalog::{
-    Definition, MaterializedViewDefinition, SinkDefinition, SinkFormat, query_options,
+    Definition, MaterializedViewDefinition, SinkDefinition, SinkRows, query_options,
 };
 use crate::engine::{Emitted, LiveRows, LiveStart};
 use crate::error::{Culprit, Error, Result, SqlState, from_arrow, from_datafusion};
@@ -53,18 +53,18 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// For a sink.
-    pub(in crate::session) fn sink(sink: &'a SinkDefinition) -> Self {
-        Self {
-            query: &sink.query,
+    /// For a sink; `None` if it has no query.
+    pub(in crate::session) fn sink(sink: &'a SinkDefinition) -> Option<Self> {
+        Some(Self {
+            query: sink.query.as_ref()?,
             columns: &[],
-            purpose: match sink.options.format {
-                SinkFormat::Json => Purpose::AppendSink,
-                SinkFormat::Upsert => Purpose::UpsertSink,
-                SinkFormat::Debezium => Purpose::ChangelogSink,
+            purpose: match sink.target.rows() {
+                SinkRows::Added => Purpose::AppendSink,
+                SinkRows::Newest => Purpose::UpsertSink,
+                SinkRows::Changes => Purpose::ChangelogSink,
             },
             options: sink.query_options,
-        }
+        })
     }
 }
 
@@ -218,7 +218,10 @@ pub(in crate::session) async fn columns_of(
             }
             (&view.query, view.columns.as_slice())
         }
-        Definition::Sink(sink) => (&sink.query, [].as_slice()),
+        Definition::Sink(sink) => match &sink.query {
+            Some(query) => (query, [].as_slice()),
+            None => return Ok(Arc::new(Schema::empty())),
+        },
     };
     let plan = logical_of(session, query).await?;
     let fields: Vec<Field> = plan

@@ -72,10 +72,7 @@ async fn define(
     task::spawn_blocking(move || {
         let (kind, name) = (definition.kind(), definition.name().to_owned());
         let replaces = services.catalog.snapshot().get(&name).is_some();
-        if matches!(
-            definition,
-            Definition::MaterializedView(_) | Definition::Sink(_)
-        ) {
+        if definition.query_options().is_some() {
             // A definition that is found after a crash without this mark has lost its checkpoints.
             services.engine.announce(&name)?;
         }
