@@ -71,7 +71,8 @@ impl Catalog {
     ) -> Result<AlteredTable> {
         let before = self.snapshot();
         let old = find(alter, &before)?;
-        let (clause, text, skipped) = apply(alter, &old)?;
+        let (mut clause, text, skipped) = apply(alter, &old)?;
+        before.fill_secrets(&mut clause.options)?;
         let at = |error: Error| match error.position() {
             Some(_) => error,
             None => error.at(Some(alter.name.position)),

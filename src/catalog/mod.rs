@@ -19,6 +19,7 @@ mod depends;
 mod event_time;
 mod options;
 mod query_options;
+mod secret;
 mod server_id;
 mod sink;
 mod store;
@@ -33,6 +34,7 @@ pub use alter_table::{AlteredTable, needed};
 pub use data_type::{sql_type_name, to_arrow};
 pub use definition::{Definition, Definitions};
 pub use query_options::query_options;
+pub use secret::SecretDefinition;
 pub use sink::{
     DELIVERY_DEFAULT, Delivery, KafkaSinkTarget, SinkDefinition, SinkFormat, SinkRows, SinkTarget,
 };
@@ -213,6 +215,7 @@ pub(crate) fn kind_word(kind: ObjectKind) -> &'static str {
         ObjectKind::View => "view",
         ObjectKind::MaterializedView => "materialized view",
         ObjectKind::Sink => "sink",
+        ObjectKind::Secret => "secret",
         ObjectKind::Query => "query",
     }
 }
@@ -226,6 +229,9 @@ fn taken(existing: &Definition) -> Error {
 }
 
 fn missing(kind: ObjectKind, name: &str, current: &Definitions) -> Error {
+    if kind == ObjectKind::Secret {
+        return secret::missing(name, current);
+    }
     let error = Error::user(
         SqlState::UndefinedTable,
         format!("{} \"{name}\" does not exist", kind_word(kind)),
@@ -295,7 +301,10 @@ fn check_transactional_id(
 ) -> Result<()> {
     let id_of = |definition: &Definition| match definition {
         Definition::Sink(sink) => sink.transactional_id(server_id),
-        Definition::Table(_) | Definition::View(_) | Definition::MaterializedView(_) => None,
+        Definition::Table(_)
+        | Definition::View(_)
+        | Definition::MaterializedView(_)
+        | Definition::Secret(_) => None,
     };
     let Some(id) = id_of(definition) else {
         return Ok(());
@@ -336,6 +345,9 @@ fn find<'a>(kind: ObjectKind, name: &str, current: &'a Definitions) -> Result<&'
 
 /// What a definition needs must be there, be readable, and not need the definition itself.
 fn check_dependencies(definition: &Definition, current: &Definitions) -> Result<()> {
+    for name in definition.secrets() {
+        secret::find(name, current)?;
+    }
     for name in definition.depends_on() {
         match current.get(name) {
             Some(found) if found.can_be_read() => {}
@@ -344,7 +356,10 @@ fn check_dependencies(definition: &Definition, current: &Definitions) -> Result<
                     SqlState::WrongObjectType,
                     format!("\"{name}\" is a {} and cannot be read", found.kind_name()),
                 )
-                .hint("Create a table for the sink's topic to read what it wrote."));
+                .hint(match found.kind() {
+                    ObjectKind::Secret => "Only an option can name a secret.",
+                    _ => "Create a table for the sink's topic to read what it wrote.",
+                }));
             }
             None => {
                 return Err(Error::user(
@@ -377,9 +392,7 @@ fn visit(name: &str, all: &Definitions, seen: &mut BTreeSet<String>, found: &mut
     if !seen.insert(name.to_owned()) {
         return;
     }
-    let above = all
-        .all()
-        .filter(|d| d.depends_on().iter().any(|needed| needed == name));
+    let above = all.all().filter(|d| d.needs().any(|needed| needed == name));
     for definition in above {
         visit(definition.name(), all, seen, found);
     }
@@ -404,8 +417,7 @@ fn check_unneeded(names: &[&str], gone: &[String], current: &Definitions) -> Res
         .iter()
         .map(|d| {
             let needed: Vec<String> = d
-                .depends_on()
-                .iter()
+                .needs()
                 .filter(|needed| gone.contains(needed))
                 .filter_map(|needed| current.get(needed))
                 .map(|needed| format!("{} {}", needed.kind_name(), needed.name()))

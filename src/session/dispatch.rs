@@ -3,9 +3,9 @@
 use arrow::datatypes::FieldRef;
 
 use super::handler::{
-    alter_query, alter_table, copy, create_materialized_view, create_sink, create_table,
-    create_view, cursor, drop_object, explain, flush, insert, prepare, query, replay, show_objects,
-    transaction, variable,
+    alter_query, alter_table, copy, create_materialized_view, create_secret, create_sink,
+    create_table, create_view, cursor, drop_object, explain, flush, insert, prepare, query, replay,
+    show_objects, transaction, variable,
 };
 use super::{Columns, Outcome, Session, parameters};
 use crate::error::Result;
@@ -54,6 +54,7 @@ pub(super) async fn run(session: &mut Session, statement: Statement) -> Result<O
             create_materialized_view::run(session, clause).await
         }
         Statement::CreateSink(clause) => create_sink::run(session, clause).await,
+        Statement::CreateSecret(clause) => create_secret::run(session, &clause).await,
         Statement::AlterQuery(alter) => alter_query::run(session, alter).await,
         Statement::AlterTable(alter) => alter_table::run(session, alter).await,
         Statement::Drop(drop) => drop_object::run(session, drop).await,

@@ -154,7 +154,9 @@ impl Session {
     ///
     /// # Errors
     /// What running it would report before it asks a broker.
-    pub async fn check(&mut self, parsed: Parsed) -> Result<()> {
+    pub async fn check(&mut self, mut parsed: Parsed) -> Result<()> {
+        let definitions = self.services.catalog.snapshot();
+        definitions.resolve_secrets(&mut parsed.statement)?;
         handler::check::run(self, parsed.statement).await
     }
 
@@ -166,10 +168,9 @@ impl Session {
         self.transaction
             .admit(dispatch::ends_transaction(&statement))?;
         let mut statement = parameters::bind(statement, parameters)?;
-        self.services
-            .catalog
-            .snapshot()
-            .resolve_event_time(&mut statement)?;
+        let definitions = self.services.catalog.snapshot();
+        definitions.resolve_event_time(&mut statement)?;
+        definitions.resolve_secrets(&mut statement)?;
         dispatch::run(self, statement).await
     }
 

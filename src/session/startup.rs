@@ -27,7 +27,7 @@ pub async fn start_queries(services: &Arc<Services>) {
                 ),
                 None => continue,
             },
-            Definition::Table(_) | Definition::View(_) => continue,
+            Definition::Table(_) | Definition::View(_) | Definition::Secret(_) => continue,
         };
         if let Err(error) = started {
             let name = definition.name();

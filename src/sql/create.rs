@@ -7,7 +7,7 @@ use super::statement::{
     CreateMaterializedView, CreateSink, CreateView, Identifier, OptionClause, Statement,
     StreamQuery,
 };
-use super::{options, query, subscribe, syntax, table, tokens};
+use super::{options, query, secret, subscribe, syntax, table, tokens};
 use crate::error::{Error, Result, SqlState};
 
 /// What stands before the kind.
@@ -44,6 +44,9 @@ pub(super) fn create(mut grammar: Grammar<'_>) -> Result<Statement> {
     }
     if grammar.eat(&["SINK"]) {
         return sink(grammar, head);
+    }
+    if grammar.eat(&["SECRET"]) {
+        return secret::create(grammar, head);
     }
     Err(unknown_kind(grammar.peek()))
 }
@@ -226,16 +229,18 @@ fn unknown_kind(found: &TokenWithSpan) -> Error {
             "A topic is a table: CREATE TABLE t (..) WITH (connector = 'kafka', topic = '..').",
         ),
         "INDEX" | "UNIQUE" => unsupported("A stream has no indexes; use a MATERIALIZED VIEW."),
-        "ALERT" | "SECRET" | "ROLE" | "USER" | "GROUP" | "SCHEMA" | "DATABASE" | "FUNCTION"
-        | "PROCEDURE" | "TRIGGER" | "EXTENSION" | "SEQUENCE" | "TYPE" | "DOMAIN" | "RULE"
-        | "POLICY" | "SERVER" | "OPERATOR" | "AGGREGATE" | "CAST" | "COLLATION" | "PUBLICATION"
-        | "SUBSCRIPTION" => unsupported("There are TABLE, VIEW, MATERIALIZED VIEW and SINK."),
+        "ALERT" | "ROLE" | "USER" | "GROUP" | "SCHEMA" | "DATABASE" | "FUNCTION" | "PROCEDURE"
+        | "TRIGGER" | "EXTENSION" | "SEQUENCE" | "TYPE" | "DOMAIN" | "RULE" | "POLICY"
+        | "SERVER" | "OPERATOR" | "AGGREGATE" | "CAST" | "COLLATION" | "PUBLICATION"
+        | "SUBSCRIPTION" => {
+            unsupported("There are TABLE, VIEW, MATERIALIZED VIEW, SINK and SECRET.")
+        }
         _ => {
             let error = syntax::unexpected(
                 found,
-                Some("Expected TABLE, VIEW, MATERIALIZED VIEW or SINK."),
+                Some("Expected TABLE, VIEW, MATERIALIZED VIEW, SINK or SECRET."),
             );
-            match syntax::meant(&word, &["table", "view", "materialized", "sink"]) {
+            match syntax::meant(&word, &["table", "view", "materialized", "sink", "secret"]) {
                 Some(meant) => error.hint(format!("Perhaps you meant CREATE {meant}.")),
                 None => error,
             }

@@ -35,6 +35,7 @@ mod query;
 mod replay;
 mod row_fields;
 mod scan;
+mod secret;
 mod set_option;
 mod settings;
 mod statement;
@@ -58,6 +59,7 @@ pub use mask::mask_options;
 pub use names::{literal, quote};
 pub use replay::Replay;
 pub use scan::TEXT_BYTES_MAX;
+pub use secret::{CreateSecret, SecretRef};
 pub use set_option::set_option;
 pub use statement::{
     Close, ColumnClause, ColumnKind, CopyFormat, CopyIn, CopyOptions, CopyOut,

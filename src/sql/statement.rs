@@ -10,6 +10,7 @@ use sqlparser::ast::{self, VisitMut, VisitorMut};
 use super::alter::AlterQuery;
 use super::alter_table::AlterTable;
 use super::replay::Replay;
+use super::secret::{CreateSecret, SecretRef};
 use crate::error::Position;
 
 /// One statement of a text, with where it stood.
@@ -31,6 +32,7 @@ pub enum Statement {
     CreateView(CreateView),
     CreateMaterializedView(CreateMaterializedView),
     CreateSink(CreateSink),
+    CreateSecret(CreateSecret),
     Drop(Drop),
     AlterQuery(AlterQuery),
     AlterTable(AlterTable),
@@ -211,6 +213,8 @@ pub enum OptionValue {
     Word(String),
     /// `INTERVAL '..'`, in microseconds.
     Interval(i64),
+    /// `SECRET name`.
+    Secret(SecretRef),
 }
 
 /// `CREATE VIEW name AS query`.
@@ -276,6 +280,7 @@ pub enum ObjectKind {
     View,
     MaterializedView,
     Sink,
+    Secret,
     Query,
 }
 
@@ -559,11 +564,13 @@ impl Name {
 }
 
 impl OptionValue {
-    /// The value's text; an interval's is its number of microseconds with the unit.
+    /// The value's text; an interval's is its number of microseconds with the unit, a secret's
+    /// is its name.
     pub fn text(&self) -> String {
         match self {
             Self::Text(text) | Self::Number(text) | Self::Word(text) => text.clone(),
             Self::Interval(micros) => format!("{micros} microseconds"),
+            Self::Secret(secret) => secret.sql(),
         }
     }
 }

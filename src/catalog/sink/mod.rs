@@ -9,7 +9,7 @@ mod plain;
 pub use kafka::{DELIVERY_DEFAULT, KafkaSinkTarget, SinkFormat};
 
 use super::depends::names_in;
-use super::options::{Options, masked};
+use super::options::{Options, masked, secrets_in};
 use super::query_options;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::QueryOptions;
@@ -29,6 +29,8 @@ pub struct SinkDefinition {
     pub query_options: QueryOptions,
     /// The names that it reads.
     pub depends_on: Vec<String>,
+    /// The secrets that it names.
+    pub secrets: Vec<String>,
     /// The CREATE statement, secrets masked.
     pub sql: String,
     /// The CREATE statement as written.
@@ -115,6 +117,7 @@ impl SinkDefinition {
             target,
             query_options,
             depends_on: query.map_or_else(Vec::new, |query| names_in(&query.query)),
+            secrets: secrets_in(&clause.options),
             sql: masked(&clause.text)?,
             statement: clause.text.clone(),
         })

@@ -148,7 +148,7 @@ struct Ask<'a> {
 impl Ask<'_> {
     async fn one(&self, definition: &Definition) -> Result<Answer> {
         let keeps_rows = match definition {
-            Definition::Table(_) => return Ok(Answer::Same),
+            Definition::Table(_) | Definition::Secret(_) => return Ok(Answer::Same),
             Definition::View(_) => return self.view(definition).await,
             Definition::MaterializedView(_) => true,
             Definition::Sink(_) => false,
@@ -205,12 +205,15 @@ impl Ask<'_> {
 }
 
 /// The plan of a materialized view or a sink.
-async fn planned(services: &Arc<Services>, definition: &Definition) -> Result<StreamPlan> {
+pub(super) async fn planned(
+    services: &Arc<Services>,
+    definition: &Definition,
+) -> Result<StreamPlan> {
     let state = services.base_state()?;
     match definition {
         Definition::MaterializedView(view) => continuous(services, state, Wanted::view(view)).await,
         Definition::Sink(sink) => create_sink::planned(services, state, sink).await,
-        Definition::Table(_) | Definition::View(_) => {
+        Definition::Table(_) | Definition::View(_) | Definition::Secret(_) => {
             Err(Error::internal("only what runs has a plan"))
         }
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous, logical_of, options};
-use super::{alter_query, alter_table, create_sink, infer, insert, mode, replay};
+use super::{alter_query, alter_table, create_secret, create_sink, infer, insert, mode, replay};
 use crate::catalog::{
     CreateMode, Definition, MaterializedViewDefinition, SinkDefinition, TableDefinition,
     ViewDefinition,
@@ -29,6 +29,7 @@ pub(in crate::session) async fn run(session: &mut Session, statement: Statement)
         Statement::CreateTable(clause) => table(session, &clause),
         Statement::CreateMaterializedView(clause) => materialized_view(session, clause).await,
         Statement::CreateSink(clause) => sink(session, &clause).await,
+        Statement::CreateSecret(clause) => create_secret::keep(session, &clause).await.map(drop),
         Statement::Query(query) => plan(session, &query).await,
         Statement::CopyOut(copy) => plan(session, &copy.query).await,
         Statement::Declare(declare) => plan(session, &declare.query).await,

@@ -222,6 +222,7 @@ pub(in crate::session) async fn columns_of(
             Some(query) => (query, [].as_slice()),
             None => return Ok(Arc::new(Schema::empty())),
         },
+        Definition::Secret(_) => return Ok(Arc::new(Schema::empty())),
     };
     let plan = logical_of(session, query).await?;
     let fields: Vec<Field> = plan

@@ -1,4 +1,4 @@
-//! DROP TABLE, VIEW, MATERIALIZED VIEW, SINK, QUERY.
+//! DROP TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, QUERY.
 
 use super::notice;
 use crate::catalog::Definition;
@@ -26,6 +26,7 @@ pub(super) fn word(kind: ObjectKind) -> &'static str {
         ObjectKind::View => "VIEW",
         ObjectKind::MaterializedView => "MATERIALIZED VIEW",
         ObjectKind::Sink => "SINK",
+        ObjectKind::Secret => "SECRET",
         ObjectKind::Query => "QUERY",
     }
 }
@@ -37,7 +38,7 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
     for name in &drop.names {
         match services.catalog.find(drop.kind, &name.name) {
             Ok(_) => names.push(name.name.as_str()),
-            Err(error) if drop.if_exists && error.state() == SqlState::UndefinedTable => {
+            Err(error) if drop.if_exists && is_missing(&error) => {
                 let kind = word(drop.kind).to_lowercase();
                 let text = format!("{kind} \"{}\" does not exist, skipping", name.name);
                 notice(session, Error::user(SqlState::SuccessfulCompletion, text));
@@ -60,6 +61,13 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
     Ok(())
 }
 
+fn is_missing(error: &Error) -> bool {
+    matches!(
+        error.state(),
+        SqlState::UndefinedTable | SqlState::UndefinedObject
+    )
+}
+
 /// Ends what a definition had running.
 async fn forget(session: &Session, definition: &Definition) -> Result<()> {
     let engine = session.services().engine.clone();
@@ -72,7 +80,7 @@ async fn forget(session: &Session, definition: &Definition) -> Result<()> {
             let forget = move || engine.set_aside().retain_tables(|table| table != name);
             task::spawn_blocking(forget).await
         }
-        Definition::View(_) => Ok(()),
+        Definition::View(_) | Definition::Secret(_) => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ pub(super) mod check;
 pub(super) mod continuous;
 pub(super) mod copy;
 pub(super) mod create_materialized_view;
+pub(super) mod create_secret;
 pub(super) mod create_sink;
 pub(super) mod create_table;
 pub(super) mod create_view;
