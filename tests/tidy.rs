@@ -68,9 +68,19 @@ const WORDS: &[(&str, Place, &str)] = &[
         "keep Kafka's protocol in `broker`",
     ),
     (
-        "mio rustls",
+        "mio",
         Only("src/source/direct"),
         "keep sockets to brokers in `source/direct`",
+    ),
+    (
+        "rustls tokio_rustls",
+        Only("src/source/direct src/sink/postgres/tls"),
+        "take TLS from `source`",
+    ),
+    (
+        "postgres",
+        Only("src/sink/postgres"),
+        "keep the client of databases in `sink/postgres`",
     ),
     ("axum", Only("src/console"), "keep HTTP in `console`"),
     (

@@ -1,6 +1,8 @@
 //! The system tables of schema `headwater`: what the server says of itself, as of the moment it is
 //! asked.
 
+mod definitions;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -15,24 +17,37 @@ use datafusion::datasource::MemTable;
 use datafusion::error::Result;
 
 use super::handler::explain_progress;
+use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::engine::{Engine, LateRecord, PartitionStatus, QueryShared, QueryStatus, Rejection};
 use crate::types::{EventTime, InputPartition, ProcessingTime};
 
 /// The tables' names.
-const NAMES: [&str; 4] = ["dead_letters", "late_rows", "partitions", "queries"];
+const NAMES: [&str; 6] = [
+    "dead_letters",
+    "late_rows",
+    "partitions",
+    "queries",
+    "secrets",
+    "sinks",
+];
 
 /// The schema `headwater`.
 #[derive(Debug)]
 pub(super) struct SystemTables {
     engine: Engine,
+    catalog: Catalog,
     clock: SharedClock,
 }
 
 impl SystemTables {
-    /// The tables of an engine.
-    pub(super) fn new(engine: Engine, clock: SharedClock) -> Self {
-        Self { engine, clock }
+    /// The tables of an engine and a catalog.
+    pub(super) fn new(engine: Engine, catalog: Catalog, clock: SharedClock) -> Self {
+        Self {
+            engine,
+            catalog,
+            clock,
+        }
     }
 }
 
@@ -48,6 +63,8 @@ impl SchemaProvider for SystemTables {
             "partitions" => partitions(&self.engine)?,
             "dead_letters" => dead_letters(&self.engine)?,
             "late_rows" => late_rows(&self.engine)?,
+            "sinks" => definitions::sinks(&self.engine, &self.catalog.snapshot())?,
+            "secrets" => definitions::secrets(&self.catalog.snapshot())?,
             _ => return Ok(None),
         };
         Ok(Some(Arc::new(MemTable::try_new(

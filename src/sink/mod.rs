@@ -7,6 +7,7 @@
 
 pub mod blackhole;
 pub mod kafka;
+pub mod postgres;
 pub mod print;
 
 use crate::error::Result;

@@ -5,8 +5,10 @@
 
 mod kafka;
 mod plain;
+mod postgres;
 
 pub use kafka::{DELIVERY_DEFAULT, KafkaSinkTarget, SinkFormat};
+pub use postgres::{PostgresMode, PostgresSinkTarget};
 
 use super::depends::names_in;
 use super::options::{Options, masked, secrets_in};
@@ -44,6 +46,8 @@ pub enum SinkTarget {
     Blackhole,
     /// A topic.
     Kafka(KafkaSinkTarget),
+    /// A table of PostgreSQL.
+    Postgres(PostgresSinkTarget),
     /// The server's log.
     Print,
 }
@@ -82,12 +86,14 @@ impl Delivery {
 enum Connector {
     Blackhole,
     Kafka,
+    Postgres,
     Print,
 }
 
-const CONNECTORS: [(&str, Connector); 3] = [
+const CONNECTORS: [(&str, Connector); 4] = [
     ("blackhole", Connector::Blackhole),
     ("kafka", Connector::Kafka),
+    ("postgres", Connector::Postgres),
     ("print", Connector::Print),
 ];
 
@@ -102,6 +108,7 @@ impl SinkDefinition {
         let target = match connector {
             Connector::Blackhole => plain::target(clause, SinkTarget::Blackhole)?,
             Connector::Kafka => SinkTarget::Kafka(kafka::target(&mut options, clause, defaults)?),
+            Connector::Postgres => SinkTarget::Postgres(postgres::target(&mut options, clause)?),
             Connector::Print => plain::target(clause, SinkTarget::Print)?,
         };
         let query_options = match &clause.query {
@@ -127,7 +134,7 @@ impl SinkDefinition {
     pub fn kafka(&self) -> Option<&KafkaSinkTarget> {
         match &self.target {
             SinkTarget::Kafka(target) => Some(target),
-            SinkTarget::Blackhole | SinkTarget::Print => None,
+            SinkTarget::Blackhole | SinkTarget::Postgres(_) | SinkTarget::Print => None,
         }
     }
 
@@ -143,6 +150,7 @@ impl SinkTarget {
         match self {
             Self::Blackhole => "blackhole",
             Self::Kafka(_) => "kafka",
+            Self::Postgres(_) => "postgres",
             Self::Print => "print",
         }
     }
@@ -151,6 +159,7 @@ impl SinkTarget {
     pub fn place(&self) -> Option<String> {
         match self {
             Self::Kafka(target) => Some(target.topic.clone()),
+            Self::Postgres(target) => Some(target.place()),
             Self::Blackhole | Self::Print => None,
         }
     }
@@ -159,6 +168,7 @@ impl SinkTarget {
     pub fn delivery(&self) -> Delivery {
         match self {
             Self::Kafka(target) => target.delivery,
+            Self::Postgres(_) => Delivery::ExactlyOnce,
             Self::Blackhole | Self::Print => Delivery::AtLeastOnce,
         }
     }
@@ -167,6 +177,7 @@ impl SinkTarget {
     pub fn rows(&self) -> SinkRows {
         match self {
             Self::Kafka(target) => target.rows(),
+            Self::Postgres(target) => target.rows(),
             Self::Blackhole | Self::Print => SinkRows::Changes,
         }
     }
@@ -175,6 +186,7 @@ impl SinkTarget {
     pub fn key_columns(&self) -> &[String] {
         match self {
             Self::Kafka(target) => &target.key_columns,
+            Self::Postgres(target) => &target.key_columns,
             Self::Blackhole | Self::Print => &[],
         }
     }
@@ -186,6 +198,7 @@ impl SinkTarget {
                 ("key_columns", &target.key_columns),
                 ("headers", &target.headers),
             ],
+            Self::Postgres(target) => vec![("key_columns", &target.key_columns)],
             Self::Blackhole | Self::Print => Vec::new(),
         }
     }
@@ -194,6 +207,7 @@ impl SinkTarget {
     fn check(&self, clause: &CreateSink) -> Result<()> {
         match self {
             Self::Kafka(target) => target.check(clause),
+            Self::Postgres(target) => target.check(clause),
             Self::Blackhole | Self::Print => Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 //! What is particular to a connector stands in `open_sink` and `prepare`, an arm each.
 
 mod kafka;
+mod postgres;
 
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
             Some(checked(&sink, plan).map_err(at)?)
         }
     };
-    for text in prepare(&sink, plan.as_ref()).await? {
+    for text in prepare(&services, &sink, plan.as_ref()).await? {
         notice(session, Error::user(SqlState::SuccessfulCompletion, text));
     }
     let running = plan.map(|plan| {
@@ -105,6 +106,7 @@ pub(in crate::session) fn open_sink(
     match target {
         SinkTarget::Blackhole => Box::new(|_| Ok(Box::new(BlackholeSink))),
         SinkTarget::Kafka(target) => kafka::open(target, &name, server_id, &schema),
+        SinkTarget::Postgres(target) => postgres::open(target, &name, server_id, &schema),
         SinkTarget::Print => {
             Box::new(move |_| Ok(Box::new(PrintSink::try_new(&name, Arc::clone(&schema))?)))
         }
@@ -112,10 +114,18 @@ pub(in crate::session) fn open_sink(
 }
 
 /// Looks whether the target can take the rows, and makes what it lacks; gives what is to be told.
-async fn prepare(sink: &SinkDefinition, plan: Option<&StreamPlan>) -> Result<Vec<String>> {
+async fn prepare(
+    services: &Services,
+    sink: &SinkDefinition,
+    plan: Option<&StreamPlan>,
+) -> Result<Vec<String>> {
     match &sink.target {
         SinkTarget::Blackhole | SinkTarget::Print => Ok(Vec::new()),
         SinkTarget::Kafka(target) => kafka::prepare(target, plan).await,
+        SinkTarget::Postgres(target) => {
+            let server_id = services.catalog.server_id();
+            postgres::prepare(target, &sink.name, server_id, plan).await
+        }
     }
 }
 
