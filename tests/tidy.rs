@@ -78,7 +78,7 @@ const WORDS: &[(&str, Place, &str)] = &[
         "take TLS from `source`",
     ),
     (
-        "postgres",
+        "postgres::Client postgres::Error postgres::config postgres::tls",
         Only("src/sink/postgres"),
         "keep the client of databases in `sink/postgres`",
     ),

@@ -36,3 +36,4 @@ mod kafka_group_offsets;
 mod kafka_sink;
 mod kafka_source;
 mod kafka;
+mod postgres_sink;
