@@ -169,3 +169,69 @@ fn refuse(options: &[OptionClause]) -> Result<()> {
         .at(Some(secret.name.position))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parse;
+
+    fn secret(text: &str) -> SecretDefinition {
+        match parse(text).unwrap().remove(0).statement {
+            Statement::CreateSecret(clause) => SecretDefinition::new(&clause),
+            other => panic!("not a secret: {other:?}"),
+        }
+    }
+
+    fn password(catalog: &Catalog) -> Option<String> {
+        let definitions = catalog.snapshot();
+        let Some(Definition::Sink(sink)) = definitions.get("told") else {
+            panic!("there is no sink");
+        };
+        let connection = &sink.kafka()?.connection;
+        connection.properties.get("sasl.password").cloned()
+    }
+
+    const SINK: &str = "CREATE SINK told WITH (topic = 't', bootstrap_servers = 'b:1', \
+        kafka.sasl.password = SECRET pw)";
+
+    #[test]
+    fn what_names_a_secret_has_its_text_through_restarts_and_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(dir.path(), None).unwrap();
+        let put = |text: &str, mode| catalog.put_secret(secret(text), mode, None);
+        put("CREATE SECRET pw AS 'it''s'", CreateMode::Fail).unwrap();
+        let sink = Definition::parse(SINK, None, &catalog.snapshot()).unwrap();
+        catalog.create(sink, CreateMode::Fail).unwrap();
+        assert_eq!(password(&catalog).as_deref(), Some("it's"));
+        put("CREATE SECRET pw AS 'x'", CreateMode::Fail).unwrap_err();
+        put("CREATE SECRET pw AS 'new'", CreateMode::Replace).unwrap();
+        assert_eq!(password(&catalog).as_deref(), Some("new"));
+        drop(catalog);
+        let catalog = Catalog::open(dir.path(), None).unwrap();
+        assert_eq!(password(&catalog).as_deref(), Some("new"));
+        let kind = sql::ObjectKind::Secret;
+        let error = catalog.drop(kind, &["pw"], false).unwrap_err();
+        assert_eq!(error.state(), SqlState::DependentObjectsStillExist);
+        assert_eq!(catalog.drop(kind, &["pw"], true).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let text = "CREATE SECRET pw AS 'hunter2'";
+        let parsed = parse(text).unwrap().remove(0).statement;
+        let shown = format!("{parsed:?} {:?} {}", secret(text), secret(text).sql);
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_servers_user_can_read_what_holds_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(dir.path(), None).unwrap();
+        let secret = secret("CREATE SECRET pw AS 'x'");
+        catalog.put_secret(secret, CreateMode::Fail, None).unwrap();
+        let file = std::fs::metadata(dir.path().join("catalog.json")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    }
+}
