@@ -119,7 +119,7 @@ fn find(alter: &AlterTable, current: &Definitions) -> Result<Arc<TableDefinition
             let text = format!("\"{name}\" is not a table");
             let error = Error::user(SqlState::WrongObjectType, text);
             let hint = match other.kind() {
-                ObjectKind::MaterializedView | ObjectKind::Sink => {
+                ObjectKind::MaterializedView | ObjectKind::Sink | ObjectKind::Alert => {
                     let (what, keyword) = (other.kind_name(), other.kind().keyword());
                     format!("It is a {what}: use ALTER {keyword} {name}.")
                 }

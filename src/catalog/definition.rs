@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    MaterializedViewDefinition, SecretDefinition, SinkDefinition, TableDefinition, ViewDefinition,
+    AlertDefinition, MaterializedViewDefinition, SecretDefinition, SinkDefinition, TableDefinition, ViewDefinition,
     kind_word,
 };
 use crate::error::{Error, Result};
@@ -21,6 +21,7 @@ pub enum Definition {
     MaterializedView(Arc<MaterializedViewDefinition>),
     Sink(Arc<SinkDefinition>),
     Secret(Arc<SecretDefinition>),
+    Alert(Arc<AlertDefinition>),
 }
 
 impl Definition {
@@ -51,6 +52,9 @@ impl Definition {
             Some(Statement::CreateSink(clause)) => {
                 Self::Sink(Arc::new(SinkDefinition::try_new(&clause, defaults)?))
             }
+            Some(Statement::CreateAlert(clause)) => {
+                Self::Alert(Arc::new(AlertDefinition::try_new(&clause)?))
+            }
             Some(Statement::CreateSecret(clause)) => {
                 Self::Secret(Arc::new(SecretDefinition::new(&clause)))
             }
@@ -66,6 +70,7 @@ impl Definition {
             Self::MaterializedView(view) => &view.name,
             Self::Sink(sink) => &sink.name,
             Self::Secret(secret) => &secret.name,
+            Self::Alert(alert) => &alert.name,
         }
     }
 
@@ -77,6 +82,7 @@ impl Definition {
             Self::MaterializedView(_) => ObjectKind::MaterializedView,
             Self::Sink(_) => ObjectKind::Sink,
             Self::Secret(_) => ObjectKind::Secret,
+            Self::Alert(_) => ObjectKind::Alert,
         }
     }
 
@@ -93,6 +99,7 @@ impl Definition {
             Self::MaterializedView(view) => &view.sql,
             Self::Sink(sink) => &sink.sql,
             Self::Secret(secret) => &secret.sql,
+            Self::Alert(alert) => &alert.sql,
         }
     }
 
@@ -104,6 +111,7 @@ impl Definition {
             Self::MaterializedView(view) => &view.sql,
             Self::Sink(sink) => &sink.statement,
             Self::Secret(secret) => secret.statement(),
+            Self::Alert(alert) => &alert.sql,
         }
     }
 
@@ -113,6 +121,7 @@ impl Definition {
             Self::Table(_) | Self::View(_) | Self::Secret(_) => None,
             Self::MaterializedView(view) => Some(view.options),
             Self::Sink(sink) => sink.query.as_ref().map(|_| sink.query_options),
+            Self::Alert(alert) => Some(alert.options),
         }
     }
 
@@ -122,6 +131,7 @@ impl Definition {
             Self::Table(_) | Self::View(_) | Self::Secret(_) => {}
             Self::MaterializedView(view) => Arc::make_mut(view).options.paused = paused,
             Self::Sink(sink) => Arc::make_mut(sink).query_options.paused = paused,
+            Self::Alert(alert) => Arc::make_mut(alert).options.paused = paused,
         }
         self
     }
@@ -138,6 +148,7 @@ impl Definition {
             Self::View(view) => &view.depends_on,
             Self::MaterializedView(view) => &view.depends_on,
             Self::Sink(sink) => &sink.depends_on,
+            Self::Alert(alert) => &alert.depends_on,
         }
     }
 
@@ -146,7 +157,7 @@ impl Definition {
         match self {
             Self::Table(table) => &table.secrets,
             Self::Sink(sink) => &sink.secrets,
-            Self::View(_) | Self::MaterializedView(_) | Self::Secret(_) => &[],
+            Self::View(_) | Self::MaterializedView(_) | Self::Secret(_) | Self::Alert(_) => &[],
         }
     }
 
@@ -157,7 +168,7 @@ impl Definition {
 
     /// True if it can stand in FROM.
     pub fn can_be_read(&self) -> bool {
-        !matches!(self, Self::Sink(_) | Self::Secret(_))
+        !matches!(self, Self::Sink(_) | Self::Secret(_) | Self::Alert(_))
     }
 }
 

@@ -11,6 +11,7 @@
 //! ```
 //! Invariant: what a definition depends on exists.
 
+mod alert;
 mod alter;
 mod alter_table;
 mod data_type;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use alert::{AlertDefinition, SEVERITY_DEFAULT};
 pub use alter_table::{AlteredTable, needed};
 pub use data_type::{sql_type_name, to_arrow};
 pub use definition::{Definition, Definitions};
@@ -217,6 +219,7 @@ pub(crate) fn kind_word(kind: ObjectKind) -> &'static str {
         ObjectKind::MaterializedView => "materialized view",
         ObjectKind::Sink => "sink",
         ObjectKind::Secret => "secret",
+        ObjectKind::Alert => "alert",
         ObjectKind::Query => "query",
     }
 }
@@ -305,7 +308,8 @@ fn check_transactional_id(
         Definition::Table(_)
         | Definition::View(_)
         | Definition::MaterializedView(_)
-        | Definition::Secret(_) => None,
+        | Definition::Secret(_)
+        | Definition::Alert(_) => None,
     };
     let Some(id) = id_of(definition) else {
         return Ok(());
@@ -351,6 +355,10 @@ fn check_dependencies(definition: &Definition, current: &Definitions) -> Result<
     }
     for name in definition.depends_on() {
         match current.get(name) {
+            Some(Definition::Sink(_)) if notifies(definition, name) => {}
+            Some(found) if notifies(definition, name) => {
+                return Err(alert::no_sink(name, found.kind_name()));
+            }
             Some(found) if found.can_be_read() => {}
             Some(found) => {
                 return Err(Error::user(
@@ -361,6 +369,10 @@ fn check_dependencies(definition: &Definition, current: &Definitions) -> Result<
                     ObjectKind::Secret => "Only an option can name a secret.",
                     _ => "Create a table for the sink's topic to read what it wrote.",
                 }));
+            }
+            None if notifies(definition, name) => {
+                return Err(missing(ObjectKind::Sink, name, current)
+                    .hint("Create it first: CREATE SINK s WITH (connector = ..)."));
             }
             None => {
                 return Err(Error::user(
@@ -386,6 +398,11 @@ fn check_dependencies(definition: &Definition, current: &Definitions) -> Result<
         .detail(format!("\"{needed}\" needs \"{name}\"."))),
         None => Ok(()),
     }
+}
+
+/// True if the definition is an alert that tells a sink of that name.
+fn notifies(definition: &Definition, name: &str) -> bool {
+    matches!(definition, Definition::Alert(alert) if alert.notifies(name))
 }
 
 /// Adds a name after everything that depends on it, the furthest first.

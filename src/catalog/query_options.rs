@@ -55,6 +55,7 @@ pub fn query_options(
         allowed_lateness: length(allowed_lateness)?,
         trigger: trigger_of(trigger)?,
         checkpoint_interval: None,
+        rows_max: None,
         paused: false,
     })
 }
@@ -73,6 +74,7 @@ pub(super) fn take(options: &mut Options<'_>) -> Result<QueryOptions> {
         allowed_lateness,
         trigger: trigger(options)?,
         checkpoint_interval: checkpoint_interval(options)?,
+        rows_max: None,
         paused: false,
     })
 }
@@ -178,6 +180,7 @@ mod tests {
                 allowed_lateness: Some(Duration::from_secs(10)),
                 trigger: Trigger::Interval(Duration::from_millis(200)),
                 checkpoint_interval: None,
+                rows_max: None,
                 paused: false,
             }
         );

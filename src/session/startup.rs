@@ -1,9 +1,9 @@
-//! What a server does with its catalog when it starts: every view and sink runs again.
+//! What a server does with its catalog when it starts: every view, sink and alert runs again.
 
 use std::sync::Arc;
 
 use super::Services;
-use super::handler::{create_materialized_view, create_sink};
+use super::handler::{create_alert, create_materialized_view, create_sink};
 use crate::catalog::Definition;
 use crate::engine::QueryKind;
 
@@ -27,6 +27,11 @@ pub async fn start_queries(services: &Arc<Services>) {
                 ),
                 None => continue,
             },
+            Definition::Alert(alert) => (
+                QueryKind::Alert,
+                &alert.watched.text,
+                create_alert::start(services, alert).await,
+            ),
             Definition::Table(_) | Definition::View(_) | Definition::Secret(_) => continue,
         };
         if let Err(error) = started {

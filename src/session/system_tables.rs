@@ -16,6 +16,7 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::Result;
 
+use super::alert_tables;
 use super::handler::explain_progress;
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
@@ -23,7 +24,9 @@ use crate::engine::{Engine, LateRecord, PartitionStatus, QueryShared, QueryStatu
 use crate::types::{EventTime, InputPartition, ProcessingTime};
 
 /// The tables' names.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 8] = [
+    "alert_events",
+    "alerts",
     "dead_letters",
     "late_rows",
     "partitions",
@@ -59,6 +62,8 @@ impl SchemaProvider for SystemTables {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let batch = match name {
+            "alert_events" => alert_tables::alert_events(&self.engine)?,
+            "alerts" => alert_tables::alerts(&self.engine)?,
             "queries" => queries(&self.engine, self.clock.now())?,
             "partitions" => partitions(&self.engine)?,
             "dead_letters" => dead_letters(&self.engine)?,

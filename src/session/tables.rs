@@ -66,7 +66,7 @@ impl SchemaProvider for PublicSchema {
             Definition::Table(table) => topic_table(&services, table).map(Some),
             Definition::View(view) => self::view(&services, view).await.map(Some),
             Definition::MaterializedView(view) => materialized(&services, view).map(Some),
-            Definition::Sink(_) | Definition::Secret(_) => Ok(None),
+            Definition::Sink(_) | Definition::Alert(_) | Definition::Secret(_) => Ok(None),
         }
     }
 

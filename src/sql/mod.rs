@@ -12,6 +12,7 @@
 //!                                                               ─► library ─► window_function
 //! ```
 
+mod alert;
 mod alter;
 mod alter_table;
 mod column_names;
@@ -51,6 +52,10 @@ mod window_function;
 mod window_group;
 mod window_shown;
 
+pub use alert::{
+    AckAlert, Backtest, BacktestTarget, CLEAR_COLUMN, Condition, CreateAlert, SilenceAlert,
+    Template, TimeText, WHEN_COLUMN,
+};
 pub use alter::{AlterQuery, QueryChange};
 pub use alter_table::{AlterTable, TableChange};
 pub use column_names::{Renamed, name_columns};

@@ -17,6 +17,7 @@ const KINDS: [(&[&str], &[&str], ObjectKind); 6] = [
     ),
     (&["SINK"], &["SINKS"], ObjectKind::Sink),
     (&["SECRET"], &["SECRETS"], ObjectKind::Secret),
+    (&["ALERT"], &["ALERTS"], ObjectKind::Alert),
     (&["QUERY"], &["QUERIES"], ObjectKind::Query),
 ];
 
@@ -29,6 +30,7 @@ impl ObjectKind {
             Self::MaterializedView => "materialized view",
             Self::Sink => "sink",
             Self::Secret => "secret",
+            Self::Alert => "alert",
             Self::Query => "query",
         }
     }
@@ -41,6 +43,7 @@ impl ObjectKind {
             Self::MaterializedView => "MATERIALIZED VIEW",
             Self::Sink => "SINK",
             Self::Secret => "SECRET",
+            Self::Alert => "ALERT",
             Self::Query => "QUERY",
         }
     }
@@ -149,7 +152,6 @@ fn unknown_kind(grammar: &Grammar<'_>) -> Result<Statement> {
         "FUNCTION",
         "ROLE",
         "USER",
-        "ALERT",
         "SOURCE",
         "TYPE",
         "SEQUENCE",
@@ -163,14 +165,14 @@ fn unknown_kind(grammar: &Grammar<'_>) -> Result<Statement> {
             SqlState::FeatureNotSupported,
             format!("DROP {word} is not supported"),
         )
-        .hint("There are TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET and QUERY.")
+        .hint("There are TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, ALERT and QUERY.")
         .at(Some(grammar.position())));
     }
     let error = syntax::unexpected(
         found,
-        Some("Expected TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET or QUERY."),
+        Some("Expected TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, ALERT or QUERY."),
     );
-    let kinds = ["table", "view", "materialized", "sink", "secret", "query"];
+    let kinds = ["table", "view", "materialized", "sink", "secret", "alert", "query"];
     Err(match syntax::meant(&word, &kinds) {
         Some(meant) => error.hint(format!("Perhaps you meant DROP {meant}.")),
         None => error,

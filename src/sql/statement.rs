@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{self, VisitMut, VisitorMut};
 
+use super::alert::{AckAlert, Backtest, BacktestTarget, CreateAlert, SilenceAlert};
 use super::alter::AlterQuery;
 use super::alter_table::AlterTable;
 use super::replay::Replay;
@@ -33,6 +34,10 @@ pub enum Statement {
     CreateMaterializedView(CreateMaterializedView),
     CreateSink(CreateSink),
     CreateSecret(CreateSecret),
+    CreateAlert(Box<CreateAlert>),
+    AckAlert(AckAlert),
+    SilenceAlert(SilenceAlert),
+    Backtest(Backtest),
     Drop(Drop),
     AlterQuery(AlterQuery),
     AlterTable(AlterTable),
@@ -281,6 +286,7 @@ pub enum ObjectKind {
     MaterializedView,
     Sink,
     Secret,
+    Alert,
     Query,
 }
 
@@ -541,6 +547,11 @@ impl Statement {
                 Some(query) => query.query.visit(visitor),
                 None => ControlFlow::Continue(()),
             },
+            Self::CreateAlert(create) => create.query.query.visit(visitor),
+            Self::Backtest(Backtest {
+                target: BacktestTarget::Definition(create),
+                ..
+            }) => create.query.query.visit(visitor),
             Self::Replay(replay) => replay.query.query.visit(visitor),
             Self::Insert(insert) => insert.visit(visitor),
             Self::Prepare(prepare) => prepare.statement.visit_queries(visitor),

@@ -9,7 +9,8 @@ use futures::StreamExt;
 
 use super::subscribe;
 use crate::catalog::{
-    Definition, MaterializedViewDefinition, SinkDefinition, SinkRows, query_options,
+    AlertDefinition, Definition, MaterializedViewDefinition, SinkDefinition, SinkRows,
+    query_options,
 };
 use crate::engine::{Emitted, LiveRows, LiveStart};
 use crate::error::{Culprit, Error, Result, SqlState, from_arrow, from_datafusion};
@@ -40,6 +41,16 @@ impl<'a> Wanted<'a> {
             columns: &[],
             purpose: Purpose::Client,
             options,
+        }
+    }
+
+    /// For an alert.
+    pub(in crate::session) fn alert(alert: &'a AlertDefinition) -> Self {
+        Self {
+            query: &alert.watched,
+            columns: &[],
+            purpose: Purpose::View,
+            options: alert.options,
         }
     }
 
@@ -218,6 +229,7 @@ pub(in crate::session) async fn columns_of(
             }
             (&view.query, view.columns.as_slice())
         }
+        Definition::Alert(alert) => (&alert.clause.query, [].as_slice()),
         Definition::Sink(sink) => match &sink.query {
             Some(query) => (query, [].as_slice()),
             None => return Ok(Arc::new(Schema::empty())),

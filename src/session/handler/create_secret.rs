@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{alter_table, create_sink, mode, notice};
+use super::{alter_table, mode, notice};
 use crate::catalog::{Created, Definition, Definitions, SecretDefinition};
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, Services, Session};
@@ -50,12 +50,9 @@ async fn restart_users(services: &Arc<Services>, secret: &str) -> Result<()> {
             continue;
         }
         let plan = alter_table::planned(services, definition).await?;
-        let open = match definition {
-            Definition::Sink(sink) => Some(create_sink::open(services, sink, &plan.schema)),
-            _ => None,
-        };
+        let goes_on = alter_table::goes_on((services, services), definition, &plan).await?;
         let (services, name) = (Arc::clone(services), definition.name().to_owned());
-        task::spawn_blocking(move || services.engine.restart_query(&name, plan, open)).await?;
+        task::spawn_blocking(move || services.engine.restart_query(&name, plan, goes_on)).await?;
     }
     services.engine.views_there().await;
     Ok(())

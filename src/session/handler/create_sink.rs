@@ -96,7 +96,7 @@ pub(super) fn open(services: &Services, sink: &SinkDefinition, schema: &SchemaRe
 }
 
 /// Opens a target for rows of a schema, under a name that no other writer has.
-pub(in crate::session) fn open_sink(
+pub(super) fn open_sink(
     target: &SinkTarget,
     name: &str,
     server_id: &str,
@@ -179,7 +179,11 @@ fn chosen_key(sink: &SinkDefinition, plan: &StreamPlan, key: &[usize]) -> Result
     })
 }
 
-fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
+/// Checks that the columns which the sink's options name are there.
+///
+/// # Errors
+/// One is not.
+pub(super) fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
     for (option, columns) in sink.target.named_columns() {
         let missing = columns
             .iter()

@@ -1,4 +1,4 @@
-//! DROP TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, QUERY.
+//! DROP TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, ALERT, QUERY.
 
 use super::notice;
 use crate::catalog::Definition;
@@ -27,6 +27,7 @@ pub(super) fn word(kind: ObjectKind) -> &'static str {
         ObjectKind::MaterializedView => "MATERIALIZED VIEW",
         ObjectKind::Sink => "SINK",
         ObjectKind::Secret => "SECRET",
+        ObjectKind::Alert => "ALERT",
         ObjectKind::Query => "QUERY",
     }
 }
@@ -73,7 +74,7 @@ async fn forget(session: &Session, definition: &Definition) -> Result<()> {
     let engine = session.services().engine.clone();
     let name = definition.name().to_owned();
     match definition {
-        Definition::MaterializedView(_) | Definition::Sink(_) => {
+        Definition::MaterializedView(_) | Definition::Sink(_) | Definition::Alert(_) => {
             task::spawn_blocking(move || engine.drop_query(&name)).await
         }
         Definition::Table(_) => {

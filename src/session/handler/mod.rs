@@ -1,10 +1,13 @@
 //! What each statement does: one file a statement, or a family of small ones.
 
+pub(super) mod alert;
 pub(super) mod alter_query;
 pub(super) mod alter_table;
+pub(super) mod backtest;
 pub(super) mod check;
 pub(super) mod continuous;
 pub(super) mod copy;
+pub(super) mod create_alert;
 pub(super) mod create_materialized_view;
 pub(super) mod create_secret;
 pub(super) mod create_sink;

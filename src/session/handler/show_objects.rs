@@ -9,7 +9,7 @@ use crate::session::{Outcome, RowsTag, Session};
 use crate::sql::{self, Name, ObjectKind, Statement};
 use crate::types::{MetadataColumn, PathStep};
 
-/// SHOW TABLES | VIEWS | MATERIALIZED VIEWS | SINKS | SECRETS | QUERIES [LIKE pattern].
+/// SHOW TABLES | VIEWS | MATERIALIZED VIEWS | SINKS | SECRETS | ALERTS | QUERIES [LIKE pattern].
 pub(in crate::session) fn objects(
     session: &Session,
     kind: ObjectKind,
@@ -60,7 +60,7 @@ pub(in crate::session) fn objects(
             let names = named.map(|secret| Some(secret.name().to_owned())).collect();
             text_table(&[("name", names)])?
         }
-        ObjectKind::View | ObjectKind::MaterializedView | ObjectKind::Sink => {
+        ObjectKind::View | ObjectKind::MaterializedView | ObjectKind::Sink | ObjectKind::Alert => {
             let named: Vec<&Definition> = named.collect();
             text_table(&[
                 (
@@ -83,6 +83,7 @@ fn as_table(definition: &Definition) -> Option<&Arc<crate::catalog::TableDefinit
         Definition::View(_)
         | Definition::MaterializedView(_)
         | Definition::Sink(_)
+        | Definition::Alert(_)
         | Definition::Secret(_) => None,
     }
 }
@@ -155,6 +156,7 @@ pub(in crate::session) async fn describe(session: &mut Session, name: &Name) -> 
         Definition::View(_)
         | Definition::MaterializedView(_)
         | Definition::Sink(_)
+        | Definition::Alert(_)
         | Definition::Secret(_) => super::continuous::columns_of(session, definition)
             .await?
             .fields()
