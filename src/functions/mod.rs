@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
-pub use aggregates::{AggregateSpellings, aggregate_functions};
+pub use aggregates::{AggregateSpellings, IndicatorCall, aggregate_functions, check_indicator};
 pub use batch_time::{batch_time, is_batch_time};
 pub use bytea_text::bytes_of_text;
 pub use checked::checked;
