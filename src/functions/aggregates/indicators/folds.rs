@@ -59,7 +59,7 @@ impl Fold for Ema {
     }
 }
 
-/// Wilder's relative strength index: `100 * gain / (gain + loss)`, where `gain` and `loss` are the means of the first
+/// Wilder's relative strength index: `100 * (gain / (gain + loss))`, where `gain` and `loss` are the means of the first
 /// `period` changes up and down, and from then on `mean = (mean * (period - 1) + change) / period`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rsi {
@@ -105,9 +105,12 @@ impl Fold for Rsi {
     /// 50 where nothing has changed.
     fn result(&self) -> Option<f64> {
         let moved = self.gain + self.loss;
-        (self.changes >= self.period).then(|| match moved == 0.0 {
-            true => 50.0,
-            false => 100.0 * self.gain / moved,
+        (self.changes >= self.period).then(|| {
+            if moved == 0.0 {
+                50.0
+            } else {
+                100.0 * (self.gain / moved)
+            }
         })
     }
 
