@@ -11,7 +11,9 @@ mod date_bin;
 mod delegated;
 mod interval_scale;
 mod json;
+mod language;
 mod long_text;
+mod sentiment;
 mod time_text;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = json::json_functions();
     functions.extend(byte_length::byte_lengths());
     functions.extend(long_text::long_texts());
+    functions.extend(sentiment::sentiments());
     functions.push(date_bin::date_bin());
     functions
 }

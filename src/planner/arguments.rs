@@ -59,7 +59,10 @@ fn check_call(expr: &Expr, schema: &DFSchema) -> Result<(), Error> {
                 parameter: call.params.args.get(1).and_then(number),
             };
             let checked = checked.and_then(|()| aggregate(name, &call.params.args));
-            (name, checked.and_then(|()| check_indicator(name, indicator)))
+            (
+                name,
+                checked.and_then(|()| check_indicator(name, indicator)),
+            )
         }
         Expr::ScalarFunction(call) => (call.func.name(), scalar(call.func.name(), &call.args)),
         _ => return Ok(()),

@@ -136,9 +136,9 @@ impl Accumulator for Standing {
         let deviation = self.moments.deviation();
         let standing = self.last.as_ref().zip(deviation.filter(|one| *one != 0.0));
         let mean = self.moments.mean;
-        Ok(ScalarValue::Float64(standing.map(|(last, deviation)| {
-            (last.value - mean) / deviation
-        })))
+        Ok(ScalarValue::Float64(
+            standing.map(|(last, deviation)| (last.value - mean) / deviation),
+        ))
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

@@ -102,7 +102,9 @@ impl Places {
         let rows = converter.convert_columns(order)?;
         let without_place = order[0].logical_nulls();
         for row in 0..values.len() {
-            let has_place = without_place.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+            let has_place = without_place
+                .as_ref()
+                .is_none_or(|nulls| nulls.is_valid(row));
             if has_place && values.is_valid(row) {
                 take(Pair {
                     key: rows.row(row).data().into(),

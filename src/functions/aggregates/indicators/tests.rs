@@ -31,12 +31,13 @@ const CALLS: [(&str, Option<f64>); 9] = [
 ];
 
 fn accumulator((name, parameter): (&str, Option<f64>), ordered: bool) -> Box<dyn Accumulator> {
-    let fields = ["x", "p", "t"].into_iter().zip([
-        DataType::Float64,
-        DataType::Float64,
-        DataType::Int64,
-    ]);
-    let fields: Vec<Field> = fields.map(|(name, of)| Field::new(name, of, true)).collect();
+    let fields =
+        ["x", "p", "t"]
+            .into_iter()
+            .zip([DataType::Float64, DataType::Float64, DataType::Int64]);
+    let fields: Vec<Field> = fields
+        .map(|(name, of)| Field::new(name, of, true))
+        .collect();
     let schema = Schema::new(fields.clone());
     let mut exprs = vec![col("x", &schema).unwrap()];
     exprs.extend(parameter.map(|parameter| -> Arc<dyn PhysicalExpr> { lit(parameter) }));
@@ -93,13 +94,19 @@ fn of(call: (&str, Option<f64>), rows: &[Row]) -> Option<f64> {
 
 #[track_caller]
 fn check(call: (&str, Option<f64>), values: &[f64], expected: Option<f64>) {
-    let rows: Vec<Row> = (0..).zip(values).map(|(at, x)| (Some(at), Some(*x))).collect();
+    let rows: Vec<Row> = (0..)
+        .zip(values)
+        .map(|(at, x)| (Some(at), Some(*x)))
+        .collect();
     let found = of(call, &rows);
     let close = match (found, expected) {
         (Some(found), Some(expected)) => (found - expected).abs() < 1e-12,
         (found, expected) => found == expected,
     };
-    assert!(close, "{call:?} of {values:?} is {found:?}, not {expected:?}");
+    assert!(
+        close,
+        "{call:?} of {values:?} is {found:?}, not {expected:?}"
+    );
 }
 
 #[test]
@@ -107,8 +114,16 @@ fn each_is_what_its_formula_says() {
     check(("ema", Some(0.5)), &[8.0, 4.0, 2.0], Some(4.0));
     check(("ema", Some(1.0)), &[8.0, 4.0, 2.0], Some(2.0));
     // Changes 2, -1, 3: the mean of the first two is 1 up, 0.5 down; then (1 + 3) / 2 and 0.5 / 2.
-    check(("rsi", Some(2.0)), &[1.0, 3.0, 2.0, 5.0], Some(100.0 * 2.0 / 2.25));
-    check(("volatility", None), &[1.0, 2.0, 1.0], Some(2.0_f64.sqrt() * 2.0_f64.ln()));
+    check(
+        ("rsi", Some(2.0)),
+        &[1.0, 3.0, 2.0, 5.0],
+        Some(100.0 * 2.0 / 2.25),
+    );
+    check(
+        ("volatility", None),
+        &[1.0, 2.0, 1.0],
+        Some(2.0_f64.sqrt() * 2.0_f64.ln()),
+    );
     check(("drawdown", None), &[10.0, 8.0, 12.0, 3.0, 9.0], Some(0.75));
     check(("pct_change", None), &[8.0, 1.0, 10.0], Some(0.25));
     check(("zscore", None), &[1.0, 2.0, 3.0], Some(1.0));
@@ -136,7 +151,10 @@ fn what_has_no_value_is_null() {
 fn a_nan_is_not_lost() {
     for call in CALLS.into_iter().filter(|call| *call != ("rsi", Some(1.0))) {
         let values = [1.0, 2.0, 1.5, 3.0, 2.0, 2.5, f64::NAN];
-        let rows: Vec<Row> = (0..).zip(values).map(|(at, x)| (Some(at), Some(x))).collect();
+        let rows: Vec<Row> = (0..)
+            .zip(values)
+            .map(|(at, x)| (Some(at), Some(x)))
+            .collect();
         let found = of(call, &rows);
         let is_nan = found.is_none_or(f64::is_nan);
         assert!(is_nan, "{call:?} is {found:?}");
@@ -153,7 +171,12 @@ fn rows_without_a_value_or_a_place_do_not_count_and_equal_times_go_by_value() {
         (Some(3), None),
         (Some(1), Some(5.0)),
     ];
-    let without: Vec<Row> = [4.0, 5.0, 6.0, 7.0].map(Some).into_iter().zip(0..).map(|(x, at)| (Some(at), x)).collect();
+    let without: Vec<Row> = [4.0, 5.0, 6.0, 7.0]
+        .map(Some)
+        .into_iter()
+        .zip(0..)
+        .map(|(x, at)| (Some(at), x))
+        .collect();
     for call in CALLS {
         assert_eq!(of(call, &rows), of(call, &without), "{call:?}");
     }
@@ -167,7 +190,11 @@ fn random_rows(rng: &mut fastrand::Rng) -> Vec<Row> {
     (0..rng.usize(1..most))
         .map(|_| {
             now += rng.i64(0..3);
-            let back = if rng.u32(..20) == 0 { rng.i64(0..800) } else { rng.i64(0..4) };
+            let back = if rng.u32(..20) == 0 {
+                rng.i64(0..800)
+            } else {
+                rng.i64(0..4)
+            };
             let time = (rng.u32(..50) > 0).then_some(now - back);
             let value = (rng.u32(..20) > 0).then(|| 100.0 + f64::from(rng.i32(-900..900)) / 16.0);
             (time, value)
@@ -226,10 +253,15 @@ fn no_cut_changes_a_digit() {
 fn what_is_forgotten_weighs_nothing() {
     let mut rng = fastrand::Rng::with_seed(7);
     let values: Vec<f64> = (0..5_000).map(|_| 100.0 + rng.f64()).collect();
-    let all = values[1..].iter().fold(values[0], |mean, x| 0.2 * x + 0.8 * mean);
+    let all = values[1..]
+        .iter()
+        .fold(values[0], |mean, x| 0.2 * x + 0.8 * mean);
     check(("ema", Some(0.2)), &values, Some(all));
     let mut held = accumulator(("ema", Some(0.2)), true);
-    let rows: Vec<Row> = (0..).zip(&values).map(|(at, x)| (Some(at), Some(*x))).collect();
+    let rows: Vec<Row> = (0..)
+        .zip(&values)
+        .map(|(at, x)| (Some(at), Some(*x)))
+        .collect();
     for batch in rows.chunks(10) {
         update(held.as_mut(), Some(0.2), batch);
     }
@@ -246,7 +278,10 @@ fn without_an_order_rows_are_taken_as_they_come() {
         let mut held = accumulator(call, false);
         for x in [8.0, 4.0, 2.0] {
             let mut columns: Vec<ArrayRef> = vec![Arc::new(Float64Array::from(vec![x]))];
-            columns.extend(call.1.map(|p| -> ArrayRef { Arc::new(Float64Array::from(vec![p])) }));
+            columns.extend(
+                call.1
+                    .map(|p| -> ArrayRef { Arc::new(Float64Array::from(vec![p])) }),
+            );
             held.update_batch(&columns).unwrap();
         }
         assert_eq!(value(held.as_mut()), Some(expected), "{call:?}");
@@ -262,17 +297,24 @@ fn trades() -> BTreeMap<(String, String), Vec<(i64, f64, f64)>> {
         };
         let text = |name: &str| trade[name].as_str().unwrap_or_default().to_owned();
         let number = |name: &str| text(name).parse::<f64>();
-        if let (Ok(price), Ok(volume), time) = (number("price"), number("volume"), text("timestamp")) {
+        if let (Ok(price), Ok(volume), time) =
+            (number("price"), number("volume"), text("timestamp"))
+        {
             let millis = time[17..23].replace('.', "").parse().unwrap();
             let group = (time[..16].to_owned(), text("market"));
-            trades.entry(group).or_default().push((millis, price, volume));
+            trades
+                .entry(group)
+                .or_default()
+                .push((millis, price, volume));
         }
     }
     trades
 }
 
 fn vwap(rows: &[(i64, f64, f64)]) -> Option<f64> {
-    let function = aggregate_functions().into_iter().find(|one| one.name() == "vwap");
+    let function = aggregate_functions()
+        .into_iter()
+        .find(|one| one.name() == "vwap");
     let schema = Schema::empty();
     let number = Arc::new(Field::new("x", DataType::Float64, true));
     let fields = [Arc::clone(&number), Arc::clone(&number)];
@@ -290,7 +332,8 @@ fn vwap(rows: &[(i64, f64, f64)]) -> Option<f64> {
     let mut held = function.unwrap().accumulator(arguments).unwrap();
     let prices: Float64Array = rows.iter().map(|row| Some(row.1)).collect();
     let volumes: Float64Array = rows.iter().map(|row| Some(row.2)).collect();
-    held.update_batch(&[Arc::new(prices), Arc::new(volumes)]).unwrap();
+    held.update_batch(&[Arc::new(prices), Arc::new(volumes)])
+        .unwrap();
     value(held.as_mut())
 }
 
@@ -298,7 +341,9 @@ fn vwap(rows: &[(i64, f64, f64)]) -> Option<f64> {
 #[test]
 fn each_is_what_pandas_says() {
     let mut trades = trades();
-    let answers = include_str!("../../../../tests/data/indicators.csv").lines().skip(1);
+    let answers = include_str!("../../../../tests/data/indicators.csv")
+        .lines()
+        .skip(1);
     let calls = [
         ("ema", Some(0.2)),
         ("rsi", None),
