@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::session::{Outcome, Services, Session, Statement};
 
 /// Every file of `queries/`, those that others stand on first.
-pub(super) const QUERIES: [(&str, &str); 5] = [
+pub(super) const QUERIES: [(&str, &str); 7] = [
     ("trades", include_str!("../../../queries/trades.sql")),
     ("feedback", include_str!("../../../queries/feedback.sql")),
     ("candles", include_str!("../../../queries/candles.sql")),
@@ -15,6 +15,11 @@ pub(super) const QUERIES: [(&str, &str); 5] = [
         include_str!("../../../queries/busy_markets.sql"),
     ),
     ("high_low", include_str!("../../../queries/high_low.sql")),
+    (
+        "indicators",
+        include_str!("../../../queries/indicators.sql"),
+    ),
+    ("sentiment", include_str!("../../../queries/sentiment.sql")),
 ];
 
 /// Runs every definition of every file; live looks are left to the user.
