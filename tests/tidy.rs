@@ -48,6 +48,7 @@ server:     session
 console:    session engine
 broker:
 demo:
+feed:       source sink
 ";
 
 /// Words of the code (not of comments or texts) that belong in few places or in none, and what to do instead.
@@ -68,9 +69,19 @@ const WORDS: &[(&str, Place, &str)] = &[
         "keep Kafka's protocol in `broker`",
     ),
     (
-        "mio rustls",
+        "mio",
         Only("src/source/direct"),
         "keep sockets to brokers in `source/direct`",
+    ),
+    (
+        "rustls",
+        Only("src/source/direct src/feed/websocket/tls"),
+        "keep encryption where the sockets are",
+    ),
+    (
+        "reqwest tokio_tungstenite",
+        Only("src/feed"),
+        "keep other people's endpoints in `feed`",
     ),
     ("axum", Only("src/console"), "keep HTTP in `console`"),
     (
