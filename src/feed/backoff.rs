@@ -36,8 +36,15 @@ mod tests {
     #[test]
     fn waits_double_up_to_half_a_minute_and_begin_anew_after_a_success() {
         let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..9).map(|_| backoff.failed(1.0, None).as_millis()).collect();
-        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+        let waits: Vec<_> = (0..9)
+            .map(|_| backoff.failed(1.0, None).as_millis())
+            .collect();
+        assert_eq!(
+            waits,
+            [
+                500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000
+            ]
+        );
         backoff.succeeded();
         assert_eq!(backoff.failed(0.0, None), Duration::from_millis(250));
     }

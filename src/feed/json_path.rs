@@ -128,9 +128,7 @@ impl<'a> Iterator for Members<'a> {
     type Item = (String, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut rest = self
-            .rest
-            .trim_start_matches([' ', '\n', '\r', '\t', ',']);
+        let mut rest = self.rest.trim_start_matches([' ', '\n', '\r', '\t', ',']);
         let mut name = String::new();
         if self.named {
             let end;
@@ -163,7 +161,8 @@ mod tests {
 
     #[test]
     fn values_are_given_as_they_are_written() {
-        let text = r#" {"a": {"b" : 1.50, "c":"x\"y"}, "b": [ ], "é":{"b":12345678901234567890123}} "#;
+        let text =
+            r#" {"a": {"b" : 1.50, "c":"x\"y"}, "b": [ ], "é":{"b":12345678901234567890123}} "#;
         assert_eq!(path("a.b").find(text), Ok(Some("1.50")));
         assert_eq!(path("a.c").find(text), Ok(Some(r#""x\"y""#)));
         assert_eq!(path("é.b").find(text), Ok(Some("12345678901234567890123")));
@@ -180,7 +179,10 @@ mod tests {
     #[test]
     fn items_are_elements_or_the_one_value() {
         let items = |at: &str, text: &'static str| path(at).items(text).unwrap();
-        assert_eq!(items("d", r#"{"d":[1, {"x":[2]} ,"3"]}"#).unwrap(), ["1", r#"{"x":[2]}"#, "\"3\""]);
+        assert_eq!(
+            items("d", r#"{"d":[1, {"x":[2]} ,"3"]}"#).unwrap(),
+            ["1", r#"{"x":[2]}"#, "\"3\""]
+        );
         assert_eq!(items(".", "[true,false]").unwrap(), ["true", "false"]);
         assert_eq!(items(".", r#"{"a":1}"#).unwrap(), [r#"{"a":1}"#]);
         assert_eq!(items("d", r#"{"d":null}"#).unwrap(), [""; 0]);
@@ -190,10 +192,16 @@ mod tests {
     #[test]
     fn an_array_on_the_way_stands_for_each_of_its_elements() {
         let text = r#"{"events":[{"trades":[1,2]},{"other":0},{"trades":[3]}]}"#;
-        assert_eq!(path("events.trades").items(text).unwrap().unwrap(), ["1", "2", "3"]);
+        assert_eq!(
+            path("events.trades").items(text).unwrap().unwrap(),
+            ["1", "2", "3"]
+        );
         assert_eq!(path("events.2.trades").items(text).unwrap().unwrap(), ["3"]);
         assert_eq!(path("events.nothing").items(text), Ok(None));
-        assert_eq!(path("events.trades").items(r#"{"events":[]}"#), Ok(Some(vec![])));
+        assert_eq!(
+            path("events.trades").items(r#"{"events":[]}"#),
+            Ok(Some(vec![]))
+        );
     }
 
     #[test]

@@ -150,7 +150,11 @@ mod tests {
     async fn lines_are_cut_whatever_their_ends() {
         let expected = [text("a", 102), text("bc", 107), text("d", 108)];
         for lines_max in 1..5 {
-            assert_eq!(all(b"a\n\nbc\r\nd", lines_max).await, expected, "{lines_max}");
+            assert_eq!(
+                all(b"a\n\nbc\r\nd", lines_max).await,
+                expected,
+                "{lines_max}"
+            );
         }
         assert_eq!(all(b"", 5).await, []);
         assert_eq!(all(b"\n\n", 5).await, []);
@@ -161,7 +165,10 @@ mod tests {
         let mut bytes = vec![b'x'; LINE_BYTES_MAX * 2];
         bytes.extend_from_slice(b"\nb\n");
         let length = bytes.len() as u64;
-        assert_eq!(all(&bytes, 10).await, [Line::TooLong, text("b", 100 + length)]);
+        assert_eq!(
+            all(&bytes, 10).await,
+            [Line::TooLong, text("b", 100 + length)]
+        );
         bytes.truncate(LINE_BYTES_MAX * 2);
         assert_eq!(all(&bytes, 10).await, [Line::TooLong]);
     }

@@ -147,7 +147,8 @@ impl FileSource {
     async fn look_ahead(&mut self) -> Result<bool> {
         while self.ahead.is_empty() {
             let lines = self.lines.next(LINES_AHEAD).await;
-            let lines = lines.map_err(|error| unreadable(&self.path.display().to_string(), &error))?;
+            let lines =
+                lines.map_err(|error| unreadable(&self.path.display().to_string(), &error))?;
             if lines.is_empty() {
                 return Ok(false);
             }
@@ -226,11 +227,9 @@ async fn open_at(path: &Path, offset: u64) -> Result<File> {
     }
     if metadata.is_file() && metadata.len() < offset {
         let message = format!("{name} is shorter than it was");
-        return Err(
-            Error::user(SqlState::ObjectNotInPrerequisiteState, message)
-                .detail(format!("The last run stopped at byte {offset}."))
-                .hint("If it is another file now, remove the file of --resume to begin anew."),
-        );
+        return Err(Error::user(SqlState::ObjectNotInPrerequisiteState, message)
+            .detail(format!("The last run stopped at byte {offset}."))
+            .hint("If it is another file now, remove the file of --resume to begin anew."));
     }
     if offset > 0 {
         file.seek(SeekFrom::Start(offset)).await.map_err(refused)?;
@@ -265,19 +264,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lines");
         std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
-        let options = FileOptions { path: path.clone(), replay: None };
-        let open = async |position| {
-            FileSource::open(options.clone(), position, Arc::default()).await
+        let options = FileOptions {
+            path: path.clone(),
+            replay: None,
         };
+        let open =
+            async |position| FileSource::open(options.clone(), position, Arc::default()).await;
         let mut source = open(None).await.unwrap();
         let first = next(&mut source, 1).await;
         assert_eq!(first.payloads, [b"one"]);
         assert_eq!(first.position, Some(Position::File { offset: 4 }));
         let mut source = open(first.position).await.unwrap();
-        assert_eq!(next(&mut source, 9).await.payloads, [b"two".to_vec(), b"three".to_vec()]);
+        assert_eq!(
+            next(&mut source, 9).await.payloads,
+            [b"two".to_vec(), b"three".to_vec()]
+        );
         assert_eq!(source.next(9).await.unwrap(), None);
-        let beyond = open(Some(Position::File { offset: 15 })).await.err().unwrap();
-        assert!(beyond.message().ends_with("is shorter than it was"), "{beyond}");
+        let beyond = open(Some(Position::File { offset: 15 }))
+            .await
+            .err()
+            .unwrap();
+        assert!(
+            beyond.message().ends_with("is shorter than it was"),
+            "{beyond}"
+        );
     }
 
     #[tokio::test]
@@ -286,10 +296,18 @@ mod tests {
         let path = folder.path().join("lines");
         let lines = "{\"t\":1767225600}\nnot JSON\n{\"t\":\"soon\"}\n{}\n{\"t\":1767225601}\n";
         std::fs::write(&path, lines).unwrap();
-        let replay = ReplayOptions { speed: 1e6, time_field: "t".parse().unwrap() };
+        let replay = ReplayOptions {
+            speed: 1e6,
+            time_field: "t".parse().unwrap(),
+        };
         let notes = Arc::<Notes>::default();
-        let options = FileOptions { path, replay: Some(replay) };
-        let mut source = FileSource::open(options, None, Arc::clone(&notes)).await.unwrap();
+        let options = FileOptions {
+            path,
+            replay: Some(replay),
+        };
+        let mut source = FileSource::open(options, None, Arc::clone(&notes))
+            .await
+            .unwrap();
         let mut given = Vec::new();
         while let Some(batch) = source.next(10).await.unwrap() {
             given.extend(batch.payloads);

@@ -99,7 +99,10 @@ mod tests {
             assert!(Mark::of(older) < Mark::of(newer), "{older} < {newer}");
         }
         assert_eq!(Mark::of("1.50"), Mark::of("1.5"));
-        assert_eq!(Mark::of("2026-01-01T00:00:00Z"), Mark::of("2026-01-01T01:00:00+01:00"));
+        assert_eq!(
+            Mark::of("2026-01-01T00:00:00Z"),
+            Mark::of("2026-01-01T01:00:00+01:00")
+        );
     }
 
     #[test]

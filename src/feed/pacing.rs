@@ -74,7 +74,11 @@ mod tests {
         assert_eq!(replay.due(1_000 * SECOND), Duration::ZERO);
         assert_eq!(replay.due(1_060 * SECOND), Duration::from_secs(1));
         assert_eq!(replay.due(1_030 * SECOND), Duration::from_millis(500));
-        assert_eq!(replay.due(900 * SECOND), Duration::ZERO, "older than the first");
+        assert_eq!(
+            replay.due(900 * SECOND),
+            Duration::ZERO,
+            "older than the first"
+        );
     }
 
     #[test]

@@ -242,6 +242,10 @@ mod tests {
         assert_eq!(key(r#"{"a":{"b":null}}"#), Ok(None));
         assert_eq!(key(r#"{"a":1}"#), Ok(None));
         assert!(key("a,b").is_err());
-        assert_eq!(key_of(b"\xff", None), Ok(None), "nothing is looked at without a path");
+        assert_eq!(
+            key_of(b"\xff", None),
+            Ok(None),
+            "nothing is looked at without a path"
+        );
     }
 }

@@ -99,7 +99,10 @@ fn io(path: &Path, error: &std::io::Error) -> Error {
 mod tests {
     use super::{Position, Resume};
 
-    fn open(path: &std::path::Path, feed: &str) -> crate::error::Result<(Resume, Option<Position>)> {
+    fn open(
+        path: &std::path::Path,
+        feed: &str,
+    ) -> crate::error::Result<(Resume, Option<Position>)> {
         Resume::open(path.to_owned(), feed.to_owned())
     }
 
@@ -125,7 +128,10 @@ mod tests {
         let (resume, _) = open(&path, "a to b").unwrap();
         resume.save(Position::File { offset: 1 }).unwrap();
         let error = open(&path, "a to c").unwrap_err();
-        assert!(error.message().ends_with("belongs to another feed"), "{error}");
+        assert!(
+            error.message().ends_with("belongs to another feed"),
+            "{error}"
+        );
         std::fs::write(&path, "{").unwrap();
         assert!(open(&path, "a to b").unwrap_err().hint_text().is_some());
     }

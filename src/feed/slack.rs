@@ -104,7 +104,10 @@ impl SlackSource {
         let address = options.api_url.trim_end_matches('/');
         Ok(Self {
             client: web::client()?,
-            open_url: web::url(&format!("{address}/apps.connections.open"), &["http", "https"])?,
+            open_url: web::url(
+                &format!("{address}/apps.connections.open"),
+                &["http", "https"],
+            )?,
             token: options.token,
             channels: options.channels,
             socket: None,
@@ -125,7 +128,8 @@ impl SlackSource {
         let envelope: Envelope = match serde_json::from_slice(&bytes) {
             Ok(envelope) => envelope,
             Err(error) => {
-                self.notes.skipped(format_args!("not JSON of Slack: {error}"));
+                self.notes
+                    .skipped(format_args!("not JSON of Slack: {error}"));
                 self.socket = Some(socket);
                 return Ok(());
             }
@@ -150,9 +154,9 @@ impl SlackSource {
             Act::Refused => {
                 let message = "Slack has turned off Socket Mode for this app";
                 let error = Error::external(SqlState::ConnectionFailure, false, message);
-                return Err(Trouble::Final(
-                    error.hint("Turn it on again in the app's settings, under Socket Mode."),
-                ));
+                return Err(Trouble::Final(error.hint(
+                    "Turn it on again in the app's settings, under Socket Mode.",
+                )));
             }
             Act::Nothing => {}
         }
@@ -225,7 +229,8 @@ fn message_of(mut payload: Map<String, Value>, channels: &[String]) -> Option<Ma
         return None;
     };
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
-    let is_wanted = channels.is_empty() || channels.iter().any(|channel| channel == text("channel"));
+    let is_wanted =
+        channels.is_empty() || channels.iter().any(|channel| channel == text("channel"));
     if text("type") != "message" || !is_wanted {
         return None;
     }
@@ -343,7 +348,10 @@ mod tests {
         assert_eq!(decide(disconnect("refresh_requested"), &[]), Act::Reconnect);
         assert_eq!(decide(disconnect("warning"), &[]), Act::Reconnect);
         assert_eq!(decide(disconnect("link_disabled"), &[]), Act::Refused);
-        assert_eq!(decide(json!({"type": "hello", "num_connections": 1}), &[]), Act::Nothing);
+        assert_eq!(
+            decide(json!({"type": "hello", "num_connections": 1}), &[]),
+            Act::Nothing
+        );
     }
 
     #[test]
@@ -351,9 +359,19 @@ mod tests {
         let url = socket_url(r#"{"ok":true,"url":"wss://example.org/link"}"#);
         assert_eq!(url.unwrap().scheme(), "wss");
         let trouble = |answer| socket_url(answer).unwrap_err();
-        assert!(matches!(trouble(r#"{"ok":false,"error":"invalid_auth"}"#), Trouble::Final(_)));
-        for answer in [r#"{"ok":false,"error":"ratelimited"}"#, "<html>", r#"{"ok":true}"#] {
-            assert!(matches!(trouble(answer), Trouble::Passing { .. }), "{answer}");
+        assert!(matches!(
+            trouble(r#"{"ok":false,"error":"invalid_auth"}"#),
+            Trouble::Final(_)
+        ));
+        for answer in [
+            r#"{"ok":false,"error":"ratelimited"}"#,
+            "<html>",
+            r#"{"ok":true}"#,
+        ] {
+            assert!(
+                matches!(trouble(answer), Trouble::Passing { .. }),
+                "{answer}"
+            );
         }
     }
 }

@@ -201,7 +201,12 @@ mod tests {
     #[test]
     fn an_address_is_whole_and_of_a_known_scheme() {
         assert!(url("https://example.org/a?b=c", &["http", "https"]).is_ok());
-        for text in ["example.org", "file:///etc/passwd", "ws://example.org", "https://"] {
+        for text in [
+            "example.org",
+            "file:///etc/passwd",
+            "ws://example.org",
+            "https://",
+        ] {
             assert!(url(text, &["http", "https"]).is_err(), "{text}");
         }
     }

@@ -127,7 +127,12 @@ pub(super) struct HttpArguments {
     array_path: Option<JsonPath>,
 
     /// Where in an answer the cursor of the next one is
-    #[arg(long, value_name = "PATH", requires = "cursor_param", conflicts_with = "since_path")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "cursor_param",
+        conflicts_with = "since_path"
+    )]
     cursor_path: Option<JsonPath>,
 
     /// The query parameter that takes the cursor
@@ -135,7 +140,12 @@ pub(super) struct HttpArguments {
     cursor_param: Option<String>,
 
     /// Where in an item the value is that says how new it is: a number, a time, an id
-    #[arg(long, value_name = "PATH", requires = "since_param", requires = "array_path")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "since_param",
+        requires = "array_path"
+    )]
     since_path: Option<JsonPath>,
 
     /// The query parameter that takes the newest value
@@ -358,7 +368,10 @@ fn token(variable: Option<String>, file: Option<PathBuf>) -> Result<Option<Strin
         return Ok(None);
     };
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        invalid(format!("could not read the token in {}: {error}", path.display()))
+        invalid(format!(
+            "could not read the token in {}: {error}",
+            path.display()
+        ))
     })?;
     match text.trim() {
         "" => Err(invalid(format!("there is no token in {}", path.display()))),
@@ -412,7 +425,13 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("3", 3_000), ("1.5m", 90_000), ("1h", 3_600_000)] {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("3", 3_000),
+            ("1.5m", 90_000),
+            ("1h", 3_600_000),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "ms", "10 s", "-1s", "1d", "0s", "1e99h", "1ms"] {
@@ -430,7 +449,10 @@ mod tests {
 
     #[test]
     fn headers_keep_further_colons() {
-        assert_eq!(header("Origin: http://a:1"), Ok(("Origin".to_owned(), "http://a:1".to_owned())));
+        assert_eq!(
+            header("Origin: http://a:1"),
+            Ok(("Origin".to_owned(), "http://a:1".to_owned()))
+        );
         assert!(header("Origin").is_err());
     }
 
@@ -444,7 +466,12 @@ mod tests {
             token_file: Some(path.clone()),
         };
         let own = ("Authorization".to_owned(), "Bearer s3cret".to_owned());
-        assert_eq!(arguments().put(&mut ["wss://a".to_owned()], Vec::new()).unwrap(), [own]);
+        assert_eq!(
+            arguments()
+                .put(&mut ["wss://a".to_owned()], Vec::new())
+                .unwrap(),
+            [own]
+        );
         let mut texts = ["{\"key\":\"{token}\"}".to_owned()];
         let header = ("X-Key".to_owned(), "{token}".to_owned());
         let headers = arguments().put(&mut texts, vec![header]).unwrap();
@@ -459,6 +486,9 @@ mod tests {
             token_file: None,
         };
         let error = arguments.put(&mut [], Vec::new()).unwrap_err();
-        assert!(error.message().contains("HEADWATER_NO_SUCH_TOKEN"), "{error}");
+        assert!(
+            error.message().contains("HEADWATER_NO_SUCH_TOKEN"),
+            "{error}"
+        );
     }
 }

@@ -101,7 +101,11 @@ mod tests {
         assert!(speed.sample(start, 0) < 0.1);
         let mut last = 0.0;
         for tenth in 1..100_u32 {
-            let messages = if tenth < 50 { 0 } else { u64::from(tenth - 50) * 10 };
+            let messages = if tenth < 50 {
+                0
+            } else {
+                u64::from(tenth - 50) * 10
+            };
             last = speed.sample(start + Duration::from_millis(100) * tenth, messages);
         }
         assert!((last - 100.0).abs() < 1.0, "{last}");

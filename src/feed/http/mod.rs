@@ -20,8 +20,8 @@ use super::web::{self, Header, Trouble};
 use super::{Batch, Source};
 use crate::clock;
 use crate::error::Result;
-pub use pages::Paging;
 use pages::Pages;
+pub use pages::Paging;
 
 /// What is asked, and how often.
 #[derive(Debug, Clone)]
@@ -84,8 +84,15 @@ impl HttpSource {
         match answer {
             Ok(taken) => {
                 self.backoff.succeeded();
-                taken.skipped.iter().for_each(|reason| self.notes.skipped(reason));
-                self.next_poll = if taken.more { start } else { start + self.every };
+                taken
+                    .skipped
+                    .iter()
+                    .for_each(|reason| self.notes.skipped(reason));
+                self.next_poll = if taken.more {
+                    start
+                } else {
+                    start + self.every
+                };
                 Ok(())
             }
             Err(Trouble::Final(error)) => Err(error),

@@ -122,7 +122,9 @@ impl Pages {
         let whole = ".".parse::<JsonPath>()?;
         let items = match &self.array_path {
             None => whole.find(answer)?.into_iter().collect(),
-            Some(path) => path.items(answer)?.ok_or("the answer has no --array-path")?,
+            Some(path) => path
+                .items(answer)?
+                .ok_or("the answer has no --array-path")?,
         };
         match &self.paging {
             Paging::Whole => {
@@ -145,7 +147,11 @@ impl Pages {
 
     /// The items of a page, without those that were given when it was shorter.
     fn take_page(&mut self, items: &[&str], cursor: Option<String>) -> Taken {
-        let Some(Position::Cursor { cursor: asked, given }) = &mut self.position else {
+        let Some(Position::Cursor {
+            cursor: asked,
+            given,
+        }) = &mut self.position
+        else {
             return Taken::default();
         };
         *given = (*given).min(items.len());
@@ -183,7 +189,9 @@ impl Pages {
         for text in items {
             let value = path.find(text).ok().flatten().and_then(json_path::plain);
             match value {
-                None => taken.skipped.push("it has no value at --since-path".to_owned()),
+                None => taken
+                    .skipped
+                    .push("it has no value at --since-path".to_owned()),
                 Some(value) if self.was_given(&value, text) => {}
                 Some(value) => newer.push((Mark::of(&value), (*text).to_owned(), value)),
             }
@@ -200,7 +208,11 @@ impl Pages {
     }
 
     fn was_given(&self, value: &str, text: &str) -> bool {
-        let Some(Position::Since { since: Some(since), given }) = &self.position else {
+        let Some(Position::Since {
+            since: Some(since),
+            given,
+        }) = &self.position
+        else {
             return false;
         };
         match Mark::of(value).cmp(&Mark::of(since)) {
@@ -335,10 +347,16 @@ mod tests {
     fn newer_items_come_oldest_first_and_each_once() {
         let mut pages = pages(since(), None);
         more(&mut pages, r#"{"items":[{"id":11},{"id":9},{"id":10}]}"#);
-        assert_eq!(given(&mut pages, 9), [r#"{"id":9}"#, r#"{"id":10}"#, r#"{"id":11}"#]);
+        assert_eq!(
+            given(&mut pages, 9),
+            [r#"{"id":9}"#, r#"{"id":10}"#, r#"{"id":11}"#]
+        );
         assert_eq!(pages.parameter(), Some(("since", "11")));
         // An endpoint that gives the newest again, others as new as it, and old ones.
-        more(&mut pages, r#"{"items":[{"id":11},{"id":11,"b":1},{"id":12},{"id":3}]}"#);
+        more(
+            &mut pages,
+            r#"{"items":[{"id":11},{"id":11,"b":1},{"id":12},{"id":3}]}"#,
+        );
         assert_eq!(given(&mut pages, 9), [r#"{"id":11,"b":1}"#, r#"{"id":12}"#]);
     }
 
@@ -362,7 +380,9 @@ mod tests {
     #[test]
     fn an_item_without_the_value_is_skipped() {
         let mut pages = pages(since(), None);
-        let taken = pages.take_in(r#"{"items":[{"id":null},{"id":1},5]}"#).unwrap();
+        let taken = pages
+            .take_in(r#"{"items":[{"id":null},{"id":1},5]}"#)
+            .unwrap();
         assert_eq!(taken.skipped.len(), 2);
         assert_eq!(given(&mut pages, 9), [r#"{"id":1}"#]);
     }

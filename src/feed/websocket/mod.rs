@@ -81,7 +81,9 @@ impl WebsocketSource {
     async fn receive(&mut self) -> Result<(), Trouble> {
         let socket = match &mut self.socket {
             Some(socket) => socket,
-            none => none.insert(self::connect(&self.url, &self.headers, self.idle_timeout, &self.subscribe).await?),
+            none => none.insert(
+                self::connect(&self.url, &self.headers, self.idle_timeout, &self.subscribe).await?,
+            ),
         };
         let mut came = vec![socket.next().await.map_err(Trouble::passing)?];
         // What is lost after these is told when the next one is waited for.

@@ -56,8 +56,12 @@ impl Socket {
         let limits = WebSocketConfig::default()
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        let connecting =
-            tokio_tungstenite::connect_async_tls_with_config(request, Some(limits), true, connector);
+        let connecting = tokio_tungstenite::connect_async_tls_with_config(
+            request,
+            Some(limits),
+            true,
+            connector,
+        );
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
         let (stream, _) = connected
             .map_err(|_| Trouble::passing("the endpoint did not answer in time"))?

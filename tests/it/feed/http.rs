@@ -31,7 +31,9 @@ async fn serve(
 
 /// The value of a query parameter.
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 const ITEMS: usize = 300;
@@ -42,11 +44,19 @@ fn page(number: usize, query: &str) -> (StatusCode, String) {
     if number.is_multiple_of(3) {
         return (StatusCode::INTERNAL_SERVER_ERROR, "busy".to_owned());
     }
-    let from: usize = parameter(query, "cursor").map_or(0, |cursor| cursor.parse().expect("a number"));
+    let from: usize =
+        parameter(query, "cursor").map_or(0, |cursor| cursor.parse().expect("a number"));
     let end = (from + PAGE).min(ITEMS);
     let items: Vec<_> = (from..end).map(numbered).collect();
-    let next = if end < ITEMS { format!("\"{end}\"") } else { "null".to_owned() };
-    let answer = format!(r#"{{"data":{{"items":[{}]}},"next":{next}}}"#, items.join(","));
+    let next = if end < ITEMS {
+        format!("\"{end}\"")
+    } else {
+        "null".to_owned()
+    };
+    let answer = format!(
+        r#"{{"data":{{"items":[{}]}},"next":{next}}}"#,
+        items.join(",")
+    );
     (StatusCode::OK, answer)
 }
 
@@ -59,7 +69,14 @@ async fn pages_behind_cursors_are_complete_after_failures_and_a_kill() {
         let mut arguments: Vec<String> = ["http", &url, "--every", "50ms", "--resume", &resume]
             .map(str::to_owned)
             .to_vec();
-        let fixed = ["--array-path", "data.items", "--cursor-path", "next", "--cursor-param", "cursor"];
+        let fixed = [
+            "--array-path",
+            "data.items",
+            "--cursor-path",
+            "next",
+            "--cursor-param",
+            "cursor",
+        ];
         arguments.extend(fixed.iter().chain(more).map(|text| (*text).to_owned()));
         arguments
     };
@@ -99,8 +116,22 @@ async fn what_is_newer_is_asked_for_and_comes_once() {
     std::fs::write(&token, "s3cret\n").expect("it can be written");
     let url = format!("{url}?limit=40&since_id=0");
     let feed = bench.feed(&[
-        "http", &url, "--every", "20ms", "--array-path", ".", "--since-path", "n", "--since-param",
-        "since_id", "--limit", "30", "--token-file", &token, "--header", "X-Key: {token}",
+        "http",
+        &url,
+        "--every",
+        "20ms",
+        "--array-path",
+        ".",
+        "--since-path",
+        "n",
+        "--since-param",
+        "since_id",
+        "--limit",
+        "30",
+        "--token-file",
+        &token,
+        "--header",
+        "X-Key: {token}",
     ]);
     let output = ended_well(feed);
     let expected: Vec<_> = (0..30).map(numbered).collect();
@@ -116,5 +147,8 @@ async fn a_refusal_ends_it_and_shows_no_secret() {
     let url = format!("{url}?key=s3cret");
     let (code, output) = ended_badly(bench.feed(&["http", &url]));
     assert_eq!(code, 1, "{output}");
-    assert!(output.contains("401") && !output.contains("s3cret"), "{output}");
+    assert!(
+        output.contains("401") && !output.contains("s3cret"),
+        "{output}"
+    );
 }

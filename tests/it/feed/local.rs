@@ -14,10 +14,19 @@ async fn lines_of_standard_input_are_messages_with_keys() {
     let lines = "{\"user\":{\"id\":\"a\"},\"x\":1.50}\nnot JSON\n\n{\"user\":{\"id\":7}}\r\n{\"user\":null}";
     write!(feed.take_input(), "{lines}").expect("it reads");
     let output = ended_well(feed);
-    assert!(output.contains("3 messages to topic \"fed\", 1 skipped"), "{output}");
-    assert!(output.contains("a message was skipped: not JSON"), "{output}");
+    assert!(
+        output.contains("3 messages to topic \"fed\", 1 skipped"),
+        "{output}"
+    );
+    assert!(
+        output.contains("a message was skipped: not JSON"),
+        "{output}"
+    );
     let records = Cluster::at(bench.broker.bootstrap()).read(super::TOPIC);
-    let mut found: Vec<_> = records.iter().map(|record| (record.key.as_deref(), record.text())).collect();
+    let mut found: Vec<_> = records
+        .iter()
+        .map(|record| (record.key.as_deref(), record.text()))
+        .collect();
     found.sort();
     let expected = [
         (None, "{\"user\":null}"),
@@ -47,10 +56,21 @@ async fn a_limit_ends_it_and_a_rate_slows_it() {
     let bench = Bench::start().await;
     write_numbered(bench.path("lines"), 100);
     let start = Instant::now();
-    let feed = bench.feed(&["file", &bench.path("lines"), "--limit", "15", "--rate", "20"]);
+    let feed = bench.feed(&[
+        "file",
+        &bench.path("lines"),
+        "--limit",
+        "15",
+        "--rate",
+        "20",
+    ]);
     let output = ended_well(feed);
     assert!(output.contains("15 messages to topic"), "{output}");
-    assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= Duration::from_millis(600),
+        "{:?}",
+        start.elapsed()
+    );
     let expected: Vec<_> = (0..15).map(numbered).collect();
     assert_eq!(bench.messages(), expected);
 }
@@ -69,7 +89,10 @@ async fn a_feed_that_was_killed_goes_on_in_its_file() {
     ended_well(bench.feed(&["file", &lines, "--resume", &resume]));
     assert_all_there(&bench.messages(), COUNT, 60);
     let output = ended_well(bench.feed(&["file", &lines, "--resume", &resume]));
-    assert!(output.contains("0 messages to topic"), "all were delivered: {output}");
+    assert!(
+        output.contains("0 messages to topic"),
+        "all were delivered: {output}"
+    );
     let other = bench.path("other");
     write_numbered(&other, 1);
     let (_, output) = ended_badly(bench.feed(&["file", &other, "--resume", &resume]));
@@ -84,7 +107,10 @@ async fn a_replay_keeps_the_pace_of_its_times() {
     std::fs::write(&path, lines).expect("it can be written");
     let start = Instant::now();
     ended_well(bench.feed(&["file", &path, "--replay-speed", "60", "--time-field", "at"]));
-    assert!(start.elapsed() >= Duration::from_secs(1), "a minute at speed 60");
+    assert!(
+        start.elapsed() >= Duration::from_secs(1),
+        "a minute at speed 60"
+    );
     assert_eq!(bench.messages().len(), 3);
 }
 
@@ -119,11 +145,20 @@ async fn what_cannot_work_is_told_at_once() {
     };
     let (code, output) = ended_badly(start(&["stdin", "--kafka", &bootstrap, "--topic", "fedd"]));
     assert_eq!(code, 1, "{output}");
-    assert!(output.contains("\"fed\"") && output.contains("--create-topic"), "{output}");
+    assert!(
+        output.contains("\"fed\"") && output.contains("--create-topic"),
+        "{output}"
+    );
     let (code, output) = ended_badly(start(&["stdin", "--topic", "fed"]));
     assert_eq!(code, 2, "{output}");
     assert!(output.contains("--kafka"), "{output}");
-    let (code, output) = ended_badly(start(&["stdin", "--kafka", "127.0.0.1:1", "--topic", "fed"]));
+    let (code, output) = ended_badly(start(&[
+        "stdin",
+        "--kafka",
+        "127.0.0.1:1",
+        "--topic",
+        "fed",
+    ]));
     assert_eq!(code, 1, "{output}");
     assert!(output.contains("no answer from kafka"), "{output}");
     let (code, output) = ended_badly(bench.feed(&["stdin", "--resume", &bench.path("resume")]));
@@ -141,7 +176,15 @@ async fn a_topic_is_made_when_that_is_wanted() {
     let bench = Bench::start().await;
     let mut command = Process::headwater();
     let bootstrap = bench.broker.bootstrap();
-    command.args(["feed", "stdin", "--kafka", &bootstrap, "--topic", "made", "--create-topic"]);
+    command.args([
+        "feed",
+        "stdin",
+        "--kafka",
+        &bootstrap,
+        "--topic",
+        "made",
+        "--create-topic",
+    ]);
     command.args(["--partitions", "3"]);
     let output = ended_well(Process::start(&mut command, &bench.log()));
     assert!(output.contains("0 messages to topic \"made\""), "{output}");

@@ -38,7 +38,9 @@ impl Bench {
 
     fn path(&self, name: &str) -> String {
         let path = self.folder.path().join(name);
-        path.to_str().expect("a temporary folder's name is UTF-8").to_owned()
+        path.to_str()
+            .expect("a temporary folder's name is UTF-8")
+            .to_owned()
     }
 
     /// A feed into the topic; `arguments` begin with the source.
@@ -65,20 +67,32 @@ impl Bench {
     /// What the topic holds.
     fn messages(&self) -> Vec<String> {
         let records = Cluster::at(self.broker.bootstrap()).read(TOPIC);
-        records.iter().map(crate::support::messages::Record::text).collect()
+        records
+            .iter()
+            .map(crate::support::messages::Record::text)
+            .collect()
     }
 
     /// Waits until the topic holds so many messages.
     fn await_messages(&self, count: usize, feed: &Process) {
         let all = wait::within(PATIENCE, || (self.messages().len() >= count).then_some(()));
-        assert!(all.is_some(), "{} of {count}:\n{}", self.messages().len(), feed.last_lines());
+        assert!(
+            all.is_some(),
+            "{} of {count}:\n{}",
+            self.messages().len(),
+            feed.last_lines()
+        );
     }
 }
 
 /// Waits for a good end; gives what the feed wrote.
 fn ended_well(mut feed: Process) -> String {
     let status = feed.ended_within(PATIENCE);
-    assert!(status.is_some_and(|status| status.success()), "{status:?}\n{}", feed.last_lines());
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "{status:?}\n{}",
+        feed.last_lines()
+    );
     feed.output()
 }
 

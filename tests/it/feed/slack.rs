@@ -20,7 +20,9 @@ async fn api(socket_url: String) -> String {
     let address = listener.local_addr().expect("it is bound");
     let router = Router::new().fallback(move |uri: Uri, headers: HeaderMap| {
         assert_eq!(uri.path(), "/api/apps.connections.open");
-        let given = headers.get("authorization").and_then(|given| given.to_str().ok());
+        let given = headers
+            .get("authorization")
+            .and_then(|given| given.to_str().ok());
         std::future::ready(match given {
             Some("Bearer xapp-test") => format!(r#"{{"ok":true,"url":"{socket_url}"}}"#),
             _ => r#"{"ok":false,"error":"invalid_auth"}"#.to_owned(),
@@ -41,13 +43,27 @@ fn message(envelope: &str, text: &str) -> String {
 type Acknowledged = Arc<Mutex<Vec<String>>>;
 
 /// Sends the envelopes and waits until all are acknowledged.
-async fn talk(connection: &mut WebSocketStream<TcpStream>, envelopes: &[String], heard: &Acknowledged) {
+async fn talk(
+    connection: &mut WebSocketStream<TcpStream>,
+    envelopes: &[String],
+    heard: &Acknowledged,
+) {
     for envelope in envelopes {
-        connection.send(Message::text(envelope)).await.expect("it listens");
+        connection
+            .send(Message::text(envelope))
+            .await
+            .expect("it listens");
     }
-    let wanted = envelopes.iter().filter(|text| text.contains("envelope_id")).count();
+    let wanted = envelopes
+        .iter()
+        .filter(|text| text.contains("envelope_id"))
+        .count();
     for _ in 0..wanted {
-        let answer = connection.next().await.expect("an answer").expect("it is well");
+        let answer = connection
+            .next()
+            .await
+            .expect("an answer")
+            .expect("it is well");
         let text = answer.into_text().expect("it is text").to_string();
         heard.lock().expect("nobody panicked").push(text);
     }
@@ -60,11 +76,18 @@ async fn socket(heard: Acknowledged) -> String {
     tokio::spawn(async move {
         let hello = r#"{"type":"hello","num_connections":1}"#.to_owned();
         let command = r#"{"type":"slash_commands","envelope_id":"e2","payload":{}}"#.to_owned();
-        let first = [hello.clone(), message("e1", "hi \\\"you\\\""), command, message("e3", "two")];
+        let first = [
+            hello.clone(),
+            message("e1", "hi \\\"you\\\""),
+            command,
+            message("e3", "two"),
+        ];
         let second = [hello, message("e4", "three")];
         for envelopes in [&first[..], &second[..]] {
             let (stream, _) = listener.accept().await.expect("a connection");
-            let mut connection = tokio_tungstenite::accept_async(stream).await.expect("a websocket");
+            let mut connection = tokio_tungstenite::accept_async(stream)
+                .await
+                .expect("a websocket");
             talk(&mut connection, envelopes, &heard).await;
             let disconnect = r#"{"type":"disconnect","reason":"refresh_requested"}"#;
             // The feed may have ended: it has what it wants.
@@ -76,7 +99,15 @@ async fn socket(heard: Acknowledged) -> String {
 }
 
 fn feed(bench: &Bench, api: &str, token: &str) -> Process {
-    let mut command = bench.command(&["slack", "--api-url", api, "--limit", "3", "--key-path", "channel"]);
+    let mut command = bench.command(&[
+        "slack",
+        "--api-url",
+        api,
+        "--limit",
+        "3",
+        "--key-path",
+        "channel",
+    ]);
     command.env("SLACK_APP_TOKEN", token);
     Process::start(&mut command, &bench.log())
 }
@@ -94,7 +125,10 @@ async fn messages_of_channels_are_acknowledged_when_they_are_in_the_topic() {
     assert_eq!(first["event_id"], "Ev-e1");
     let heard = heard.lock().expect("nobody panicked");
     for envelope in ["e1", "e2", "e3"] {
-        assert!(heard.contains(&format!(r#"{{"envelope_id":"{envelope}"}}"#)), "{heard:?}");
+        assert!(
+            heard.contains(&format!(r#"{{"envelope_id":"{envelope}"}}"#)),
+            "{heard:?}"
+        );
     }
 }
 
@@ -104,5 +138,8 @@ async fn a_revoked_token_ends_it_and_is_not_shown() {
     let api = api("ws://127.0.0.1:1".to_owned()).await;
     let (code, output) = ended_badly(feed(&bench, &api, "xapp-revoked"));
     assert_eq!(code, 1, "{output}");
-    assert!(output.contains("invalid_auth") && !output.contains("xapp-revoked"), "{output}");
+    assert!(
+        output.contains("invalid_auth") && !output.contains("xapp-revoked"),
+        "{output}"
+    );
 }

@@ -30,11 +30,18 @@ where
 /// What the client says next.
 async fn said(connection: &mut Connection) -> String {
     let message = connection.next().await.expect("it says something");
-    message.expect("it is well").into_text().expect("it is text").to_string()
+    message
+        .expect("it is well")
+        .into_text()
+        .expect("it is text")
+        .to_string()
 }
 
 async fn say(connection: &mut Connection, text: &str) {
-    connection.send(Message::text(text)).await.expect("it listens");
+    connection
+        .send(Message::text(text))
+        .await
+        .expect("it listens");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,20 +54,40 @@ async fn a_dropped_connection_is_made_again_and_subscribed_to_again() {
         let items: Vec<_> = (number * 5..number * 5 + 4).map(numbered).collect();
         let text = format!(r#"{{"events":[{{"trades":[{}]}}]}}"#, items.join(","));
         say(&mut connection, &text).await;
-        connection.send(Message::Ping(Vec::new().into())).await.expect("it listens");
+        connection
+            .send(Message::Ping(Vec::new().into()))
+            .await
+            .expect("it listens");
         say(&mut connection, "not JSON").await;
-        let text = format!(r#"{{"events":[{{"trades":[{}]}}]}}"#, numbered(number * 5 + 4));
-        connection.send(Message::binary(text.into_bytes())).await.expect("it listens");
+        let text = format!(
+            r#"{{"events":[{{"trades":[{}]}}]}}"#,
+            numbered(number * 5 + 4)
+        );
+        connection
+            .send(Message::binary(text.into_bytes()))
+            .await
+            .expect("it listens");
         // Gone without a goodbye.
     })
     .await;
     let feed = bench.feed(&[
-        "websocket", &url, "--subscribe", r#"{"op":"subscribe"}"#, "--subscribe", "second",
-        "--array-path", "events.trades", "--limit", "20",
+        "websocket",
+        &url,
+        "--subscribe",
+        r#"{"op":"subscribe"}"#,
+        "--subscribe",
+        "second",
+        "--array-path",
+        "events.trades",
+        "--limit",
+        "20",
     ]);
     let output = ended_well(feed);
     assert_all_there(&bench.messages(), 20, 0);
-    assert!(output.contains("20 messages to topic \"fed\", 4 skipped, 4 without items"), "{output}");
+    assert!(
+        output.contains("20 messages to topic \"fed\", 4 skipped, 4 without items"),
+        "{output}"
+    );
     assert!(output.contains("tried again in"), "{output}");
 }
 
@@ -72,12 +99,19 @@ async fn a_silent_connection_is_given_up_and_one_that_answers_is_kept() {
             // Says nothing and hears nothing, until the client hangs up.
             let mut stream = connection.into_inner();
             let mut buffer = [0; 64];
-            while tokio::io::AsyncReadExt::read(&mut stream, &mut buffer).await.is_ok_and(|n| n > 0) {}
+            while tokio::io::AsyncReadExt::read(&mut stream, &mut buffer)
+                .await
+                .is_ok_and(|n| n > 0)
+            {}
             return;
         }
         // The library answers pings while it reads; the second one ends the silence.
         for _ in 0..2 {
-            let ping = connection.next().await.expect("a ping").expect("it is well");
+            let ping = connection
+                .next()
+                .await
+                .expect("a ping")
+                .expect("it is well");
             assert!(ping.is_ping(), "{ping:?}");
         }
         say(&mut connection, "here").await;
@@ -87,7 +121,10 @@ async fn a_silent_connection_is_given_up_and_one_that_answers_is_kept() {
     .await;
     let feed = bench.feed(&["websocket", &url, "--idle-timeout", "600ms", "--limit", "1"]);
     let output = ended_well(feed);
-    assert!(output.contains("1 message to topic \"fed\", 1 error"), "{output}");
+    assert!(
+        output.contains("1 message to topic \"fed\", 1 error"),
+        "{output}"
+    );
     assert_eq!(bench.messages(), ["here"]);
 }
 
