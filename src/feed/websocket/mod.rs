@@ -82,7 +82,7 @@ impl WebsocketSource {
         let socket = match &mut self.socket {
             Some(socket) => socket,
             none => none.insert(
-                self::connect(&self.url, &self.headers, self.idle_timeout, &self.subscribe).await?,
+                connect(&self.url, &self.headers, self.idle_timeout, &self.subscribe).await?,
             ),
         };
         let mut came = vec![socket.next().await.map_err(Trouble::passing)?];
