@@ -26,6 +26,7 @@
 //! - [`source`], [`scan`], [`sink`], [`checkpoint`], [`engine`]: reading, running, writing.
 //! - [`session`], [`server`], [`console`]: the outside.
 //! - [`broker`], [`demo`]: a small Kafka and made-up messages, for a first try.
+//! - [`feed`]: outside data into topics.
 //!
 //! `ARCHITECTURE.md` is the same map with the invariants.
 
@@ -59,3 +60,4 @@ pub mod server;
 pub mod console;
 pub mod broker;
 pub mod demo;
+pub mod feed;

@@ -49,6 +49,7 @@ server:     session
 console:    session engine
 broker:
 demo:
+feed:       source sink
 ";
 
 /// Words of the code (not of comments or texts) that belong in few places or in none, and what to do instead.
@@ -75,13 +76,18 @@ const WORDS: &[(&str, Place, &str)] = &[
     ),
     (
         "rustls tokio_rustls",
-        Only("src/source/direct src/sink/postgres/tls"),
-        "take TLS from `source`",
+        Only("src/source/direct src/sink/postgres/tls src/feed/websocket/tls"),
+        "keep encryption where the sockets are",
     ),
     (
         "postgres::Client postgres::Error postgres::config postgres::tls",
         Only("src/sink/postgres"),
         "keep the client of databases in `sink/postgres`",
+    ),
+    (
+        "reqwest tokio_tungstenite",
+        Only("src/feed"),
+        "keep other people's endpoints in `feed`",
     ),
     ("axum", Only("src/console"), "keep HTTP in `console`"),
     (

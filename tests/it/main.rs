@@ -28,6 +28,7 @@ mod view_recovery;
 mod object_store;
 mod crash_points;
 mod demo;
+mod feed;
 mod equivalence;
 mod soak;
 mod readers;
