@@ -7,10 +7,11 @@
 CREATE SINK IF NOT EXISTS trading_desk WITH (connector = 'blackhole');
 
 CREATE ALERT IF NOT EXISTS all_time_high ON (
-  SELECT market, max(price) AS high, last_value(price ORDER BY "timestamp") AS price FROM trades GROUP BY market
-) KEY (market) WHEN price >= high CLEAR WHEN price < 0.99 * high COOLDOWN '5 minutes' SEVERITY 'info'
-NOTIFY trading_desk MESSAGE '{{ market }} is higher than ever: {{ price }}'
-RESOLVED MESSAGE '{{ market }} has come down from {{ high }} to {{ price }}';
+  SELECT market, max(price) AS high, arg_max("timestamp", price) AS reached_at, max("timestamp") AS latest
+  FROM trades GROUP BY market
+) KEY (market) WHEN reached_at > latest - INTERVAL '1 minute' CLEAR WHEN reached_at < latest - INTERVAL '10 minutes'
+SEVERITY 'info' NOTIFY trading_desk MESSAGE '{{ market }} is higher than ever: {{ high }}'
+RESOLVED MESSAGE '{{ market }} has not been higher than {{ high }} for ten minutes';
 
 CREATE ALERT IF NOT EXISTS price_jump ON (
   SELECT market, window_start, window_end, round(100 * pct_change(price ORDER BY "timestamp"), 2) AS change

@@ -15,6 +15,16 @@ FROM feedback;
 CREATE VIEW IF NOT EXISTS negative_feedback AS SELECT * FROM scored_feedback WHERE score <= 0.3;
 CREATE VIEW IF NOT EXISTS positive_feedback AS SELECT * FROM scored_feedback WHERE score >= 0.9;
 
+-- Each place is a topic here. In Slack one sink serves both channels:
+--
+--   CREATE SECRET slack_token AS 'xoxb-..';
+--   CREATE SINK moods WITH (connector = 'slack', token = SECRET slack_token, channel_column = 'goes_to',
+--     text = '{{ user }} by {{ channel }}: {{ text }}') AS
+--   SELECT *, CASE WHEN score <= 0.3 THEN '#negative' ELSE '#positive' END AS goes_to
+--   FROM scored_feedback WHERE score <= 0.3 OR score >= 0.9;
+CREATE SINK IF NOT EXISTS to_negative WITH (connector = 'kafka', topic = 'negative') AS SELECT * FROM negative_feedback;
+CREATE SINK IF NOT EXISTS to_positive WITH (connector = 'kafka', topic = 'positive') AS SELECT * FROM positive_feedback;
+
 SELECT "timestamp",
        text,
        round(score, 2) AS score,
