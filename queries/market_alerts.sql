@@ -3,7 +3,7 @@
 -- In Slack, the sink is made like this:
 --
 --   CREATE SECRET trading_desk_hook AS 'https://hooks.slack.com/services/..';
---   CREATE SINK trading_desk WITH (connector = 'slack', webhook_url = SECRET trading_desk_hook, text = '{{ message }}');
+--   CREATE SINK trading_desk WITH (connector = 'slack', webhook_url = SECRET trading_desk_hook);
 CREATE SINK IF NOT EXISTS trading_desk WITH (connector = 'blackhole');
 
 CREATE ALERT IF NOT EXISTS all_time_high ON (
