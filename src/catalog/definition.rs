@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    AlertDefinition, MaterializedViewDefinition, SecretDefinition, SinkDefinition, TableDefinition, ViewDefinition,
-    kind_word,
+    AlertDefinition, MaterializedViewDefinition, SecretDefinition, SinkDefinition, TableDefinition,
+    ViewDefinition, kind_word,
 };
 use crate::error::{Error, Result};
 use crate::plan::QueryOptions;

@@ -41,12 +41,7 @@ impl Engine {
     /// # Errors
     /// When it does not end in time: then it goes on by the other plan after the next start of the
     /// server. When there is no thread for it.
-    pub fn restart_query(
-        &self,
-        name: &str,
-        plan: StreamPlan,
-        goes_on: GoesOnAs,
-    ) -> Result<()> {
+    pub fn restart_query(&self, name: &str, plan: StreamPlan, goes_on: GoesOnAs) -> Result<()> {
         let found = self.find(name);
         let mut view = None;
         if let Some((shared, control)) = &found {

@@ -4,8 +4,8 @@ use arrow::datatypes::FieldRef;
 
 use super::handler::{
     alert, alter_query, alter_table, backtest, copy, create_alert, create_materialized_view,
-    create_secret, create_sink, create_table, create_view, cursor, drop_object, explain, flush, insert, prepare,
-    query, replay, show_objects, transaction, variable,
+    create_secret, create_sink, create_table, create_view, cursor, drop_object, explain, flush,
+    insert, prepare, query, replay, show_objects, transaction, variable,
 };
 use super::{Columns, Outcome, Session, parameters};
 use crate::error::Result;

@@ -460,3 +460,51 @@ fn time(grammar: &mut Grammar<'_>, word: &str) -> Result<Option<TimeText>> {
     let text = grammar.string()?;
     Ok(Some(TimeText { text, position }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{BacktestTarget, CreateAlert};
+    use crate::sql::{Statement, parse};
+
+    fn alert(text: &str) -> CreateAlert {
+        let statement = parse(text).unwrap().remove(0).statement;
+        let Statement::CreateAlert(alert) = statement else {
+            panic!("{text} is no alert");
+        };
+        *alert
+    }
+
+    #[test]
+    fn an_alert_that_is_written_anew_is_the_same_one() {
+        for text in [
+            "CREATE ALERT a ON (SELECT k, v FROM t) KEY (k) WHEN v > 1",
+            "CREATE OR REPLACE ALERT \"A\" ON (SELECT k, v FROM t EMIT FINAL) KEY (k, \"V\") WHEN no data FOR '5 minutes' \
+             NOTIFY s, \"S\" WITH (checkpoint_interval = '50 ms')",
+            "CREATE ALERT a ON ((SELECT k, v FROM t)) KEY (k) WHEN (v).x > 1 AND k IN (SELECT 'it''s') FOR INTERVAL '90 seconds' \
+             CLEAR WHEN v < 0 COOLDOWN '1 hour' SEVERITY 'page' MESSAGE 'it''s {{ v }}' RESOLVED MESSAGE 'ok'",
+        ] {
+            let first = alert(text);
+            let again = alert(&first.sql());
+            assert_eq!(again.sql(), first.sql(), "{text}");
+            assert_eq!(again.watched().unwrap().text, first.watched().unwrap().text);
+        }
+        let whole =
+            alert("CREATE ALERT a ON (SELECT k, v FROM t) KEY (k) WHEN v > 1 CLEAR WHEN v < 0");
+        assert_eq!(
+            whole.watched().unwrap().query.to_string(),
+            "SELECT *, (v > 1) AS \"alert when\", (v < 0) AS \"alert clear when\" \
+             FROM (SELECT k, v FROM t) AS watched"
+        );
+    }
+
+    #[test]
+    fn a_backtest_has_an_alert_and_a_range() {
+        let text = "BACKTEST (CREATE ALERT a ON (SELECT k FROM t) KEY (k) WHEN k > 1) FROM '-7 days' TO 'now'";
+        let Statement::Backtest(backtest) = parse(text).unwrap().remove(0).statement else {
+            panic!("it is no backtest");
+        };
+        assert_eq!(backtest.from.unwrap().text, "-7 days");
+        assert_eq!(backtest.to.unwrap().text, "now");
+        assert!(matches!(backtest.target, BacktestTarget::Definition(_)));
+    }
+}

@@ -247,7 +247,10 @@ fn unknown_kind(found: &TokenWithSpan) -> Error {
                 found,
                 Some("Expected TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET or ALERT."),
             );
-            match syntax::meant(&word, &["table", "view", "materialized", "sink", "secret", "alert"]) {
+            match syntax::meant(
+                &word,
+                &["table", "view", "materialized", "sink", "secret", "alert"],
+            ) {
                 Some(meant) => error.hint(format!("Perhaps you meant CREATE {meant}.")),
                 None => error,
             }

@@ -7,7 +7,7 @@ use super::syntax;
 use crate::error::{Error, Result, SqlState};
 
 /// The kinds in the singular and in the plural.
-const KINDS: [(&[&str], &[&str], ObjectKind); 6] = [
+const KINDS: [(&[&str], &[&str], ObjectKind); 7] = [
     (&["TABLE"], &["TABLES"], ObjectKind::Table),
     (&["VIEW"], &["VIEWS"], ObjectKind::View),
     (
@@ -172,7 +172,15 @@ fn unknown_kind(grammar: &Grammar<'_>) -> Result<Statement> {
         found,
         Some("Expected TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, ALERT or QUERY."),
     );
-    let kinds = ["table", "view", "materialized", "sink", "secret", "alert", "query"];
+    let kinds = [
+        "table",
+        "view",
+        "materialized",
+        "sink",
+        "secret",
+        "alert",
+        "query",
+    ];
     Err(match syntax::meant(&word, &kinds) {
         Some(meant) => error.hint(format!("Perhaps you meant DROP {meant}.")),
         None => error,

@@ -19,6 +19,8 @@ pub(super) struct AlertSink {
     sinks: Vec<Box<dyn Sink>>,
     /// What the epoch under way has told.
     told: Vec<Notification>,
+    /// The sinks were told something in it.
+    has_staged: bool,
     writer: Option<u64>,
 }
 
@@ -29,6 +31,7 @@ impl AlertSink {
             events: Arc::clone(events),
             sinks,
             told: Vec::new(),
+            has_staged: false,
             writer: None,
         }
     }
@@ -60,6 +63,7 @@ impl Sink for AlertSink {
         told.iter_mut().for_each(|one| one.silenced = silenced);
         if !silenced && !self.sinks.is_empty() {
             let rows = ChangeBatch::inserts(notification_rows(&told)?);
+            self.has_staged = true;
             for sink in &mut self.sinks {
                 sink.stage(&rows, at)?;
             }
@@ -69,8 +73,10 @@ impl Sink for AlertSink {
     }
 
     fn commit(&mut self, epoch: u64) -> Result<()> {
-        for sink in &mut self.sinks {
-            sink.commit(epoch)?;
+        if std::mem::take(&mut self.has_staged) {
+            self.sinks
+                .iter_mut()
+                .try_for_each(|sink| sink.commit(epoch))?;
         }
         if !self.told.is_empty() {
             crash_point::reach("sinks told, alert events not kept");
@@ -81,6 +87,7 @@ impl Sink for AlertSink {
 
     fn abort(&mut self) -> Result<()> {
         self.told.clear();
+        self.has_staged = false;
         self.sinks.iter_mut().try_for_each(|sink| sink.abort())
     }
 

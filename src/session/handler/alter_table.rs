@@ -80,7 +80,12 @@ async fn keep(services: &Arc<Services>, altered: AlteredTable, go_on: Vec<GoesOn
         let names: Vec<String> = go_on.iter().map(|query| query.name.clone()).collect();
         // One that does not end keeps none of the others from going on.
         let mut all = Ok(());
-        for GoesOn { name, plan, goes_on } in go_on {
+        for GoesOn {
+            name,
+            plan,
+            goes_on,
+        } in go_on
+        {
             all = all.and(services.engine.restart_query(&name, plan, goes_on));
         }
         // Who dropped one meanwhile has not found its query.
@@ -211,9 +216,7 @@ pub(super) async fn goes_on(
     plan: &StreamPlan,
 ) -> Result<GoesOnAs> {
     Ok(match definition {
-        Definition::Sink(sink) => {
-            GoesOnAs::Sink(create_sink::open(services, sink, &plan.schema))
-        }
+        Definition::Sink(sink) => GoesOnAs::Sink(create_sink::open(services, sink, &plan.schema)),
         Definition::Alert(alert) => {
             let state = trial.base_state()?;
             let (_, watch) = create_alert::planned(trial, state, alert).await?;

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous, logical_of, options};
-use super::{alter_query, alter_table, create_alert, create_secret, create_sink, infer, insert, mode, replay};
+use super::{
+    alter_query, alter_table, create_alert, create_secret, create_sink, infer, insert, mode, replay,
+};
 use crate::catalog::{
     AlertDefinition, CreateMode, Definition, MaterializedViewDefinition, SinkDefinition,
     TableDefinition, ViewDefinition,

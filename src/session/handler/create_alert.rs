@@ -103,7 +103,11 @@ pub(super) fn rules(alert: &AlertDefinition) -> AlertRules {
 ///
 /// # Errors
 /// A sink that cannot be told.
-pub(super) fn setup(services: &Services, alert: &AlertDefinition, watch: Watch) -> Result<AlertSetup> {
+pub(super) fn setup(
+    services: &Services,
+    alert: &AlertDefinition,
+    watch: Watch,
+) -> Result<AlertSetup> {
     Ok(AlertSetup {
         watch,
         rules: rules(alert),
@@ -125,6 +129,15 @@ fn notified(services: &Services, alert: &AlertDefinition) -> Result<Vec<OpenSink
             let text = format!("sink \"{}\" has a query of its own", name.name);
             return Err(at(Error::user(SqlState::WrongObjectType, text).hint(
                 "NOTIFY takes a sink without one: CREATE SINK s WITH (connector = ..).",
+            )));
+        }
+        if sink
+            .kafka()
+            .is_some_and(|target| target.transactional_id.is_some())
+        {
+            let text = format!("sink \"{}\" has a transactional id of its own", name.name);
+            return Err(at(Error::user(SqlState::WrongObjectType, text).hint(
+                "Leave transactional_id out of it: each alert writes under an id of its own.",
             )));
         }
         create_sink::check_columns(sink, &schema).map_err(at)?;
