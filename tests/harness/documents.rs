@@ -52,7 +52,9 @@ pub(crate) fn run_snippets(root: &Path, page: &str, topics: Topics) -> Result<()
 /// True for a live query that nothing but its reader ends.
 fn is_endless(sql: &str) -> bool {
     let first = sql.lines().find(|line| !line.starts_with("--"));
-    first.is_some_and(|line| line.starts_with("SELECT ")) && sql.contains("EMIT ") && !sql.contains("LIMIT ")
+    first.is_some_and(|line| line.starts_with("SELECT "))
+        && sql.contains("EMIT ")
+        && !sql.contains("LIMIT ")
 }
 
 /// Runs a live query over what is there until it gives a row.
@@ -77,7 +79,11 @@ async fn fill(bench: &Bench, root: &Path) -> Result<(), String> {
     let folder = std::fs::read_dir(root.join("tests/data")).map_err(|error| error.to_string())?;
     for path in folder.flatten().map(|entry| entry.path()) {
         let is_topic = path.extension().is_some_and(|ending| ending == "ndjson");
-        let Some(topic) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_topic) else {
+        let Some(topic) = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .filter(|_| is_topic)
+        else {
             continue;
         };
         let data = read(&path)?;

@@ -96,7 +96,10 @@ mod tests {
                 "{name}: {look}"
             );
             let is_live = look.contains(" EMIT ");
-            assert!(is_live || look.contains(" FROM headwater."), "{name}: {look}");
+            assert!(
+                is_live || look.contains(" FROM headwater."),
+                "{name}: {look}"
+            );
         }
     }
 }
