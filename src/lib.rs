@@ -20,12 +20,13 @@
 //! The rooms, in reading order; each one's head says what it owns and what it must not know:
 //!
 //! - [`cli`], [`config`], [`telemetry`], [`error`], [`clock`], [`task`],
-//!   [`crash_point`], [`directory_lock`], [`types`]: the program and what all rooms share.
+//!   [`crash_point`], [`directory_lock`], `redb_file`, [`types`]: the program and what all rooms share.
 //! - [`sql`], [`catalog`], [`plan`], [`planner`], [`functions`]: from text to what is to run.
-//! - [`mod@format`], [`watermark`], [`state`], [`operator`]: what happens to rows; no I/O.
+//! - [`mod@format`], [`watermark`], [`state`], [`operator`], [`alert`]: what happens to rows; no I/O.
 //! - [`source`], [`scan`], [`sink`], [`checkpoint`], [`engine`]: reading, running, writing.
 //! - [`session`], [`server`], [`console`]: the outside.
 //! - [`broker`], [`demo`]: a small Kafka and made-up messages, for a first try.
+//! - [`feed`]: outside data into topics.
 //!
 //! `ARCHITECTURE.md` is the same map with the invariants.
 
@@ -36,6 +37,7 @@ pub mod clock;
 pub mod task;
 pub mod crash_point;
 pub mod directory_lock;
+mod redb_file;
 pub mod telemetry;
 pub mod types;
 pub mod sql;
@@ -50,6 +52,7 @@ pub mod operator;
 pub mod source;
 pub mod scan;
 pub mod sink;
+pub mod alert;
 pub mod checkpoint;
 pub mod engine;
 pub mod session;
@@ -57,3 +60,4 @@ pub mod server;
 pub mod console;
 pub mod broker;
 pub mod demo;
+pub mod feed;

@@ -1,5 +1,5 @@
 //! Runs every `.slt` file over the wire: by the simple protocol, by the extended protocol, and with crashes. Also the
-//! files in `queries/` and the snippets of `docs/sql.md`.
+//! files in `queries/` and the snippets of pages in `docs/`.
 //!
 //! One trial for each file and way, each with a broker and a server of its own, so that no trial sees another.
 //! `UPDATE=1 cargo test --test slt -- NAME` writes what the server answers into the files.
@@ -31,6 +31,7 @@ mod support;
 #[path = "harness/tools.rs"]
 mod tools;
 
+use documents::Topics;
 use script::Way;
 
 fn main() -> ExitCode {
@@ -70,10 +71,18 @@ fn trials_of(root: &Path, path: &Path, update: bool) -> Vec<Trial> {
 }
 
 fn document_trials(root: &Path) -> Vec<Trial> {
-    let page = root.join("docs/sql.md");
-    let mut trials = vec![Trial::test("docs/sql.md", move || {
-        documents::run_snippets(&page).map_err(Into::into)
-    })];
+    let pages = [
+        ("docs/sql.md", Topics::None),
+        ("docs/tutorial.md", Topics::Filled),
+        ("docs/migrating-from-spark.md", Topics::Filled),
+    ];
+    let mut trials = Vec::new();
+    for (page, topics) in pages {
+        let root = root.to_owned();
+        trials.push(Trial::test(page, move || {
+            documents::run_snippets(&root, page, topics).map_err(Into::into)
+        }));
+    }
     for query in files(&root.join("queries"), "sql") {
         let root = root.to_owned();
         let name = query

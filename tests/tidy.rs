@@ -15,7 +15,7 @@ use source::{File, named_rooms, project, words};
 const FOR_TESTS: [&str; 2] = ["broker", "functions"];
 
 /// Rooms that every room may name: they name none but each other.
-const SHARED: &str = "types error config clock task crash_point directory_lock telemetry";
+const SHARED: &str = "types error config clock task crash_point directory_lock redb_file telemetry";
 
 /// The rooms in the reading order of `src/lib.rs`, each with the rooms that it may name beside the shared ones.
 const ROOMS: &str = "
@@ -26,6 +26,7 @@ clock:
 task:
 crash_point:
 directory_lock:
+redb_file:
 telemetry:
 types:
 sql:
@@ -40,14 +41,15 @@ operator:   state watermark plan
 source:
 scan:       source format plan
 sink:       source format
-alert:      state plan
+alert:      format
 checkpoint:
 engine:     plan source scan watermark operator sink alert checkpoint
-session:    sql catalog planner plan engine format source scan sink checkpoint
+session:    sql catalog planner plan engine format source scan sink alert checkpoint
 server:     session
 console:    session engine
 broker:
 demo:
+feed:       source sink
 ";
 
 /// Words of the code (not of comments or texts) that belong in few places or in none, and what to do instead.
@@ -68,15 +70,30 @@ const WORDS: &[(&str, Place, &str)] = &[
         "keep Kafka's protocol in `broker`",
     ),
     (
-        "mio rustls",
+        "mio",
         Only("src/source/direct"),
         "keep sockets to brokers in `source/direct`",
+    ),
+    (
+        "rustls tokio_rustls",
+        Only("src/source/direct src/sink/postgres/tls src/feed/websocket/tls"),
+        "keep encryption where the sockets are",
+    ),
+    (
+        "postgres::Client postgres::Error postgres::config postgres::tls",
+        Only("src/sink/postgres"),
+        "keep the client of databases in `sink/postgres`",
+    ),
+    (
+        "reqwest tokio_tungstenite",
+        Only("src/feed"),
+        "keep other people's endpoints in `feed`",
     ),
     ("axum", Only("src/console"), "keep HTTP in `console`"),
     (
         "redb",
-        Only("src/engine/set_aside"),
-        "keep what was set aside in `engine/set_aside`",
+        Only("src/redb_file src/engine/set_aside src/engine/alert"),
+        "keep it in `engine/set_aside` or `engine/alert`",
     ),
     (
         "object_store",

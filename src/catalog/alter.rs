@@ -3,6 +3,8 @@
 //! Options go into the CREATE statement's own text, so that SHOW CREATE shows them. That a query
 //! stands still is no part of how it was declared: it is a statement of its own in the file.
 
+use std::sync::Arc;
+
 use super::{Catalog, Definition, Definitions, query_options};
 use crate::error::{Error, Result, SqlState, nearest};
 use crate::sql::{self, AlterQuery, ObjectKind, QueryChange, Statement};
@@ -27,11 +29,16 @@ impl Catalog {
             QueryChange::Pause => found.clone().with_paused(true),
             QueryChange::Resume => found.clone().with_paused(false),
             QueryChange::Set(clauses) => {
-                let mut text = found.statement().to_owned();
-                for (name, value) in query_options::changes(clauses)? {
-                    text = sql::set_option(&text, name, &value)?;
+                if let Definition::Alert(alert) = found {
+                    Definition::Alert(Arc::new(alert.altered(clauses)?))
+                        .with_paused(found.is_paused())
+                } else {
+                    let mut text = found.statement().to_owned();
+                    for (name, value) in query_options::changes(clauses)? {
+                        text = sql::set_option(&text, name, &value)?;
+                    }
+                    Definition::parse(&text, defaults, &current)?.with_paused(found.is_paused())
                 }
-                Definition::parse(&text, defaults, &current)?.with_paused(found.is_paused())
             }
         };
         let mut next = current.by_name().clone();
@@ -48,7 +55,10 @@ impl Catalog {
         let current = self.snapshot();
         let found = find(alter, &current)?;
         if let QueryChange::Set(clauses) = &alter.change {
-            query_options::changes(clauses)?;
+            match found {
+                Definition::Alert(alert) => drop(alert.altered(clauses)?),
+                _ => drop(query_options::changes(clauses)?),
+            }
         }
         Ok(found.clone())
     }
@@ -72,7 +82,7 @@ fn find<'a>(alter: &AlterQuery, current: &'a Definitions) -> Result<&'a Definiti
     let what = found.kind_name();
     if found.query_options().is_none() {
         let error = wrong(format!("\"{name}\" is a {what} and has no query"));
-        return Err(error.hint("Materialized views and sinks have one."));
+        return Err(error.hint("Materialized views have one, and sinks that were created with AS."));
     }
     if !is_of(found, alter.kind) {
         let error = wrong(format!("\"{name}\" is not a {}", alter.kind.noun()));

@@ -71,7 +71,8 @@ impl Catalog {
     ) -> Result<AlteredTable> {
         let before = self.snapshot();
         let old = find(alter, &before)?;
-        let (clause, text, skipped) = apply(alter, &old)?;
+        let (mut clause, text, skipped) = apply(alter, &old)?;
+        before.fill_secrets(&mut clause.options)?;
         let at = |error: Error| match error.position() {
             Some(_) => error,
             None => error.at(Some(alter.name.position)),
@@ -118,7 +119,7 @@ fn find(alter: &AlterTable, current: &Definitions) -> Result<Arc<TableDefinition
             let text = format!("\"{name}\" is not a table");
             let error = Error::user(SqlState::WrongObjectType, text);
             let hint = match other.kind() {
-                ObjectKind::MaterializedView | ObjectKind::Sink => {
+                ObjectKind::MaterializedView | ObjectKind::Sink | ObjectKind::Alert => {
                     let (what, keyword) = (other.kind_name(), other.kind().keyword());
                     format!("It is a {what}: use ALTER {keyword} {name}.")
                 }

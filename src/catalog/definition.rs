@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    MaterializedViewDefinition, SinkDefinition, TableDefinition, ViewDefinition, kind_word,
+    AlertDefinition, MaterializedViewDefinition, SecretDefinition, SinkDefinition, TableDefinition,
+    ViewDefinition, kind_word,
 };
 use crate::error::{Error, Result};
 use crate::plan::QueryOptions;
@@ -19,6 +20,8 @@ pub enum Definition {
     View(Arc<ViewDefinition>),
     MaterializedView(Arc<MaterializedViewDefinition>),
     Sink(Arc<SinkDefinition>),
+    Secret(Arc<SecretDefinition>),
+    Alert(Arc<AlertDefinition>),
 }
 
 impl Definition {
@@ -34,6 +37,7 @@ impl Definition {
         let mut statement = sql::parse(text)?.pop().map(|parsed| parsed.statement);
         if let Some(statement) = &mut statement {
             before.resolve_event_time(statement)?;
+            before.resolve_secrets(statement)?;
         }
         Ok(match statement {
             Some(Statement::CreateTable(clause)) => {
@@ -48,7 +52,13 @@ impl Definition {
             Some(Statement::CreateSink(clause)) => {
                 Self::Sink(Arc::new(SinkDefinition::try_new(&clause, defaults)?))
             }
-            _ => return Err(Error::internal(format!("not a definition: {text}"))),
+            Some(Statement::CreateAlert(clause)) => {
+                Self::Alert(Arc::new(AlertDefinition::try_new(&clause)?))
+            }
+            Some(Statement::CreateSecret(clause)) => {
+                Self::Secret(Arc::new(SecretDefinition::new(&clause)))
+            }
+            _ => return Err(Error::internal("not a definition")),
         })
     }
 
@@ -59,6 +69,8 @@ impl Definition {
             Self::View(view) => &view.name,
             Self::MaterializedView(view) => &view.name,
             Self::Sink(sink) => &sink.name,
+            Self::Secret(secret) => &secret.name,
+            Self::Alert(alert) => &alert.name,
         }
     }
 
@@ -69,6 +81,8 @@ impl Definition {
             Self::View(_) => ObjectKind::View,
             Self::MaterializedView(_) => ObjectKind::MaterializedView,
             Self::Sink(_) => ObjectKind::Sink,
+            Self::Secret(_) => ObjectKind::Secret,
+            Self::Alert(_) => ObjectKind::Alert,
         }
     }
 
@@ -84,6 +98,8 @@ impl Definition {
             Self::View(view) => &view.sql,
             Self::MaterializedView(view) => &view.sql,
             Self::Sink(sink) => &sink.sql,
+            Self::Secret(secret) => &secret.sql,
+            Self::Alert(alert) => &alert.sql,
         }
     }
 
@@ -94,24 +110,28 @@ impl Definition {
             Self::View(view) => &view.sql,
             Self::MaterializedView(view) => &view.sql,
             Self::Sink(sink) => &sink.statement,
+            Self::Secret(secret) => secret.statement(),
+            Self::Alert(alert) => &alert.sql,
         }
     }
 
     /// How its query runs, if it has one.
     pub fn query_options(&self) -> Option<QueryOptions> {
         match self {
-            Self::Table(_) | Self::View(_) => None,
+            Self::Table(_) | Self::View(_) | Self::Secret(_) => None,
             Self::MaterializedView(view) => Some(view.options),
-            Self::Sink(sink) => Some(sink.query_options),
+            Self::Sink(sink) => sink.query.as_ref().map(|_| sink.query_options),
+            Self::Alert(alert) => Some(alert.options),
         }
     }
 
     /// The same, with a query that stands still or does not.
     pub(super) fn with_paused(mut self, paused: bool) -> Self {
         match &mut self {
-            Self::Table(_) | Self::View(_) => {}
+            Self::Table(_) | Self::View(_) | Self::Secret(_) => {}
             Self::MaterializedView(view) => Arc::make_mut(view).options.paused = paused,
             Self::Sink(sink) => Arc::make_mut(sink).query_options.paused = paused,
+            Self::Alert(alert) => Arc::make_mut(alert).options.paused = paused,
         }
         self
     }
@@ -124,16 +144,31 @@ impl Definition {
     /// The names that it reads.
     pub fn depends_on(&self) -> &[String] {
         match self {
-            Self::Table(_) => &[],
+            Self::Table(_) | Self::Secret(_) => &[],
             Self::View(view) => &view.depends_on,
             Self::MaterializedView(view) => &view.depends_on,
             Self::Sink(sink) => &sink.depends_on,
+            Self::Alert(alert) => &alert.depends_on,
         }
+    }
+
+    /// The secrets that it names.
+    pub fn secrets(&self) -> &[String] {
+        match self {
+            Self::Table(table) => &table.secrets,
+            Self::Sink(sink) => &sink.secrets,
+            Self::View(_) | Self::MaterializedView(_) | Self::Secret(_) | Self::Alert(_) => &[],
+        }
+    }
+
+    /// Everything without which it cannot be: what it reads, and secrets.
+    pub fn needs(&self) -> impl Iterator<Item = &String> {
+        self.depends_on().iter().chain(self.secrets())
     }
 
     /// True if it can stand in FROM.
     pub fn can_be_read(&self) -> bool {
-        !matches!(self, Self::Sink(_))
+        !matches!(self, Self::Sink(_) | Self::Secret(_) | Self::Alert(_))
     }
 }
 
@@ -189,7 +224,7 @@ impl Definitions {
         let mut left: Vec<&Definition> = self.by_name.values().collect();
         while !left.is_empty() {
             let ready = |d: &&Definition| {
-                d.depends_on().iter().all(|name| {
+                d.needs().all(|name| {
                     placed.iter().any(|p| p.name() == name) || !self.by_name.contains_key(name)
                 })
             };

@@ -135,7 +135,9 @@ fn of_name(name: &ObjectName, definitions: &Definitions) -> Result<Found> {
         Some(Definition::Table(table)) => return of_table(table).map(Found::Column),
         Some(Definition::View(view)) => (&view.query, view.columns.as_slice()),
         Some(Definition::MaterializedView(view)) => (&view.query, view.columns.as_slice()),
-        Some(Definition::Sink(_)) => return Ok(Found::Missing),
+        Some(Definition::Sink(_) | Definition::Secret(_) | Definition::Alert(_)) => {
+            return Ok(Found::Missing);
+        }
     };
     if !columns.is_empty() {
         // Which of the new names it got needs the view's plan.

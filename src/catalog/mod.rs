@@ -11,6 +11,7 @@
 //! ```
 //! Invariant: what a definition depends on exists.
 
+mod alert;
 mod alter;
 mod alter_table;
 mod data_type;
@@ -19,6 +20,7 @@ mod depends;
 mod event_time;
 mod options;
 mod query_options;
+mod secret;
 mod server_id;
 mod sink;
 mod store;
@@ -29,11 +31,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use alert::{AlertDefinition, SEVERITY_DEFAULT};
 pub use alter_table::{AlteredTable, needed};
 pub use data_type::{sql_type_name, to_arrow};
 pub use definition::{Definition, Definitions};
 pub use query_options::query_options;
-pub use sink::{DELIVERY_DEFAULT, Delivery, SinkDefinition, SinkFormat, SinkOptions};
+pub use secret::SecretDefinition;
+pub use sink::{
+    DELIVERY_DEFAULT, Delivery, KafkaSinkTarget, PostgresMode, PostgresSinkTarget, SinkDefinition,
+    SinkFormat, SinkRows, SinkTarget,
+};
 pub use table::{
     Column, ColumnOrigin, EVENT_TIME_MARK, KafkaTableOptions, TableDefinition, WatermarkDefinition,
 };
@@ -211,6 +218,8 @@ pub(crate) fn kind_word(kind: ObjectKind) -> &'static str {
         ObjectKind::View => "view",
         ObjectKind::MaterializedView => "materialized view",
         ObjectKind::Sink => "sink",
+        ObjectKind::Secret => "secret",
+        ObjectKind::Alert => "alert",
         ObjectKind::Query => "query",
     }
 }
@@ -224,6 +233,9 @@ fn taken(existing: &Definition) -> Error {
 }
 
 fn missing(kind: ObjectKind, name: &str, current: &Definitions) -> Error {
+    if kind == ObjectKind::Secret {
+        return secret::missing(name, current);
+    }
     let error = Error::user(
         SqlState::UndefinedTable,
         format!("{} \"{name}\" does not exist", kind_word(kind)),
@@ -293,7 +305,11 @@ fn check_transactional_id(
 ) -> Result<()> {
     let id_of = |definition: &Definition| match definition {
         Definition::Sink(sink) => sink.transactional_id(server_id),
-        Definition::Table(_) | Definition::View(_) | Definition::MaterializedView(_) => None,
+        Definition::Table(_)
+        | Definition::View(_)
+        | Definition::MaterializedView(_)
+        | Definition::Secret(_)
+        | Definition::Alert(_) => None,
     };
     let Some(id) = id_of(definition) else {
         return Ok(());
@@ -334,15 +350,29 @@ fn find<'a>(kind: ObjectKind, name: &str, current: &'a Definitions) -> Result<&'
 
 /// What a definition needs must be there, be readable, and not need the definition itself.
 fn check_dependencies(definition: &Definition, current: &Definitions) -> Result<()> {
+    for name in definition.secrets() {
+        secret::find(name, current)?;
+    }
     for name in definition.depends_on() {
         match current.get(name) {
+            Some(Definition::Sink(_)) if notifies(definition, name) => {}
+            Some(found) if notifies(definition, name) => {
+                return Err(alert::no_sink(name, found.kind_name()));
+            }
             Some(found) if found.can_be_read() => {}
             Some(found) => {
                 return Err(Error::user(
                     SqlState::WrongObjectType,
                     format!("\"{name}\" is a {} and cannot be read", found.kind_name()),
                 )
-                .hint("Create a table for the sink's topic to read what it wrote."));
+                .hint(match found.kind() {
+                    ObjectKind::Secret => "Only an option can name a secret.",
+                    _ => "Create a table for the sink's topic to read what it wrote.",
+                }));
+            }
+            None if notifies(definition, name) => {
+                return Err(missing(ObjectKind::Sink, name, current)
+                    .hint("Create it first: CREATE SINK s WITH (connector = ..)."));
             }
             None => {
                 return Err(Error::user(
@@ -370,14 +400,17 @@ fn check_dependencies(definition: &Definition, current: &Definitions) -> Result<
     }
 }
 
+/// True if the definition is an alert that tells a sink of that name.
+fn notifies(definition: &Definition, name: &str) -> bool {
+    matches!(definition, Definition::Alert(alert) if alert.notifies(name))
+}
+
 /// Adds a name after everything that depends on it, the furthest first.
 fn visit(name: &str, all: &Definitions, seen: &mut BTreeSet<String>, found: &mut Vec<String>) {
     if !seen.insert(name.to_owned()) {
         return;
     }
-    let above = all
-        .all()
-        .filter(|d| d.depends_on().iter().any(|needed| needed == name));
+    let above = all.all().filter(|d| d.needs().any(|needed| needed == name));
     for definition in above {
         visit(definition.name(), all, seen, found);
     }
@@ -402,8 +435,7 @@ fn check_unneeded(names: &[&str], gone: &[String], current: &Definitions) -> Res
         .iter()
         .map(|d| {
             let needed: Vec<String> = d
-                .depends_on()
-                .iter()
+                .needs()
                 .filter(|needed| gone.contains(needed))
                 .filter_map(|needed| current.get(needed))
                 .map(|needed| format!("{} {}", needed.kind_name(), needed.name()))

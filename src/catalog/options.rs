@@ -188,6 +188,7 @@ impl<'a> Options<'a> {
 
     /// Refuses what nobody took.
     pub(super) fn finish(self, of: &str) -> Result<()> {
+        check_looked_up(self.clauses)?;
         let left = self
             .clauses
             .iter()
@@ -214,9 +215,12 @@ pub(super) fn invalid(clause: &OptionClause, expected: &str) -> Error {
     Error::user(
         SqlState::InvalidParameterValue,
         format!(
-            "invalid value for option \"{}\": \"{}\"",
+            "invalid value for option \"{}\": {}",
             clause.name,
-            value_text(clause)
+            match &clause.value {
+                OptionValue::Secret(secret) => secret.sql(),
+                _ => format!("\"{}\"", value_text(clause)),
+            }
         ),
     )
     .hint(format!("It takes {expected}."))
@@ -230,11 +234,38 @@ pub(super) fn value_text(clause: &OptionClause) -> String {
             text.clone()
         }
         OptionValue::Interval(micros) => sql::interval::format(*micros),
+        OptionValue::Secret(secret) => secret.value.clone().unwrap_or_default(),
+    }
+}
+
+/// The names of the secrets that options name.
+pub(super) fn secrets_in(clauses: &[OptionClause]) -> Vec<String> {
+    let named = clauses.iter().filter_map(|clause| match &clause.value {
+        OptionValue::Secret(secret) => Some(secret.name.name.clone()),
+        _ => None,
+    });
+    named.collect()
+}
+
+/// No secret is taken for an empty text.
+fn check_looked_up(clauses: &[OptionClause]) -> Result<()> {
+    let left = clauses.iter().find(|clause| match &clause.value {
+        OptionValue::Secret(secret) => secret.value.is_none(),
+        _ => false,
+    });
+    match left {
+        None => Ok(()),
+        Some(clause) => Err(Error::internal(format!(
+            "the secret of option \"{}\" was not looked up",
+            clause.name
+        ))),
     }
 }
 
 /// The statement with the values of secret options masked.
 pub(super) fn masked(text: &str) -> Result<String> {
     const SECRET: [&str; 6] = ["password", "secret", "private", "key.pem", "jaas", "token"];
-    sql::mask_options(text, |name| SECRET.iter().any(|word| name.contains(word)))
+    // A URL may hold a password.
+    let is_secret = |name: &str| name == "url" || SECRET.iter().any(|word| name.contains(word));
+    sql::mask_options(text, is_secret)
 }

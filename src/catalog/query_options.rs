@@ -15,18 +15,29 @@ const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// A longer one would not fit into a transaction of Kafka, which takes a quarter of an hour at most.
 const INTERVAL_MAX: Duration = Duration::from_secs(600);
 /// Options of views and sinks that stay as they were when these were created.
-const FIXED: [&str; 11] = [
+const FIXED: [&str; 22] = [
     "allowed_lateness",
     "bootstrap_servers",
     "connector",
+    "create_table",
+    "database",
     "delivery",
     "format",
     "headers",
+    "host",
     "key_columns",
+    "mode",
     "partitions",
+    "password",
+    "port",
+    "sslmode",
+    "sslrootcert",
     "state_ttl",
+    "table",
     "topic",
     "transactional_id",
+    "url",
+    "user",
 ];
 const TTL: &str = "an interval above zero, or 'off'";
 
@@ -44,6 +55,7 @@ pub fn query_options(
         allowed_lateness: length(allowed_lateness)?,
         trigger: trigger_of(trigger)?,
         checkpoint_interval: None,
+        rows_max: None,
         paused: false,
     })
 }
@@ -62,6 +74,7 @@ pub(super) fn take(options: &mut Options<'_>) -> Result<QueryOptions> {
         allowed_lateness,
         trigger: trigger(options)?,
         checkpoint_interval: checkpoint_interval(options)?,
+        rows_max: None,
         paused: false,
     })
 }
@@ -167,6 +180,7 @@ mod tests {
                 allowed_lateness: Some(Duration::from_secs(10)),
                 trigger: Trigger::Interval(Duration::from_millis(200)),
                 checkpoint_interval: None,
+                rows_max: None,
                 paused: false,
             }
         );

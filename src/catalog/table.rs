@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use sqlparser::ast::{AccessExpr, Expr, Subscript, Value};
 
 use super::data_type::{sql_type_name, to_arrow};
-use super::options::{Options, invalid, masked, value_text};
+use super::options::{Options, invalid, masked, secrets_in, value_text};
 use crate::error::{Error, Position, Result, SqlState};
 use crate::plan::{OnError, ScanStartup};
 use crate::sql::{ColumnClause, ColumnKind, CreateTable, OptionClause, OptionValue, fold};
@@ -37,6 +37,8 @@ pub struct TableDefinition {
     pub watermark: Option<WatermarkDefinition>,
     /// Where its messages are and how they are read.
     pub options: KafkaTableOptions,
+    /// The secrets that it names.
+    pub secrets: Vec<String>,
     /// The CREATE statement, secrets masked.
     pub sql: String,
     /// The CREATE statement as written.
@@ -154,6 +156,7 @@ impl TableDefinition {
                 .collect(),
             watermark,
             options,
+            secrets: secrets_in(&clause.options),
             sql: masked(&clause.text)?,
             statement: clause.text.clone(),
         })

@@ -9,6 +9,7 @@ mod run;
 mod check;
 mod psql;
 mod broker;
+mod feed;
 mod node;
 mod listen;
 mod signals;
@@ -51,6 +52,8 @@ enum Command {
     Psql(psql::Options),
     /// Runs the embedded Kafka broker alone; for trials and tests, not for production.
     Broker(broker::Options),
+    /// Puts outside data into a topic: lines, an HTTP endpoint, a websocket, Slack.
+    Feed(feed::Options),
 }
 
 /// Runs the program.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => block_on(check::run(options)),
         Command::Psql(options) => psql::run(options),
         Command::Broker(options) => block_on(broker::run(options)),
+        Command::Feed(options) => block_on(feed::run(options)),
     };
     done.unwrap_or_else(|error| {
         report::error(&error);

@@ -52,6 +52,8 @@ limits! {
     snapshot_memory_bytes_max = GIB;
     /// Broken messages kept for `headwater.dead_letters`; the oldest make room.
     dead_letters_rows_max = 10_000;
+    /// Notifications kept in `headwater.alert_events`; the oldest make room.
+    alert_events_rows_max = 100_000;
     /// Late rows kept for `headwater.late_rows`; the oldest make room.
     late_rows_max = 10_000;
     /// Messages of one micro-batch of one lane.

@@ -130,7 +130,12 @@ pub struct CommonSettings {
     pub kafka_bootstrap_servers: Option<String>,
 
     /// A librdkafka property for the cluster of --kafka; may be repeated
-    #[arg(long = "kafka-property", value_name = "NAME=VALUE", value_parser = property)]
+    #[arg(
+        long = "kafka-property",
+        visible_alias = "property",
+        value_name = "NAME=VALUE"
+    )]
+    #[arg(value_parser = property)]
     pub kafka_properties: Vec<(String, String)>,
 
     /// Limits that differ from the defaults; only the file sets them.

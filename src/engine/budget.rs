@@ -74,7 +74,7 @@ fn hint(plan: &StreamPlan, shared: &QueryShared, limit: &str) -> String {
     };
     let then = match shared.kind {
         QueryKind::Live => String::new(),
-        QueryKind::MaterializedView | QueryKind::Sink => {
+        QueryKind::MaterializedView | QueryKind::Sink | QueryKind::Alert => {
             let name = &shared.name;
             format!(" ALTER QUERY \"{name}\" RESUME runs it again from its last checkpoint.")
         }

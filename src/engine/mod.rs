@@ -4,6 +4,7 @@
 //! as a `StreamPlan`.
 
 mod ahead;
+mod alert;
 mod aside;
 mod begin;
 mod budget;
@@ -21,6 +22,7 @@ mod live;
 mod materialized;
 mod output;
 mod pace;
+mod parts;
 mod publish;
 mod query;
 mod rate;
@@ -46,6 +48,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+pub use alert::{AlertEvents, AlertRecord, AlertSetup, AlertShared};
 pub use begin::LiveStart;
 pub use flush::Flushed;
 pub use lane::{LateMessage, Rejection};
@@ -54,6 +57,7 @@ pub use materialized::Materialized;
 pub use output::Emitted;
 pub use rejected::{DeadLetter, LateRecord, SnapshotRejects};
 pub use replay::Replayed;
+pub use restart::GoesOnAs;
 pub use set_aside::SetAside;
 pub use status::{
     PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus, ScanStatus, Shape,
@@ -97,6 +101,8 @@ pub struct EngineOptions {
     pub dead_letters_max: usize,
     /// Rows kept that came too late.
     pub late_rows_max: usize,
+    /// Notifications of alerts kept.
+    pub alert_events_max: usize,
     /// Messages of one read of one lane at the most.
     pub read_rows_max: usize,
     /// Bytes after which a read of one lane takes no further message.
@@ -116,6 +122,7 @@ pub struct Engine {
 struct Inner {
     options: EngineOptions,
     set_aside: Arc<SetAside>,
+    alert_events: Arc<AlertEvents>,
     scans: Arc<SharedScans>,
     held: HeldMemory,
     /// A number that no other process has.
@@ -128,6 +135,7 @@ struct Entry {
     shared: Arc<QueryShared>,
     control: Arc<Control>,
     view: Option<Arc<Materialized>>,
+    alert: Option<Arc<AlertShared>>,
     /// To forget them when the query is dropped.
     checkpoints: Option<OpenCheckpoints>,
 }
@@ -148,10 +156,13 @@ impl Engine {
     pub fn open(options: EngineOptions) -> Result<Self> {
         let (dead_max, late_max) = (options.dead_letters_max, options.late_rows_max);
         let set_aside = SetAside::open(options.data_dir.as_deref(), dead_max, late_max)?;
+        let alert_events =
+            AlertEvents::open(options.data_dir.as_deref(), options.alert_events_max)?;
         let held = HeldMemory::new(options.bytes_max);
         let inner = Inner {
             options,
             set_aside: Arc::new(set_aside),
+            alert_events: Arc::new(alert_events),
             scans: Arc::default(),
             held,
             writer: uuid::Uuid::new_v4().as_u64_pair().0,
@@ -225,7 +236,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Says durably that a view or sink is about to be created.
+    /// Says durably that a view, sink or alert is about to be created.
     ///
     /// # Errors
     /// When the place of its checkpoints refuses.
@@ -274,7 +285,15 @@ impl Engine {
             control: Arc::clone(&control),
             view: match &destination {
                 Destination::View { view, .. } => Some(Arc::clone(view)),
-                Destination::Client { .. } | Destination::Sink { .. } => None,
+                Destination::Client { .. } | Destination::Sink { .. } | Destination::Alert(_) => {
+                    None
+                }
+            },
+            alert: match &destination {
+                Destination::Alert(alert) => Some(Arc::clone(&alert.shared)),
+                Destination::Client { .. }
+                | Destination::View { .. }
+                | Destination::Sink { .. } => None,
             },
             checkpoints: (kind != QueryKind::Live).then(|| self.checkpoints(&name)),
         };
@@ -331,6 +350,7 @@ impl Engine {
                 shared,
                 control,
                 view: None,
+                alert: None,
                 checkpoints: (kind != QueryKind::Live).then(|| self.checkpoints(name)),
             },
         );
@@ -354,6 +374,9 @@ impl Engine {
             tracing::warn!(query = %name, "query does not end, left behind");
         }
         self.inner.set_aside.forget_query(name)?;
+        if entry.shared.kind == QueryKind::Alert {
+            self.inner.alert_events.forget(name)?;
+        }
         match entry.checkpoints {
             Some(checkpoints) => checkpoints().remove(),
             None => Ok(()),
@@ -403,16 +426,22 @@ impl Engine {
             .and_then(|entry| entry.view.clone())
     }
 
-    /// Waits until each materialized view has the rows of its last checkpoint, or trouble with it.
+    /// Waits until each materialized view has the rows of its last checkpoint, and each alert its keys, or
+    /// trouble with it.
     pub async fn views_there(&self) {
-        let views: Vec<(Arc<QueryShared>, Arc<Materialized>)> = self
+        let is_there = |entry: &Entry| {
+            let view = entry.view.as_ref().is_none_or(|view| view.is_there());
+            view && entry.alert.as_ref().is_none_or(|alert| alert.is_there())
+        };
+        let waiting = |id: &u64| self.lock().get(id).is_some_and(|entry| !is_there(entry));
+        let all: Vec<(u64, Arc<QueryShared>)> = self
             .lock()
-            .values()
-            .filter_map(|entry| Some((Arc::clone(&entry.shared), entry.view.clone()?)))
+            .iter()
+            .map(|(id, entry)| (*id, Arc::clone(&entry.shared)))
             .collect();
-        for (shared, view) in views {
+        for (id, shared) in all {
             let mut changes = shared.watch();
-            while !view.is_there() && matches!(shared.status().state, QueryState::Starting) {
+            while waiting(&id) && matches!(shared.status().state, QueryState::Starting) {
                 if changes.changed().await.is_err() {
                     break;
                 }

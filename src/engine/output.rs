@@ -1,10 +1,12 @@
-//! Where a query's rows go: a client, a materialized view, a sink. All behind one door, which is
+//! Where a query's rows go: a client, a materialized view, a sink, an alert. All behind one door, which is
 //! stage and commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::alert::AlertStage;
 use super::committer::Committer;
 use super::materialized::Materialized;
 use crate::error::Result;
@@ -52,6 +54,11 @@ pub(super) enum Output {
     },
     /// The outside world.
     Sink(Committer),
+    /// Rows that are watched; what is told of them goes out.
+    Alert {
+        stage: Box<AlertStage>,
+        committer: Committer,
+    },
 }
 
 /// Whether a receiver is told of the watermark, and how far it knows it.
@@ -102,6 +109,10 @@ impl Output {
             }
             Self::View { view, .. } => view.apply(&rows, moment).map(|()| true),
             Self::Sink(committer) => committer.stage(rows, at, stopping),
+            Self::Alert { stage, committer } => {
+                let told = stage.look(&rows, moment)?;
+                committer.stage(told, at, stopping)
+            }
         }
     }
 
@@ -109,7 +120,9 @@ impl Output {
     pub(super) fn committer(&self) -> Option<&Committer> {
         match self {
             Self::Client { .. } => None,
-            Self::View { committer, .. } | Self::Sink(committer) => Some(committer),
+            Self::View { committer, .. }
+            | Self::Sink(committer)
+            | Self::Alert { committer, .. } => Some(committer),
         }
     }
 
@@ -119,17 +132,19 @@ impl Output {
     }
 
     /// Takes down what of the rows that are kept here has changed since the last image.
-    pub(super) fn image(&self, image: &mut StateImage) -> Result<()> {
+    pub(super) fn image(&mut self, image: &mut StateImage) -> Result<()> {
         match self {
             Self::View { view, .. } => view.image(image),
+            Self::Alert { stage, .. } => stage.image(image),
             Self::Client { .. } | Self::Sink(_) => Ok(()),
         }
     }
 
     /// The same ahead of the end of an epoch, as far as there is room.
-    pub(super) fn image_ahead(&self, image: &mut StateImage, room: &mut usize) -> Result<()> {
+    pub(super) fn image_ahead(&mut self, image: &mut StateImage, room: &mut usize) -> Result<()> {
         match self {
             Self::View { view, .. } => view.image_ahead(image, room),
+            Self::Alert { stage, .. } => stage.image_ahead(image, room),
             Self::Client { .. } | Self::Sink(_) => Ok(()),
         }
     }
@@ -138,6 +153,7 @@ impl Output {
     pub(super) fn held_bytes(&self) -> u64 {
         match self {
             Self::View { view, .. } => view.held_bytes(),
+            Self::Alert { stage, .. } => stage.held_bytes(),
             Self::Client { .. } | Self::Sink(_) => 0,
         }
     }
@@ -146,7 +162,7 @@ impl Output {
     pub(super) fn is_gone(&self) -> bool {
         match self {
             Self::Client { rows, .. } => rows.is_closed(),
-            Self::View { .. } | Self::Sink(_) => false,
+            Self::View { .. } | Self::Sink(_) | Self::Alert { .. } => false,
         }
     }
 
@@ -154,7 +170,23 @@ impl Output {
     pub(super) fn backlog(&self) -> u64 {
         match self {
             Self::Client { .. } | Self::View { .. } => 0,
-            Self::Sink(committer) => committer.backlog(),
+            Self::Sink(committer) | Self::Alert { committer, .. } => committer.backlog(),
+        }
+    }
+
+    /// True when something was handed over that is not to wait for the epoch's usual end.
+    pub(super) fn is_urgent(&self) -> bool {
+        match self {
+            Self::Alert { stage, .. } => stage.has_news(),
+            Self::Client { .. } | Self::View { .. } | Self::Sink(_) => false,
+        }
+    }
+
+    /// In how long something may happen here although nothing comes.
+    pub(super) fn next(&self) -> Option<Duration> {
+        match self {
+            Self::Alert { stage, .. } => stage.next(),
+            Self::Client { .. } | Self::View { .. } | Self::Sink(_) => None,
         }
     }
 }

@@ -24,6 +24,7 @@ use super::input::{Collect, Collected, Gather, OfInput};
 use super::lane::{Counted, Lane, LaneOutput};
 use super::output::{Moment, Output};
 use super::pace::Pace;
+use super::parts::parts;
 use super::replay::Replaying;
 use super::report::Untold;
 use super::set_aside::SetAside;
@@ -257,9 +258,11 @@ impl Query {
                 self.finish_epoch()?;
                 return Ok(Ended::Stopped);
             }
-            if let Some(ended) = self.micro_batch(input)? {
-                self.finish_epoch()?;
-                return Ok(ended);
+            for input in parts(input, self.plan.options.rows_max) {
+                if let Some(ended) = self.micro_batch(input)? {
+                    self.finish_epoch()?;
+                    return Ok(ended);
+                }
             }
         }
     }
@@ -278,6 +281,7 @@ impl Query {
 
     fn micro_batch(&mut self, mut input: Collected) -> Result<Option<Ended>> {
         self.note_epoch()?;
+        let before = self.positions();
         self.note_added(&input);
         self.plan.batch_time.set(self.surroundings.clock.now());
         let mut outputs = self.process(std::mem::take(&mut input.lanes))?;
@@ -291,6 +295,7 @@ impl Query {
             at: self.plan.batch_time.get(),
             watermark: (watermark > Watermark::MIN).then_some(watermark.0),
         };
+        self.note_seen(before.as_ref(), &counted, &input);
         let taken = self.output.stage(rows, moment, || self.shared.stopping())?;
         self.unmeasured |= counted.messages > 0;
         self.measure()?;
@@ -302,11 +307,13 @@ impl Query {
             return Ok(Some(Ended::Stopped));
         }
         let now = self.surroundings.clock.monotonic();
-        self.dirty |= self.renew.is_due(now);
+        self.dirty |= self.renew.is_due(now) || self.output.is_urgent();
         let at_once = self.shared.flush_wanted() || self.is_replaying();
         if self.dirty && at_once {
             self.finish_epoch()?;
-        } else if self.epoch.is_due(now) && self.image_ahead(counted.messages)? {
+        } else if self.output.is_urgent()
+            || (self.epoch.is_due(now) && self.image_ahead(counted.messages)?)
+        {
             self.end_epoch()?;
         }
         self.groups.tick();
@@ -338,8 +345,12 @@ impl Query {
     fn wait(&self) -> Duration {
         let now = self.surroundings.clock.monotonic();
         let mut until = now + TICK;
-        if (self.shared.flush_wanted() && self.dirty) || self.has_replay() {
+        let urgent = self.output.is_urgent() && self.under_way.is_none();
+        if (self.shared.flush_wanted() && self.dirty) || self.has_replay() || urgent {
             return Duration::ZERO;
+        }
+        if let Some(next) = self.output.next() {
+            until = until.min(now + next.max(EVERY_MIN));
         }
         if self.dirty && self.under_way.is_none() {
             until = until.min(self.epoch.next(now));

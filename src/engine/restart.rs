@@ -6,26 +6,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::supervisor::Destination;
-use super::{Engine, OpenSink, QueryKind};
+use super::{AlertSetup, Engine, OpenSink, QueryKind};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::StreamPlan;
 
 /// How long the last epoch by the old plan may take.
 const LAST_EPOCH_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What a query that goes on by another plan is for.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+pub enum GoesOnAs {
+    /// A view.
+    View,
+    /// A sink, opened so.
+    Sink(OpenSink),
+    /// An alert.
+    Alert(AlertSetup),
+}
+
+impl std::fmt::Debug for GoesOnAs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::View => "View",
+            Self::Sink(_) => "Sink",
+            Self::Alert(_) => "Alert",
+        })
+    }
+}
+
 impl Engine {
-    /// Ends a view's or sink's query at the end of an epoch and starts it by another plan of the same
-    /// statement; `open` opens the sink.
+    /// Ends a view's, sink's or alert's query at the end of an epoch and starts it by another plan of the same
+    /// statement.
     ///
     /// # Errors
     /// When it does not end in time: then it goes on by the other plan after the next start of the
     /// server. When there is no thread for it.
-    pub fn restart_query(
-        &self,
-        name: &str,
-        plan: StreamPlan,
-        open: Option<OpenSink>,
-    ) -> Result<()> {
+    pub fn restart_query(&self, name: &str, plan: StreamPlan, goes_on: GoesOnAs) -> Result<()> {
         let found = self.find(name);
         let mut view = None;
         if let Some((shared, control)) = &found {
@@ -41,9 +57,13 @@ impl Engine {
             }
         }
         let checkpoints = self.checkpoints(name);
-        let (kind, destination) = match open {
-            Some(open) => (QueryKind::Sink, Destination::Sink { open, checkpoints }),
-            None => {
+        let (kind, destination) = match goes_on {
+            GoesOnAs::Sink(open) => (QueryKind::Sink, Destination::Sink { open, checkpoints }),
+            GoesOnAs::Alert(setup) => {
+                let alert = self.alert_target(&plan, setup, false)?;
+                (QueryKind::Alert, Destination::Alert(alert))
+            }
+            GoesOnAs::View => {
                 let view = view.filter(|view| view.schema() == plan.schema);
                 let view = view.unwrap_or_else(|| self.rows_of(&plan));
                 let kind = QueryKind::MaterializedView;

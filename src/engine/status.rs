@@ -25,6 +25,8 @@ pub enum QueryKind {
     MaterializedView,
     /// Its rows go to a sink.
     Sink,
+    /// Its rows are watched.
+    Alert,
 }
 
 impl QueryKind {
@@ -34,6 +36,7 @@ impl QueryKind {
             Self::Live => "live",
             Self::MaterializedView => "materialized view",
             Self::Sink => "sink",
+            Self::Alert => "alert",
         }
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::alert::AlertTarget;
 use super::begin::{self, Begin, LiveStart};
-use super::committer::Keeper;
+use super::committer::{Committer, Keeper};
 use super::connect::Connect;
 use super::durable::WRITER;
 use super::input::{Assignment, WakeQuery};
@@ -41,6 +42,24 @@ struct Start {
     epoch: u64,
 }
 
+/// How a try of a query begins that commits to the outside, but for where its rows go.
+struct Recovered {
+    begin: Begin,
+    checkpoint: Option<Checkpoint>,
+    epoch: u64,
+}
+
+impl Recovered {
+    fn to(self, output: Output) -> Start {
+        Start {
+            begin: self.begin,
+            output,
+            checkpoint: self.checkpoint,
+            epoch: self.epoch,
+        }
+    }
+}
+
 /// Where a query's rows go, as its supervisor keeps it.
 pub(super) enum Destination {
     Client {
@@ -56,6 +75,7 @@ pub(super) enum Destination {
         open: OpenSink,
         checkpoints: OpenCheckpoints,
     },
+    Alert(AlertTarget),
 }
 
 /// What ends a query's waits.
@@ -191,7 +211,7 @@ impl Supervisor {
         match &self.destination {
             Destination::Client { .. } => false,
             Destination::View { view, .. } => view.is_there(),
-            Destination::Sink { .. } => true,
+            Destination::Sink { .. } | Destination::Alert(_) => true,
         }
     }
 
@@ -200,7 +220,9 @@ impl Supervisor {
     fn stand_still(&self) {
         let limit = match &self.destination {
             Destination::Sink { .. } => RENEW_EVERY,
-            Destination::Client { .. } | Destination::View { .. } => Duration::MAX,
+            Destination::Client { .. } | Destination::View { .. } | Destination::Alert(_) => {
+                Duration::MAX
+            }
         };
         let stands = || self.shared.is_paused() && !self.shared.stopping();
         while stands() && self.shared.stand_still(limit) {}
@@ -287,7 +309,16 @@ impl Supervisor {
             Destination::View { view, checkpoints } => self.recover_view(view, checkpoints()),
             Destination::Sink { open, checkpoints } => {
                 let sink = open(self.shared.dial.tuning().checkpoint_interval)?;
-                self.recover_sink(sink, checkpoints())
+                let (start, committer) = self.recover_sink(sink, checkpoints())?;
+                Ok(start.to(Output::Sink(committer)))
+            }
+            Destination::Alert(alert) => {
+                let sink = alert.open(self.shared.dial.tuning().checkpoint_interval)?;
+                let (start, committer) = self.recover_sink(sink, (alert.checkpoints)())?;
+                let stage = alert.stage(start.checkpoint.as_ref())?;
+                // Somebody may wait for the keys.
+                self.shared.update(|_| ());
+                Ok(start.to(Output::Alert { stage, committer }))
             }
         }
     }
@@ -325,7 +356,7 @@ impl Supervisor {
         &self,
         mut sink: Box<dyn Sink>,
         mut checkpoints: CheckpointStore,
-    ) -> Result<Start> {
+    ) -> Result<(Recovered, Committer)> {
         sink.sign(self.surroundings.writer);
         let outside = sink.committed()?;
         let committed = match outside {
@@ -342,17 +373,16 @@ impl Supervisor {
             keeps_epoch: outside != Outside::Unknown,
         };
         let committer = (self.connect).committer(&self.shared.name, keeper, checkpoints)?;
-        let output = Output::Sink(committer);
         let epoch = match outside {
             Outside::Unknown => 0,
             Outside::Epoch(epoch) => epoch.unwrap_or(0),
         };
-        Ok(Start {
+        let recovered = Recovered {
             begin,
-            output,
             checkpoint,
             epoch,
-        })
+        };
+        Ok((recovered, committer))
     }
 
     /// The checkpoint that counts; says what could not be used.
@@ -406,7 +436,7 @@ impl Supervisor {
                     Destination::Client { rows, .. } => {
                         let _ = rows.blocking_send(Err(error.clone()));
                     }
-                    Destination::View { .. } | Destination::Sink { .. } => {
+                    Destination::View { .. } | Destination::Sink { .. } | Destination::Alert(_) => {
                         tracing::error!(query = %self.shared.name, error = %error, "query failed");
                     }
                 }

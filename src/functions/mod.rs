@@ -11,14 +11,16 @@ mod date_bin;
 mod delegated;
 mod interval_scale;
 mod json;
+mod language;
 mod long_text;
+mod sentiment;
 mod time_text;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
-pub use aggregates::{AggregateSpellings, aggregate_functions};
+pub use aggregates::{AggregateSpellings, IndicatorCall, aggregate_functions, check_indicator};
 pub use batch_time::{batch_time, is_batch_time};
 pub use bytea_text::bytes_of_text;
 pub use checked::checked;
@@ -31,6 +33,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = json::json_functions();
     functions.extend(byte_length::byte_lengths());
     functions.extend(long_text::long_texts());
+    functions.extend(sentiment::sentiments());
     functions.push(date_bin::date_bin());
     functions
 }

@@ -17,6 +17,8 @@ pub struct QueryOptions {
     pub trigger: Trigger,
     /// How often an epoch ends. `None`: as the server has it.
     pub checkpoint_interval: Option<Duration>,
+    /// A micro-batch of a query of one lane has so many messages at the most. `None`: as many as came.
+    pub rows_max: Option<usize>,
     /// It stands still until it is told to go on.
     pub paused: bool,
 }

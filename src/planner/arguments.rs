@@ -11,6 +11,7 @@ use datafusion::scalar::ScalarValue;
 
 use crate::catalog::sql_type_name;
 use crate::error::{Culprit, Error, SqlState, nearest};
+use crate::functions::{IndicatorCall, check_indicator};
 
 /// What `date_trunc` cuts a time to.
 const UNITS: [&str; 10] = [
@@ -52,9 +53,15 @@ fn check_call(expr: &Expr, schema: &DFSchema) -> Result<(), Error> {
             let name = call.func.name();
             let filter = call.params.filter.as_deref();
             let checked = check_filter(filter, schema);
+            let indicator = IndicatorCall {
+                is_ordered: !call.params.order_by.is_empty(),
+                is_distinct: call.params.distinct,
+                parameter: call.params.args.get(1).and_then(number),
+            };
+            let checked = checked.and_then(|()| aggregate(name, &call.params.args));
             (
                 name,
-                checked.and_then(|()| aggregate(name, &call.params.args)),
+                checked.and_then(|()| check_indicator(name, indicator)),
             )
         }
         Expr::ScalarFunction(call) => (call.func.name(), scalar(call.func.name(), &call.args)),

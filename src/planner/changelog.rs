@@ -81,8 +81,8 @@ pub(super) fn check_updates(
             "the query changes rows that it has emitted, and this sink only adds rows",
         )
         .hint(
-            "Use format = 'upsert' with key_columns, which keeps the newest row of each key; or \
-             format = 'debezium', which tells each change; or a window and EMIT FINAL, so that each \
+            "Use format = 'upsert' (of a postgres sink, mode = 'upsert') with key_columns, which \
+             keeps the newest row of each key; or format = 'debezium', which tells each change; or a window and EMIT FINAL, so that each \
              row comes once.",
         )
         .at(place)),

@@ -7,13 +7,14 @@ use bytes::BufMut;
 use pgwire::messages::PgWireBackendMessage as Message;
 use pgwire::messages::data::{FieldDescription, ParameterDescription, RowDescription};
 use pgwire::messages::response::{
-    CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus,
+    CommandComplete, ErrorResponse, NoticeResponse, NotificationResponse, ReadyForQuery,
+    TransactionStatus,
 };
 use pgwire::messages::startup::ParameterStatus;
 
 use super::encode::Format;
 use crate::error::{Error, Position, Result, SqlState};
-use crate::session::{Notice, Severity, Transaction, pg_type};
+use crate::session::{CHANNEL, Notice, Severity, Transaction, pg_type};
 
 /// Columns that PostgreSQL, and so a client, can take.
 const COLUMNS_MAX: usize = 1_664;
@@ -84,6 +85,12 @@ fn character_index(text: &str, position: Position) -> Option<usize> {
         .sum();
     let line = text.split('\n').nth(line_index)?;
     (column_index <= line.chars().count()).then_some(before + column_index + 1)
+}
+
+/// What an alert has told.
+pub(super) fn notification(pid: i32, told: &str) -> Message {
+    let (channel, payload) = (CHANNEL.to_owned(), told.to_owned());
+    Message::NotificationResponse(NotificationResponse::new(pid, channel, payload))
 }
 
 /// The columns that follow; `formats` says how each is written.

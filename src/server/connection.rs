@@ -30,7 +30,7 @@ use super::transport::{Incoming, Outgoing};
 use super::{copy_out, rows};
 use crate::clock;
 use crate::error::{Error, Result, SqlState};
-use crate::session::{Outcome, Rows, Session};
+use crate::session::{Outcome, Rows, Session, Transaction};
 use crate::task::Shutdown;
 
 /// One client's connection.
@@ -39,6 +39,8 @@ pub(super) struct Connection<R, W> {
     out: Outgoing<W>,
     session: Session,
     interrupts: Interrupts,
+    /// What stands for the process in notifications.
+    pid: i32,
     /// After an error of the extended protocol: everything up to the next Sync is skipped.
     skipping: bool,
 }
@@ -91,6 +93,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             out,
             session,
             interrupts,
+            pid: registration.pid,
             skipping: false,
         }
     }
@@ -102,6 +105,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 biased;
                 () = self.interrupts.shutdown.requested() => return self.say_goodbye().await,
                 message = self.incoming.message() => message,
+                told = self.session.hear(), if self.session.transaction() == Transaction::Idle => {
+                    match self.tell(&told).await {
+                        Ok(()) => continue,
+                        Err(_) => return,
+                    }
+                }
             };
             let step = match message {
                 Ok(None | Some(Frontend::Terminate)) => return,
@@ -145,8 +154,20 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             .message(&backend::error(error, Weight::Error, text))
     }
 
+    /// Tells what an alert has told.
+    async fn tell(&mut self, told: &str) -> Result<()> {
+        notices(&mut self.session, &mut self.out)?;
+        self.out.message(&backend::notification(self.pid, told))?;
+        self.out.flush().await
+    }
+
     /// Says that the next statement may come.
     async fn ready(&mut self) -> Result<(), Stop> {
+        if self.session.transaction() == Transaction::Idle {
+            while let Some(told) = self.session.heard() {
+                self.out.message(&backend::notification(self.pid, &told))?;
+            }
+        }
         notices(&mut self.session, &mut self.out)?;
         for (name, value) in self.session.take_changed() {
             self.out.message(&backend::parameter_status(name, &value))?;

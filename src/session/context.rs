@@ -47,6 +47,7 @@ pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
     database.register_schema(PUBLIC, tables::public(services))?;
     let system = Arc::new(SystemTables::new(
         services.engine.clone(),
+        services.catalog.clone(),
         SharedClock::clone(&services.clock),
     ));
     database.register_schema(SYSTEM, system)?;

@@ -3,9 +3,9 @@
 use arrow::datatypes::FieldRef;
 
 use super::handler::{
-    alter_query, alter_table, copy, create_materialized_view, create_sink, create_table,
-    create_view, cursor, drop_object, explain, flush, insert, prepare, query, replay, show_objects,
-    transaction, variable,
+    alert, alter_query, alter_table, backtest, copy, create_alert, create_materialized_view,
+    create_secret, create_sink, create_table, create_view, cursor, drop_object, explain, flush,
+    insert, prepare, query, replay, show_objects, transaction, variable,
 };
 use super::{Columns, Outcome, Session, parameters};
 use crate::error::Result;
@@ -45,8 +45,14 @@ pub(super) async fn run(session: &mut Session, statement: Statement) -> Result<O
         Statement::Prepare(prepare) => prepare::prepare(session, prepare).await,
         Statement::Execute(execute) => prepare::execute(session, execute).await,
         Statement::Deallocate(name) => prepare::deallocate(session, name.as_ref()),
-        Statement::Listen(_) => Ok(Outcome::done("LISTEN")),
-        Statement::Unlisten(_) => Ok(Outcome::done("UNLISTEN")),
+        Statement::Listen(channel) => {
+            session.listen(&channel.name);
+            Ok(Outcome::done("LISTEN"))
+        }
+        Statement::Unlisten(channel) => {
+            session.unlisten(channel.as_ref().map(|channel| channel.name.as_str()));
+            Ok(Outcome::done("UNLISTEN"))
+        }
         Statement::Notify(_) => Ok(Outcome::done("NOTIFY")),
         Statement::CreateTable(clause) => create_table::run(session, clause).await,
         Statement::CreateView(clause) => create_view::run(session, clause).await,
@@ -54,6 +60,11 @@ pub(super) async fn run(session: &mut Session, statement: Statement) -> Result<O
             create_materialized_view::run(session, clause).await
         }
         Statement::CreateSink(clause) => create_sink::run(session, clause).await,
+        Statement::CreateSecret(clause) => create_secret::run(session, &clause).await,
+        Statement::CreateAlert(clause) => create_alert::run(session, *clause).await,
+        Statement::Backtest(backtest) => backtest::run(session, backtest).await,
+        Statement::AckAlert(ack) => alert::ack(session, ack).await,
+        Statement::SilenceAlert(silence) => alert::silence(session, silence).await,
         Statement::AlterQuery(alter) => alter_query::run(session, alter).await,
         Statement::AlterTable(alter) => alter_table::run(session, alter).await,
         Statement::Drop(drop) => drop_object::run(session, drop).await,
@@ -109,6 +120,7 @@ pub(super) async fn describe(
             let parameters = parameters::placeholders(statement, types);
             Ok((insert::parameter_types(session, insert, parameters), None))
         }
+        Statement::Backtest(_) => Ok((given(), Some(crate::alert::notification_schema()))),
         // These read and change nothing, so running them tells their columns.
         Statement::Show(_) | Statement::Describe(_) => {
             match Box::pin(run(session, statement.clone())).await? {

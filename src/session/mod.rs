@@ -7,12 +7,14 @@
 //! Invariant: statements of one session run one after another; what two sessions share is in
 //! [`Services`].
 
+mod alert_tables;
 mod context;
 #[cfg(test)]
 mod define;
 mod dispatch;
 pub(crate) mod handler;
 mod interruptible;
+mod listening;
 mod outcome;
 mod parameters;
 mod pg_catalog;
@@ -39,6 +41,8 @@ use datafusion::execution::SessionState;
 
 #[cfg(test)]
 pub(crate) use define::define;
+pub(crate) use listening::CHANNEL;
+use listening::Heard;
 pub use outcome::{CopyOut, Notice, Outcome, RowStream, Rows, RowsTag, Severity};
 pub(crate) use portal::{Portal, Step};
 pub(crate) use prepared::Prepared;
@@ -80,6 +84,8 @@ pub struct Session {
     /// Portals and cursors: they share their names, as in PostgreSQL.
     portals: BTreeMap<String, Portal>,
     notices: Vec<Notice>,
+    /// What alerts tell, if it listens.
+    heard: Option<Heard>,
     /// Variables that the client was told, with what it was told.
     told: BTreeMap<&'static str, String>,
     /// The planning state for the variables as they are; made anew when one changes.
@@ -116,6 +122,7 @@ impl Session {
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
             notices: Vec::new(),
+            heard: None,
             told: BTreeMap::new(),
             state: None,
         }
@@ -154,7 +161,9 @@ impl Session {
     ///
     /// # Errors
     /// What running it would report before it asks a broker.
-    pub async fn check(&mut self, parsed: Parsed) -> Result<()> {
+    pub async fn check(&mut self, mut parsed: Parsed) -> Result<()> {
+        let definitions = self.services.catalog.snapshot();
+        definitions.resolve_secrets(&mut parsed.statement)?;
         handler::check::run(self, parsed.statement).await
     }
 
@@ -166,10 +175,9 @@ impl Session {
         self.transaction
             .admit(dispatch::ends_transaction(&statement))?;
         let mut statement = parameters::bind(statement, parameters)?;
-        self.services
-            .catalog
-            .snapshot()
-            .resolve_event_time(&mut statement)?;
+        let definitions = self.services.catalog.snapshot();
+        definitions.resolve_event_time(&mut statement)?;
+        definitions.resolve_secrets(&mut statement)?;
         dispatch::run(self, statement).await
     }
 

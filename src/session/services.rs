@@ -101,6 +101,7 @@ impl Services {
             bytes_max: limits.memory_bytes_max,
             dead_letters_max: count(limits.dead_letters_rows_max),
             late_rows_max: count(limits.late_rows_max),
+            alert_events_max: count(limits.alert_events_rows_max),
             read_rows_max: count(limits.micro_batch_rows_max).max(1),
             read_bytes_max: count(limits.micro_batch_bytes_max).max(1),
             checkpoint_interval: CHECKPOINT_INTERVAL,

@@ -1,9 +1,9 @@
-//! What a server does with its catalog when it starts: every view and sink runs again.
+//! What a server does with its catalog when it starts: every view, sink and alert runs again.
 
 use std::sync::Arc;
 
 use super::Services;
-use super::handler::{create_materialized_view, create_sink};
+use super::handler::{create_alert, create_materialized_view, create_sink};
 use crate::catalog::Definition;
 use crate::engine::QueryKind;
 
@@ -19,12 +19,20 @@ pub async fn start_queries(services: &Arc<Services>) {
                 &view.query.text,
                 create_materialized_view::start(services, view).await,
             ),
-            Definition::Sink(sink) => (
-                QueryKind::Sink,
-                &sink.query.text,
-                create_sink::start(services, sink).await,
+            Definition::Sink(sink) => match &sink.query {
+                Some(query) => (
+                    QueryKind::Sink,
+                    &query.text,
+                    create_sink::start(services, sink).await,
+                ),
+                None => continue,
+            },
+            Definition::Alert(alert) => (
+                QueryKind::Alert,
+                &alert.watched.text,
+                create_alert::start(services, alert).await,
             ),
-            Definition::Table(_) | Definition::View(_) => continue,
+            Definition::Table(_) | Definition::View(_) | Definition::Secret(_) => continue,
         };
         if let Err(error) = started {
             let name = definition.name();

@@ -1,6 +1,8 @@
 //! The system tables of schema `headwater`: what the server says of itself, as of the moment it is
 //! asked.
 
+mod definitions;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -14,25 +16,41 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::Result;
 
+use super::alert_tables;
 use super::handler::explain_progress;
+use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::engine::{Engine, LateRecord, PartitionStatus, QueryShared, QueryStatus, Rejection};
 use crate::types::{EventTime, InputPartition, ProcessingTime};
 
 /// The tables' names.
-const NAMES: [&str; 4] = ["dead_letters", "late_rows", "partitions", "queries"];
+const NAMES: [&str; 8] = [
+    "alert_events",
+    "alerts",
+    "dead_letters",
+    "late_rows",
+    "partitions",
+    "queries",
+    "secrets",
+    "sinks",
+];
 
 /// The schema `headwater`.
 #[derive(Debug)]
 pub(super) struct SystemTables {
     engine: Engine,
+    catalog: Catalog,
     clock: SharedClock,
 }
 
 impl SystemTables {
-    /// The tables of an engine.
-    pub(super) fn new(engine: Engine, clock: SharedClock) -> Self {
-        Self { engine, clock }
+    /// The tables of an engine and a catalog.
+    pub(super) fn new(engine: Engine, catalog: Catalog, clock: SharedClock) -> Self {
+        Self {
+            engine,
+            catalog,
+            clock,
+        }
     }
 }
 
@@ -44,10 +62,14 @@ impl SchemaProvider for SystemTables {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let batch = match name {
+            "alert_events" => alert_tables::alert_events(&self.engine)?,
+            "alerts" => alert_tables::alerts(&self.engine)?,
             "queries" => queries(&self.engine, self.clock.now())?,
             "partitions" => partitions(&self.engine)?,
             "dead_letters" => dead_letters(&self.engine)?,
             "late_rows" => late_rows(&self.engine)?,
+            "sinks" => definitions::sinks(&self.engine, &self.catalog.snapshot())?,
+            "secrets" => definitions::secrets(&self.catalog.snapshot())?,
             _ => return Ok(None),
         };
         Ok(Some(Arc::new(MemTable::try_new(

@@ -50,7 +50,7 @@ impl SchemaProvider for PublicSchema {
         };
         definitions
             .all()
-            .filter(|definition| !matches!(definition, Definition::Sink(_)))
+            .filter(|definition| definition.can_be_read())
             .map(|definition| definition.name().to_owned())
             .collect()
     }
@@ -66,7 +66,7 @@ impl SchemaProvider for PublicSchema {
             Definition::Table(table) => topic_table(&services, table).map(Some),
             Definition::View(view) => self::view(&services, view).await.map(Some),
             Definition::MaterializedView(view) => materialized(&services, view).map(Some),
-            Definition::Sink(_) => Ok(None),
+            Definition::Sink(_) | Definition::Alert(_) | Definition::Secret(_) => Ok(None),
         }
     }
 

@@ -5,7 +5,10 @@
 //! Invariant: when [`Sink::commit`] returns, every row staged before it is durable outside.
 //! Invariant: a sink of which the outside keeps the epoch lets no row be seen before its epoch's commit.
 
+pub mod blackhole;
 pub mod kafka;
+pub mod postgres;
+pub mod print;
 
 use crate::error::Result;
 use crate::types::{ChangeBatch, ProcessingTime};

@@ -13,6 +13,7 @@ mod header_object;
 mod direct;
 mod reader;
 
+pub(crate) use direct::tls_client;
 pub use kafka::{ANSWER_TIMEOUT, Cluster, GroupOffsets};
 pub use read::{FetchedBy, PartitionEnd, Problem, Read, ReaderOptions, WhyLibrary};
 pub use reader::{Reader, Waker};

@@ -1,4 +1,4 @@
-//! `ALTER QUERY | MATERIALIZED VIEW | SINK`: what changes of a query while it is there.
+//! `ALTER QUERY | MATERIALIZED VIEW | SINK | ALERT`: what changes of a query while it is there.
 
 use sqlparser::tokenizer::Token;
 
@@ -64,6 +64,7 @@ fn kind(grammar: &mut Grammar<'_>) -> Result<ObjectKind> {
         (&["QUERY"] as &[&str], ObjectKind::Query),
         (&["MATERIALIZED", "VIEW"], ObjectKind::MaterializedView),
         (&["SINK"], ObjectKind::Sink),
+        (&["ALERT"], ObjectKind::Alert),
     ] {
         if grammar.eat(words) {
             return Ok(kind);
@@ -80,10 +81,10 @@ fn kind(grammar: &mut Grammar<'_>) -> Result<ObjectKind> {
             .hint("Drop the object and create it again; ALTER QUERY changes what runs, ALTER TABLE a table.")
             .at(Some(grammar.position())));
     }
-    let expected = "Expected TABLE, QUERY, MATERIALIZED VIEW or SINK.";
+    let expected = "Expected TABLE, QUERY, MATERIALIZED VIEW, SINK or ALERT.";
     let error = syntax::unexpected(found, Some(expected));
     Err(
-        match syntax::meant(&word, &["table", "query", "materialized", "sink"]) {
+        match syntax::meant(&word, &["table", "query", "materialized", "sink", "alert"]) {
             Some(meant) => error.hint(format!("Perhaps you meant ALTER {meant}.")),
             None => error,
         },

@@ -7,7 +7,7 @@ use super::statement::{
     CreateMaterializedView, CreateSink, CreateView, Identifier, OptionClause, Statement,
     StreamQuery,
 };
-use super::{options, query, subscribe, syntax, table, tokens};
+use super::{alert, options, query, secret, subscribe, syntax, table, tokens};
 use crate::error::{Error, Result, SqlState};
 
 /// What stands before the kind.
@@ -21,9 +21,7 @@ pub(super) struct Head {
 /// # Errors
 /// Syntax errors and kinds that we do not have, with their places.
 pub(super) fn create(mut grammar: Grammar<'_>) -> Result<Statement> {
-    let head = Head {
-        or_replace: grammar.eat(&["OR", "REPLACE"]),
-    };
+    let head = head(&mut grammar);
     let place = grammar.position();
     if let Some(word) = grammar.eat_one(&["TEMPORARY", "TEMP", "UNLOGGED", "GLOBAL", "LOCAL"]) {
         return Err(Error::user(
@@ -45,7 +43,19 @@ pub(super) fn create(mut grammar: Grammar<'_>) -> Result<Statement> {
     if grammar.eat(&["SINK"]) {
         return sink(grammar, head);
     }
+    if grammar.eat(&["SECRET"]) {
+        return secret::create(grammar, head);
+    }
+    if grammar.eat(&["ALERT"]) {
+        return alert::create_alert(grammar, head);
+    }
     Err(unknown_kind(grammar.peek()))
+}
+
+/// What stands before the kind.
+pub(super) fn head(grammar: &mut Grammar<'_>) -> Head {
+    let or_replace = grammar.eat(&["OR", "REPLACE"]);
+    Head { or_replace }
 }
 
 fn view(mut grammar: Grammar<'_>, head: Head) -> Result<Statement> {
@@ -103,6 +113,7 @@ fn sink(mut grammar: Grammar<'_>, head: Head) -> Result<Statement> {
         true => grammar.identifiers()?,
         false => Vec::new(),
     };
+    let has_options = grammar.at(&["WITH"]);
     let options = options::options(&mut grammar)?;
     let (query, options) = if grammar.eat(&["FROM"]) {
         let start = grammar.position();
@@ -110,11 +121,14 @@ fn sink(mut grammar: Grammar<'_>, head: Head) -> Result<Statement> {
         let after = options::options(&mut grammar)?;
         grammar.finish()?;
         (
-            query::of_table(&source.sql(), start)?,
+            Some(query::of_table(&source.sql(), start)?),
             one_of(options, after)?,
         )
+    } else if has_options && grammar.at_end() {
+        (None, options)
     } else {
-        query_and_options(grammar, options)?
+        let (query, options) = query_and_options(grammar, options)?;
+        (Some(query), options)
     };
     Ok(Statement::CreateSink(CreateSink {
         name,
@@ -222,16 +236,21 @@ fn unknown_kind(found: &TokenWithSpan) -> Error {
             "A topic is a table: CREATE TABLE t (..) WITH (connector = 'kafka', topic = '..').",
         ),
         "INDEX" | "UNIQUE" => unsupported("A stream has no indexes; use a MATERIALIZED VIEW."),
-        "ALERT" | "SECRET" | "ROLE" | "USER" | "GROUP" | "SCHEMA" | "DATABASE" | "FUNCTION"
-        | "PROCEDURE" | "TRIGGER" | "EXTENSION" | "SEQUENCE" | "TYPE" | "DOMAIN" | "RULE"
-        | "POLICY" | "SERVER" | "OPERATOR" | "AGGREGATE" | "CAST" | "COLLATION" | "PUBLICATION"
-        | "SUBSCRIPTION" => unsupported("There are TABLE, VIEW, MATERIALIZED VIEW and SINK."),
+        "ROLE" | "USER" | "GROUP" | "SCHEMA" | "DATABASE" | "FUNCTION" | "PROCEDURE"
+        | "TRIGGER" | "EXTENSION" | "SEQUENCE" | "TYPE" | "DOMAIN" | "RULE" | "POLICY"
+        | "SERVER" | "OPERATOR" | "AGGREGATE" | "CAST" | "COLLATION" | "PUBLICATION"
+        | "SUBSCRIPTION" => {
+            unsupported("There are TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET and ALERT.")
+        }
         _ => {
             let error = syntax::unexpected(
                 found,
-                Some("Expected TABLE, VIEW, MATERIALIZED VIEW or SINK."),
+                Some("Expected TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET or ALERT."),
             );
-            match syntax::meant(&word, &["table", "view", "materialized", "sink"]) {
+            match syntax::meant(
+                &word,
+                &["table", "view", "materialized", "sink", "secret", "alert"],
+            ) {
                 Some(meant) => error.hint(format!("Perhaps you meant CREATE {meant}.")),
                 None => error,
             }

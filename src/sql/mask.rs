@@ -2,7 +2,7 @@
 
 use sqlparser::tokenizer::Location;
 
-use super::statement::{OptionClause, Statement};
+use super::statement::{OptionClause, OptionValue, Statement};
 use super::{names, scan, tokens};
 use crate::error::Result;
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 const MASK: &str = "********";
 
 /// The text of a CREATE statement with the values of the options that `is_secret` names masked,
-/// however they were quoted. The rest is as written.
+/// however they were quoted. The rest is as written, the name of a `SECRET` too.
 ///
 /// # Errors
 /// When the text is not one statement.
@@ -24,7 +24,7 @@ pub fn mask_options(text: &str, is_secret: impl Fn(&str) -> bool) -> Result<Stri
     };
     let places: Vec<Location> = options
         .iter()
-        .filter(|option| is_secret(&option.name))
+        .filter(|option| is_secret(&option.name) && !matches!(option.value, OptionValue::Secret(_)))
         .map(|option| tokens::location(option.value_position))
         .collect();
     if places.is_empty() {

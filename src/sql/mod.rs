@@ -12,6 +12,7 @@
 //!                                                               ─► library ─► window_function
 //! ```
 
+mod alert;
 mod alter;
 mod alter_table;
 mod column_names;
@@ -35,6 +36,7 @@ mod query;
 mod replay;
 mod row_fields;
 mod scan;
+mod secret;
 mod set_option;
 mod settings;
 mod statement;
@@ -51,6 +53,10 @@ mod window_function;
 mod window_group;
 mod window_shown;
 
+pub use alert::{
+    AckAlert, Backtest, BacktestTarget, CLEAR_COLUMN, Condition, CreateAlert, SilenceAlert,
+    Template, TimeText, WHEN_COLUMN,
+};
 pub use alter::{AlterQuery, QueryChange};
 pub use alter_table::{AlterTable, TableChange};
 pub use column_names::{Renamed, name_columns};
@@ -59,6 +65,7 @@ pub use mask::mask_options;
 pub use names::{literal, quote};
 pub use replay::Replay;
 pub use scan::TEXT_BYTES_MAX;
+pub use secret::{CreateSecret, SecretRef};
 pub use set_option::set_option;
 pub use statement::{
     Close, ColumnClause, ColumnKind, CopyFormat, CopyIn, CopyOptions, CopyOut,

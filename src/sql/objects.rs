@@ -7,7 +7,7 @@ use super::syntax;
 use crate::error::{Error, Result, SqlState};
 
 /// The kinds in the singular and in the plural.
-const KINDS: [(&[&str], &[&str], ObjectKind); 5] = [
+const KINDS: [(&[&str], &[&str], ObjectKind); 7] = [
     (&["TABLE"], &["TABLES"], ObjectKind::Table),
     (&["VIEW"], &["VIEWS"], ObjectKind::View),
     (
@@ -16,6 +16,8 @@ const KINDS: [(&[&str], &[&str], ObjectKind); 5] = [
         ObjectKind::MaterializedView,
     ),
     (&["SINK"], &["SINKS"], ObjectKind::Sink),
+    (&["SECRET"], &["SECRETS"], ObjectKind::Secret),
+    (&["ALERT"], &["ALERTS"], ObjectKind::Alert),
     (&["QUERY"], &["QUERIES"], ObjectKind::Query),
 ];
 
@@ -27,6 +29,8 @@ impl ObjectKind {
             Self::View => "view",
             Self::MaterializedView => "materialized view",
             Self::Sink => "sink",
+            Self::Secret => "secret",
+            Self::Alert => "alert",
             Self::Query => "query",
         }
     }
@@ -38,6 +42,8 @@ impl ObjectKind {
             Self::View => "VIEW",
             Self::MaterializedView => "MATERIALIZED VIEW",
             Self::Sink => "SINK",
+            Self::Secret => "SECRET",
+            Self::Alert => "ALERT",
             Self::Query => "QUERY",
         }
     }
@@ -92,7 +98,8 @@ pub(super) fn show(grammar: &mut Grammar<'_>) -> Result<Statement> {
 
 /// Reads the statement after `DESCRIBE`.
 pub(super) fn describe(grammar: &mut Grammar<'_>) -> Result<Statement> {
-    if kind(grammar).is_some_and(|kind| kind == ObjectKind::Query) {
+    let described = kind(grammar);
+    if described.is_some_and(|kind| matches!(kind, ObjectKind::Query | ObjectKind::Secret)) {
         return grammar.expected("the name of a table, view or sink");
     }
     grammar.name().map(Statement::Describe)
@@ -145,8 +152,6 @@ fn unknown_kind(grammar: &Grammar<'_>) -> Result<Statement> {
         "FUNCTION",
         "ROLE",
         "USER",
-        "ALERT",
-        "SECRET",
         "SOURCE",
         "TYPE",
         "SEQUENCE",
@@ -160,14 +165,22 @@ fn unknown_kind(grammar: &Grammar<'_>) -> Result<Statement> {
             SqlState::FeatureNotSupported,
             format!("DROP {word} is not supported"),
         )
-        .hint("There are TABLE, VIEW, MATERIALIZED VIEW, SINK and QUERY.")
+        .hint("There are TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, ALERT and QUERY.")
         .at(Some(grammar.position())));
     }
     let error = syntax::unexpected(
         found,
-        Some("Expected TABLE, VIEW, MATERIALIZED VIEW, SINK or QUERY."),
+        Some("Expected TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, ALERT or QUERY."),
     );
-    let kinds = ["table", "view", "materialized", "sink", "query"];
+    let kinds = [
+        "table",
+        "view",
+        "materialized",
+        "sink",
+        "secret",
+        "alert",
+        "query",
+    ];
     Err(match syntax::meant(&word, &kinds) {
         Some(meant) => error.hint(format!("Perhaps you meant DROP {meant}.")),
         None => error,

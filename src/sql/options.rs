@@ -4,7 +4,7 @@ use sqlparser::tokenizer::Token;
 
 use super::grammar::{self, Grammar};
 use super::statement::{OptionClause, OptionValue};
-use super::{interval, tokens};
+use super::{interval, secret, tokens};
 use crate::error::{Error, Result, SqlState};
 
 /// What the connection's own properties start with; their names keep their dots.
@@ -107,10 +107,8 @@ fn value(grammar: &mut Grammar<'_>) -> Result<OptionValue> {
         return Ok(OptionValue::Text(text));
     }
     if grammar.at(&["SECRET"]) && matches!(grammar.peek_nth(1).token, Token::Word(_)) {
-        return Err(
-            Error::user(SqlState::FeatureNotSupported, "SECRET is not supported")
-                .at(Some(grammar.position())),
-        );
+        grammar.next();
+        return secret::named(grammar).map(OptionValue::Secret);
     }
     if grammar.at(&["INTERVAL"]) {
         return interval_value(grammar);

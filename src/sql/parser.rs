@@ -8,14 +8,16 @@ use super::grammar::Grammar;
 use super::query::{self, Source};
 use super::statement::{Notify, Statement};
 use super::{
-    alter, copy, create, cursor, emit, objects, prepared, replay, row_fields, settings, syntax,
-    tokens, transaction, window_clause, window_function,
+    alert, alter, copy, create, cursor, emit, objects, prepared, replay, row_fields, settings,
+    syntax, tokens, transaction, window_clause, window_function,
 };
 use crate::error::{Error, Result, SqlState};
 
 /// What a statement can start with, for misspelt first words.
-const HEADS: [&str; 39] = [
+const HEADS: [&str; 43] = [
     "abort",
+    "ack",
+    "backtest",
     "begin",
     "cancel",
     "close",
@@ -46,10 +48,12 @@ const HEADS: [&str; 39] = [
     "select",
     "set",
     "show",
+    "silence",
     "start",
     "subscribe",
     "table",
     "unlisten",
+    "unsilence",
     "update",
     "values",
     "with",
@@ -100,6 +104,10 @@ fn by_head(head: &str, mut grammar: Grammar<'_>) -> Option<Result<Statement>> {
         "FLUSH" => |_| Ok(Statement::Flush),
         "REPLAY" => replay::replay,
         "CANCEL" => objects::cancel,
+        "ACK" => alert::ack,
+        "SILENCE" => alert::silence,
+        "UNSILENCE" => alert::unsilence,
+        "BACKTEST" => alert::backtest,
         "FETCH" => |grammar| cursor::fetch(grammar).map(Statement::Fetch),
         "MOVE" => |grammar| cursor::fetch(grammar).map(Statement::Move),
         "CLOSE" => cursor::close,

@@ -7,9 +7,11 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{self, VisitorMut};
 
+use super::alert::{AckAlert, Backtest, BacktestTarget, CreateAlert, SilenceAlert};
 use super::alter::AlterQuery;
 use super::alter_table::AlterTable;
 use super::replay::Replay;
+use super::secret::{CreateSecret, SecretRef};
 use super::walk;
 use crate::error::Position;
 
@@ -32,6 +34,11 @@ pub enum Statement {
     CreateView(CreateView),
     CreateMaterializedView(CreateMaterializedView),
     CreateSink(CreateSink),
+    CreateSecret(CreateSecret),
+    CreateAlert(Box<CreateAlert>),
+    AckAlert(AckAlert),
+    SilenceAlert(SilenceAlert),
+    Backtest(Backtest),
     Drop(Drop),
     AlterQuery(AlterQuery),
     AlterTable(AlterTable),
@@ -212,6 +219,8 @@ pub enum OptionValue {
     Word(String),
     /// `INTERVAL '..'`, in microseconds.
     Interval(i64),
+    /// `SECRET name`.
+    Secret(SecretRef),
 }
 
 /// `CREATE VIEW name AS query`.
@@ -250,7 +259,7 @@ pub struct CreateMaterializedView {
     pub text: String,
 }
 
-/// `CREATE SINK name [PRIMARY KEY (..)] WITH (..) AS query`.
+/// `CREATE SINK name [PRIMARY KEY (..)] WITH (..) [AS query]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateSink {
     /// Its name.
@@ -263,8 +272,8 @@ pub struct CreateSink {
     pub primary_key: Vec<Identifier>,
     /// `WITH (..)`.
     pub options: Vec<OptionClause>,
-    /// What goes out.
-    pub query: StreamQuery,
+    /// What goes out; `None`: what others bring.
+    pub query: Option<StreamQuery>,
     /// The statement's text.
     pub text: String,
 }
@@ -277,6 +286,8 @@ pub enum ObjectKind {
     View,
     MaterializedView,
     Sink,
+    Secret,
+    Alert,
     Query,
 }
 
@@ -535,7 +546,15 @@ impl Statement {
             Self::CreateMaterializedView(create) => {
                 walk::visit_mut(&mut create.query.query, visitor)
             }
-            Self::CreateSink(create) => walk::visit_mut(&mut create.query.query, visitor),
+            Self::CreateSink(create) => match &mut create.query {
+                Some(query) => walk::visit_mut(&mut query.query, visitor),
+                None => ControlFlow::Continue(()),
+            },
+            Self::CreateAlert(create) => walk::visit_mut(&mut create.query.query, visitor),
+            Self::Backtest(Backtest {
+                target: BacktestTarget::Definition(create),
+                ..
+            }) => walk::visit_mut(&mut create.query.query, visitor),
             Self::Replay(replay) => walk::visit_mut(&mut replay.query.query, visitor),
             Self::Insert(insert) => walk::visit_mut(insert, visitor),
             Self::Prepare(prepare) => prepare.statement.visit_queries(visitor),
@@ -559,11 +578,13 @@ impl Name {
 }
 
 impl OptionValue {
-    /// The value's text; an interval's is its number of microseconds with the unit.
+    /// The value's text; an interval's is its number of microseconds with the unit, a secret's
+    /// is its name.
     pub fn text(&self) -> String {
         match self {
             Self::Text(text) | Self::Number(text) | Self::Word(text) => text.clone(),
             Self::Interval(micros) => format!("{micros} microseconds"),
+            Self::Secret(secret) => secret.sql(),
         }
     }
 }

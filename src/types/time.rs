@@ -1,7 +1,10 @@
 //! Event time, processing time and watermarks: three kinds of time that must not be compared by accident.
 
+use serde::{Deserialize, Serialize};
+
 /// When something happened, as the row itself says. Microseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct EventTime(pub i64);
 
 /// When the server looked at its clock. Microseconds since the Unix epoch.

@@ -1,6 +1,6 @@
-//! SQL that the project shows its users: the snippets of `docs/sql.md` and the files in `queries/`.
+//! SQL that the project shows its users: the snippets of pages in `docs/` and the files in `queries/`.
 //!
-//! Invariant: what a user can copy has been run as it stands; only a query's way to its rows is `COPY`.
+//! Invariant: what a user can copy has been run as it stands; only a live query's way to its rows is `COPY`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,44 +13,99 @@ use crate::support::messages::Record;
 use crate::support::pages::{snippets, statements};
 use crate::support::wait;
 
-/// Runs the snippets of a page from top to bottom, by one client.
-pub(crate) fn run_snippets(page: &Path) -> Result<(), String> {
-    let text =
-        std::fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
-    let snippets = snippets(&text);
+/// What the topics of a page hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Topics {
+    /// Nothing: the page makes its own.
+    None,
+    /// What `tests/data/` has.
+    Filled,
+}
+
+/// Runs the snippets of a page from top to bottom, by one client. A live `SELECT` without `LIMIT`, which a reader
+/// ends, runs on a connection of its own until its first row has come.
+pub(crate) fn run_snippets(root: &Path, page: &str, topics: Topics) -> Result<(), String> {
+    let snippets = snippets(&read(&root.join(page))?);
+    if snippets.is_empty() {
+        return Err("the page has no snippet".to_owned());
+    }
     on_a_bench(async |bench| {
+        if topics == Topics::Filled {
+            fill(bench, root).await?;
+        }
         let (client, _) = bench.connect().await.map_err(|error| error.to_string())?;
         for (line, snippet) in &snippets {
             for sql in statements(snippet) {
-                let answer = client.simple(sql).await;
-                answer.map_err(|error| format!("{}:{line}: {sql}\n{error}", page.display()))?;
+                let done = if is_endless(sql) {
+                    first_row(bench, sql).await
+                } else {
+                    let answer = client.simple(sql).await;
+                    answer.map(|_| ()).map_err(|error| error.to_string())
+                };
+                done.map_err(|error| format!("{page}:{line}: {sql}\n{error}"))?;
             }
         }
-        if snippets.is_empty() {
-            Err("the page has no snippet".to_owned())
-        } else {
-            Ok(())
-        }
+        Ok(())
     })
+}
+
+/// True for a live query that nothing but its reader ends.
+fn is_endless(sql: &str) -> bool {
+    let first = sql.lines().find(|line| !line.starts_with("--"));
+    first.is_some_and(|line| line.starts_with("SELECT "))
+        && sql.contains("EMIT ")
+        && !sql.contains("LIMIT ")
+}
+
+/// Runs a live query over what is there until it gives a row.
+async fn first_row(bench: &Bench, live: &str) -> Result<(), String> {
+    let (client, _) = bench.connect().await.map_err(|error| error.to_string())?;
+    let start = client.simple("SET live_start = 'earliest'").await;
+    start.map_err(|error| error.to_string())?;
+    let copy = format!("COPY ({live}) TO STDOUT");
+    let stream = client.raw().copy_out(&copy).await;
+    let stream = stream.map_err(|error| format!("{error:?}"))?;
+    let mut stream = std::pin::pin!(stream);
+    match tokio::time::timeout(wait::PATIENCE, stream.next()).await {
+        Ok(Some(Ok(_))) => Ok(()),
+        Ok(Some(Err(error))) => Err(format!("{error:?}")),
+        Ok(None) => Err("it ended without a row".to_owned()),
+        Err(_) => Err("no row came".to_owned()),
+    }
+}
+
+/// Makes a topic of each file of messages in `tests/data/`.
+async fn fill(bench: &Bench, root: &Path) -> Result<(), String> {
+    let folder = std::fs::read_dir(root.join("tests/data")).map_err(|error| error.to_string())?;
+    for path in folder.flatten().map(|entry| entry.path()) {
+        let is_topic = path.extension().is_some_and(|ending| ending == "ndjson");
+        let Some(topic) = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .filter(|_| is_topic)
+        else {
+            continue;
+        };
+        let data = read(&path)?;
+        bench.cluster().create_topic(topic, 1).await;
+        let records: Vec<_> = data.lines().map(Record::of).collect();
+        bench.cluster().produce(topic, &records);
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Runs a file of `queries/` over `tests/data/` until its last statement has given what `.expected` says.
 pub(crate) fn run_query(root: &Path, query: &Path) -> Result<(), String> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
-    };
     let expected = read(&query.with_extension("expected"))?;
     let expected: Vec<&str> = expected.lines().collect();
     let tables = read(&root.join("queries/trades.sql"))?;
     let text = read(query)?;
     on_a_bench(async |bench| {
-        for topic in ["trades", "feedback"] {
-            let data = read(&root.join(format!("tests/data/{topic}.ndjson")))?;
-            bench.cluster().create_topic(topic, 1).await;
-            bench
-                .cluster()
-                .produce(topic, &data.lines().map(Record::of).collect::<Vec<_>>());
-        }
+        fill(bench, root).await?;
         let (client, _) = bench.connect().await.map_err(|error| error.to_string())?;
         // Every query but the tables' own stands on what the first one registers.
         let table = statements(&tables)

@@ -8,6 +8,7 @@ mod best;
 mod counted;
 mod exact_sum;
 mod float_extreme;
+mod indicators;
 mod mode;
 mod nth_value;
 mod ohlc;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use datafusion::functions_aggregate::{bool_and_or, variance};
 use datafusion::logical_expr::AggregateUDF;
 
+pub use indicators::{IndicatorCall, check_indicator};
 pub use spellings::AggregateSpellings;
 
 /// The functions, in the order in which they take the place of others of their name.
@@ -31,6 +33,7 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     functions.extend(exact_sum::functions());
     functions.extend(float_extreme::functions());
     functions.extend(arg_extreme::functions());
+    functions.extend(indicators::functions());
     functions.extend([
         mode::function(),
         nth_value::function(),

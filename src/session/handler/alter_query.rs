@@ -1,8 +1,9 @@
-//! ALTER QUERY, MATERIALIZED VIEW, SINK: a query stands still, goes on, or runs at another pace.
+//! ALTER QUERY, MATERIALIZED VIEW, SINK, ALERT: a query stands still, goes on, or runs at another pace.
 
 use std::sync::Arc;
 
-use super::notice;
+use super::{alert, create_alert, notice};
+use crate::catalog::Definition;
 use crate::engine::QueryKind;
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, Session};
@@ -40,6 +41,9 @@ pub(in crate::session) async fn run(session: &mut Session, alter: AlterQuery) ->
         let at = |error: Error| error.at(Some(alter.name.position));
         services.engine.check_runs(&name).map_err(at)?;
     }
+    if let QueryChange::Set(set) = &alter.change {
+        alert::check_set(session, &name, set)?;
+    }
     let pauses = alter.change == QueryChange::Pause;
     change(session, alter).await?;
     if pauses {
@@ -63,6 +67,10 @@ async fn change(session: &Session, alter: AlterQuery) -> Result<()> {
             .alter(&alter, defaults.as_ref(), |altered| {
                 if let Some(options) = altered.query_options() {
                     services.engine.tune(altered.name(), &options, again);
+                }
+                if let Definition::Alert(alert) = altered {
+                    let rules = create_alert::rules(alert);
+                    services.engine.set_alert_rules(altered.name(), rules);
                 }
                 Ok(())
             })

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous};
-use super::{create_sink, create_table, notice};
+use super::{create_alert, create_sink, create_table, notice};
 use crate::catalog::{AlteredTable, Catalog, Definition, needed};
-use crate::engine::OpenSink;
+use crate::engine::GoesOnAs;
 use crate::error::{Error, Position, Result, SqlState, from_datafusion};
 use crate::plan::StreamPlan;
 use crate::planner::{check_table, plan_query};
@@ -23,8 +23,7 @@ const TRIES_MAX: usize = 10;
 struct GoesOn {
     name: String,
     plan: StreamPlan,
-    /// Of a sink.
-    open: Option<OpenSink>,
+    goes_on: GoesOnAs,
 }
 
 pub(in crate::session) async fn run(session: &mut Session, alter: AlterTable) -> Result<Outcome> {
@@ -81,8 +80,13 @@ async fn keep(services: &Arc<Services>, altered: AlteredTable, go_on: Vec<GoesOn
         let names: Vec<String> = go_on.iter().map(|query| query.name.clone()).collect();
         // One that does not end keeps none of the others from going on.
         let mut all = Ok(());
-        for GoesOn { name, plan, open } in go_on {
-            all = all.and(services.engine.restart_query(&name, plan, open));
+        for GoesOn {
+            name,
+            plan,
+            goes_on,
+        } in go_on
+        {
+            all = all.and(services.engine.restart_query(&name, plan, goes_on));
         }
         // Who dropped one meanwhile has not found its query.
         let left = services.catalog.snapshot();
@@ -148,10 +152,10 @@ struct Ask<'a> {
 impl Ask<'_> {
     async fn one(&self, definition: &Definition) -> Result<Answer> {
         let keeps_rows = match definition {
-            Definition::Table(_) => return Ok(Answer::Same),
+            Definition::Table(_) | Definition::Secret(_) => return Ok(Answer::Same),
             Definition::View(_) => return self.view(definition).await,
             Definition::MaterializedView(_) => true,
-            Definition::Sink(_) => false,
+            Definition::Sink(_) | Definition::Alert(_) => false,
         };
         let after = match planned(self.trial, definition).await {
             Ok(after) => after,
@@ -169,14 +173,15 @@ impl Ask<'_> {
                 return Ok(Answer::No("its rows would lose a column".to_owned()));
             }
         }
-        let open = match definition {
-            Definition::Sink(sink) => Some(create_sink::open(self.services, sink, &after.schema)),
-            _ => None,
+        let services = (self.services, self.trial);
+        let goes_on = match goes_on(services, definition, &after).await {
+            Ok(goes_on) => goes_on,
+            Err(error) => return Ok(Answer::No(error.message().to_owned())),
         };
         Ok(Answer::GoesOn(Box::new(GoesOn {
             name: definition.name().to_owned(),
             plan: after,
-            open,
+            goes_on,
         })))
     }
 
@@ -204,16 +209,39 @@ impl Ask<'_> {
     }
 }
 
-/// The plan of a materialized view or a sink.
-async fn planned(services: &Arc<Services>, definition: &Definition) -> Result<StreamPlan> {
+/// What a definition's query goes on as by a plan; `trial` has the catalog of that.
+pub(super) async fn goes_on(
+    (services, trial): (&Arc<Services>, &Arc<Services>),
+    definition: &Definition,
+    plan: &StreamPlan,
+) -> Result<GoesOnAs> {
+    Ok(match definition {
+        Definition::Sink(sink) => GoesOnAs::Sink(create_sink::open(services, sink, &plan.schema)),
+        Definition::Alert(alert) => {
+            let state = trial.base_state()?;
+            let (_, watch) = create_alert::planned(trial, state, alert).await?;
+            GoesOnAs::Alert(create_alert::setup(services, alert, watch)?)
+        }
+        Definition::Table(_)
+        | Definition::View(_)
+        | Definition::MaterializedView(_)
+        | Definition::Secret(_) => GoesOnAs::View,
+    })
+}
+
+/// The plan of a materialized view, a sink or an alert.
+pub(super) async fn planned(
+    services: &Arc<Services>,
+    definition: &Definition,
+) -> Result<StreamPlan> {
     let state = services.base_state()?;
     match definition {
         Definition::MaterializedView(view) => continuous(services, state, Wanted::view(view)).await,
-        Definition::Sink(sink) => {
-            let plan = continuous(services, state, Wanted::sink(sink)).await?;
-            create_sink::checked(sink, plan)
-        }
-        Definition::Table(_) | Definition::View(_) => {
+        Definition::Sink(sink) => create_sink::planned(services, state, sink).await,
+        Definition::Alert(alert) => create_alert::planned(services, state, alert)
+            .await
+            .map(|(plan, _)| plan),
+        Definition::Table(_) | Definition::View(_) | Definition::Secret(_) => {
             Err(Error::internal("only what runs has a plan"))
         }
     }

@@ -6,17 +6,19 @@
 use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous, logical_of, options};
-use super::{alter_query, alter_table, create_sink, infer, insert, mode, replay};
+use super::{
+    alter_query, alter_table, create_alert, create_secret, create_sink, infer, insert, mode, replay,
+};
 use crate::catalog::{
-    CreateMode, Definition, MaterializedViewDefinition, SinkDefinition, TableDefinition,
-    ViewDefinition,
+    AlertDefinition, CreateMode, Definition, MaterializedViewDefinition, SinkDefinition,
+    TableDefinition, ViewDefinition,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::planner::check_table;
 use crate::session::{Session, dispatch};
 use crate::sql::{
-    CreateMaterializedView, CreateSink, CreateTable, CreateView, ExplainTarget, Name, ObjectKind,
-    Statement, StreamQuery,
+    CreateAlert, CreateMaterializedView, CreateSink, CreateTable, CreateView, ExplainTarget, Name,
+    ObjectKind, Statement, StreamQuery,
 };
 use crate::types::KafkaConnection;
 
@@ -29,6 +31,8 @@ pub(in crate::session) async fn run(session: &mut Session, statement: Statement)
         Statement::CreateTable(clause) => table(session, &clause),
         Statement::CreateMaterializedView(clause) => materialized_view(session, clause).await,
         Statement::CreateSink(clause) => sink(session, &clause).await,
+        Statement::CreateSecret(clause) => create_secret::keep(session, &clause).await.map(drop),
+        Statement::CreateAlert(clause) => alert(session, &clause).await,
         Statement::Query(query) => plan(session, &query).await,
         Statement::CopyOut(copy) => plan(session, &copy.query).await,
         Statement::Declare(declare) => plan(session, &declare.query).await,
@@ -75,6 +79,9 @@ pub(in crate::session) async fn run(session: &mut Session, statement: Statement)
         | Statement::Unlisten(_)
         | Statement::Notify(_)
         | Statement::Flush
+        | Statement::AckAlert(_)
+        | Statement::SilenceAlert(_)
+        | Statement::Backtest(_)
         | Statement::CancelQuery(_) => Ok(()),
     }
 }
@@ -139,12 +146,27 @@ async fn sink(session: &mut Session, clause: &CreateSink) -> Result<()> {
     let services = Arc::clone(session.services());
     let sink = SinkDefinition::try_new(clause, Some(&defaults(session)))?;
     let state = session.state()?;
-    let plan = continuous(&services, &state, Wanted::sink(&sink)).await?;
-    create_sink::checked(&sink, plan)?;
+    if sink.query.is_some() {
+        create_sink::planned(&services, &state, &sink).await?;
+    }
     let mode = mode(clause.if_not_exists, clause.or_replace);
     keep(
         session,
         Definition::Sink(Arc::new(sink)),
+        mode,
+        &clause.name,
+    )
+}
+
+async fn alert(session: &mut Session, clause: &CreateAlert) -> Result<()> {
+    let services = Arc::clone(session.services());
+    let alert = AlertDefinition::try_new(clause)?;
+    let state = session.state()?;
+    create_alert::planned(&services, &state, &alert).await?;
+    let mode = mode(clause.if_not_exists, clause.or_replace);
+    keep(
+        session,
+        Definition::Alert(Arc::new(alert)),
         mode,
         &clause.name,
     )

@@ -9,7 +9,8 @@ use futures::StreamExt;
 
 use super::subscribe;
 use crate::catalog::{
-    Definition, MaterializedViewDefinition, SinkDefinition, SinkFormat, query_options,
+    AlertDefinition, Definition, MaterializedViewDefinition, SinkDefinition, SinkRows,
+    query_options,
 };
 use crate::engine::{Emitted, LiveRows, LiveStart};
 use crate::error::{Culprit, Error, Result, SqlState, from_arrow, from_datafusion};
@@ -43,6 +44,16 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    /// For an alert.
+    pub(in crate::session) fn alert(alert: &'a AlertDefinition) -> Self {
+        Self {
+            query: &alert.watched,
+            columns: &[],
+            purpose: Purpose::View,
+            options: alert.options,
+        }
+    }
+
     /// For a materialized view.
     pub(in crate::session) fn view(view: &'a MaterializedViewDefinition) -> Self {
         Self {
@@ -53,18 +64,18 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// For a sink.
-    pub(in crate::session) fn sink(sink: &'a SinkDefinition) -> Self {
-        Self {
-            query: &sink.query,
+    /// For a sink; `None` if it has no query.
+    pub(in crate::session) fn sink(sink: &'a SinkDefinition) -> Option<Self> {
+        Some(Self {
+            query: sink.query.as_ref()?,
             columns: &[],
-            purpose: match sink.options.format {
-                SinkFormat::Json => Purpose::AppendSink,
-                SinkFormat::Upsert => Purpose::UpsertSink,
-                SinkFormat::Debezium => Purpose::ChangelogSink,
+            purpose: match sink.target.rows() {
+                SinkRows::Added => Purpose::AppendSink,
+                SinkRows::Newest => Purpose::UpsertSink,
+                SinkRows::Changes => Purpose::ChangelogSink,
             },
             options: sink.query_options,
-        }
+        })
     }
 }
 
@@ -218,7 +229,12 @@ pub(in crate::session) async fn columns_of(
             }
             (&view.query, view.columns.as_slice())
         }
-        Definition::Sink(sink) => (&sink.query, [].as_slice()),
+        Definition::Alert(alert) => (&alert.clause.query, [].as_slice()),
+        Definition::Sink(sink) => match &sink.query {
+            Some(query) => (query, [].as_slice()),
+            None => return Ok(Arc::new(Schema::empty())),
+        },
+        Definition::Secret(_) => return Ok(Arc::new(Schema::empty())),
     };
     let plan = logical_of(session, query).await?;
     let fields: Vec<Field> = plan

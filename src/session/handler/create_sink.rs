@@ -1,22 +1,25 @@
-//! CREATE SINK: a query that runs, and whose rows go out.
+//! CREATE SINK: a query that runs, and whose rows go out; or a destination that others name.
+//!
+//! What is particular to a connector stands in `open_sink` and `prepare`, an arm each.
+
+mod kafka;
+mod postgres;
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::execution::SessionState;
 
 use super::continuous::{Wanted, continuous};
 use super::{define, is_there, mode, notice, transactional_id};
-use crate::catalog::{Definition, SinkDefinition, SinkFormat};
+use crate::catalog::{Definition, SinkDefinition, SinkRows, SinkTarget};
 use crate::engine::OpenSink;
 use crate::error::{Error, Result, SqlState, nearest};
 use crate::plan::{Changelog, StreamPlan};
 use crate::session::{Outcome, Services, Session};
-use crate::sink::Sink;
-use crate::sink::kafka::{KafkaDelivery, KafkaForm, KafkaSink, KafkaSinkOptions};
-use crate::source::{ANSWER_TIMEOUT, Cluster};
+use crate::sink::blackhole::BlackholeSink;
+use crate::sink::print::PrintSink;
 use crate::sql::CreateSink;
-use crate::task;
-use crate::types::KafkaConnection;
 
 const TAG: &str = "CREATE SINK";
 
@@ -31,22 +34,28 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     let definition = Definition::Sink(Arc::clone(&sink));
     let at = |error: Error| error.at(Some(clause.name.position));
     services.catalog.check(&definition, mode).map_err(at)?;
-    let state = session.state()?;
-    let plan = continuous(&services, &state, Wanted::sink(&sink)).await?;
-    let plan = checked(&sink, plan).map_err(at)?;
-    refuse_loop(&sink, &plan).await?;
+    let plan = match sink.query {
+        None => None,
+        Some(_) => {
+            let state = session.state()?;
+            let plan = continued(&services, &state, &sink).await?;
+            Some(checked(&sink, plan).map_err(at)?)
+        }
+    };
     let former = transactional_id::former(&services, &sink.name);
     transactional_id::refuse_taken(&services, &sink, former.as_ref())
         .await
         .map_err(at)?;
-    if make_topic(&sink).await? {
-        let topic = &sink.options.topic;
-        let text = format!("topic \"{topic}\" did not exist and was made");
+    for text in prepare(&services, &sink, plan.as_ref()).await? {
         notice(session, Error::user(SqlState::SuccessfulCompletion, text));
     }
-    let (name, open) = (sink.name.clone(), open(&services, &sink, &plan.schema));
-    define(session, definition, mode, move |engine| {
-        engine.create_sink(&name, plan, open, true)
+    let running = plan.map(|plan| {
+        let open = open(&services, &sink, &plan.schema);
+        (sink.name.clone(), plan, open)
+    });
+    define(session, definition, mode, move |engine| match running {
+        Some((name, plan, open)) => engine.create_sink(&name, plan, open, true),
+        None => Ok(()),
     })
     .await?;
     let id = |sink: &SinkDefinition| sink.transactional_id(services.catalog.server_id());
@@ -61,52 +70,81 @@ pub(in crate::session) async fn start(
     services: &Arc<Services>,
     sink: &Arc<SinkDefinition>,
 ) -> Result<()> {
-    let state = services.base_state()?;
-    let plan = checked(sink, continuous(services, state, Wanted::sink(sink)).await?)?;
+    let plan = planned(services, services.base_state()?, sink).await?;
     let open = open(services, sink, &plan.schema);
     services.engine.create_sink(&sink.name, plan, open, false)
 }
 
-/// Opens the sink for each try of its query.
-pub(super) fn open(
+/// The plan of a sink's query.
+///
+/// # Errors
+/// When it cannot be planned, or the sink cannot write what it gives.
+pub(super) async fn planned(
     services: &Services,
-    sink: &Arc<SinkDefinition>,
+    state: &SessionState,
+    sink: &SinkDefinition,
+) -> Result<StreamPlan> {
+    checked(sink, continued(services, state, sink).await?)
+}
+
+async fn continued(
+    services: &Services,
+    state: &SessionState,
+    sink: &SinkDefinition,
+) -> Result<StreamPlan> {
+    let wanted = Wanted::sink(sink);
+    let wanted = wanted.ok_or_else(|| Error::internal("a sink without a query has no plan"))?;
+    continuous(services, state, wanted).await
+}
+
+/// Opens the sink for each try of its query.
+pub(super) fn open(services: &Services, sink: &SinkDefinition, schema: &SchemaRef) -> OpenSink {
+    let server_id = services.catalog.server_id();
+    open_sink(&sink.target, &sink.name, server_id, schema)
+}
+
+/// Opens a target for rows of a schema, under a name that no other writer has.
+pub(super) fn open_sink(
+    target: &SinkTarget,
+    name: &str,
+    server_id: &str,
     schema: &SchemaRef,
 ) -> OpenSink {
-    let (sink, schema) = (Arc::clone(sink), Arc::clone(schema));
-    let transactional_id = sink.transactional_id(services.catalog.server_id());
-    Box::new(move |interval| {
-        let options = KafkaSinkOptions {
-            connection: sink.options.connection.clone(),
-            topic: sink.options.topic.clone(),
-            key_columns: sink.options.key_columns.clone(),
-            headers: sink.options.headers.clone(),
-            form: match sink.options.format {
-                SinkFormat::Json => KafkaForm::Append,
-                SinkFormat::Upsert => KafkaForm::Upsert,
-                SinkFormat::Debezium => KafkaForm::Debezium(sink.name.clone()),
-            },
-            delivery: match transactional_id.clone() {
-                None => KafkaDelivery::AtLeastOnce,
-                Some(transactional_id) => KafkaDelivery::ExactlyOnce {
-                    transactional_id,
-                    interval,
-                },
-            },
-        };
-        let opened = KafkaSink::open(&options, &schema)?;
-        Ok(Box::new(opened) as Box<dyn Sink>)
-    })
+    let (name, schema) = (name.to_owned(), Arc::clone(schema));
+    match target {
+        SinkTarget::Blackhole => Box::new(|_| Ok(Box::new(BlackholeSink))),
+        SinkTarget::Kafka(target) => kafka::open(target, &name, server_id, &schema),
+        SinkTarget::Postgres(target) => postgres::open(target, &name, server_id, &schema),
+        SinkTarget::Print => {
+            Box::new(move |_| Ok(Box::new(PrintSink::try_new(&name, Arc::clone(&schema))?)))
+        }
+    }
+}
+
+/// Looks whether the target can take the rows, and makes what it lacks; gives what is to be told.
+async fn prepare(
+    services: &Services,
+    sink: &SinkDefinition,
+    plan: Option<&StreamPlan>,
+) -> Result<Vec<String>> {
+    match &sink.target {
+        SinkTarget::Blackhole | SinkTarget::Print => Ok(Vec::new()),
+        SinkTarget::Kafka(target) => kafka::prepare(target, plan).await,
+        SinkTarget::Postgres(target) => {
+            let server_id = services.catalog.server_id();
+            postgres::prepare(target, &sink.name, server_id, plan).await
+        }
+    }
 }
 
 /// The plan with the sink's key.
 ///
 /// # Errors
 /// When the sink cannot write what the query gives.
-pub(super) fn checked(sink: &SinkDefinition, mut plan: StreamPlan) -> Result<StreamPlan> {
+fn checked(sink: &SinkDefinition, mut plan: StreamPlan) -> Result<StreamPlan> {
     check_columns(sink, &plan.schema)?;
-    if let (SinkFormat::Upsert, Changelog::Update, Some(key)) =
-        (sink.options.format, plan.changelog(), &plan.key)
+    if let (SinkRows::Newest, Changelog::Update, Some(key)) =
+        (sink.target.rows(), plan.changelog(), &plan.key)
     {
         plan.key = Some(chosen_key(sink, &plan, key)?);
     }
@@ -117,7 +155,7 @@ pub(super) fn checked(sink: &SinkDefinition, mut plan: StreamPlan) -> Result<Str
 /// may share one: it takes all of the query's keys, and at least one of the columns that tell the
 /// window.
 fn chosen_key(sink: &SinkDefinition, plan: &StreamPlan, key: &[usize]) -> Result<Vec<usize>> {
-    let given = &sink.options.key_columns;
+    let given = sink.target.key_columns();
     let fields = plan.schema.fields();
     let mut chosen: Vec<usize> = given
         .iter()
@@ -149,12 +187,12 @@ fn chosen_key(sink: &SinkDefinition, plan: &StreamPlan, key: &[usize]) -> Result
     })
 }
 
-fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
-    let options = &sink.options;
-    for (option, columns) in [
-        ("key_columns", &options.key_columns),
-        ("headers", &options.headers),
-    ] {
+/// Checks that the columns which the sink's options name are there.
+///
+/// # Errors
+/// One is not.
+pub(super) fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
+    for (option, columns) in sink.target.named_columns() {
         let missing = columns
             .iter()
             .find(|column| schema.field_with_name(column).is_err());
@@ -170,52 +208,4 @@ fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
         });
     }
     Ok(())
-}
-
-/// A query whose sink writes what the query reads would never come to an end.
-async fn refuse_loop(sink: &Arc<SinkDefinition>, plan: &StreamPlan) -> Result<()> {
-    let topic = sink.options.topic.clone();
-    let scans = plan.inputs.iter().map(|input| &input.source.scan);
-    let alike: Vec<KafkaConnection> = scans
-        .filter(|scan| scan.topic == topic)
-        .map(|scan| scan.connection.clone())
-        .collect();
-    let own = sink.options.connection.clone();
-    let reads_it = task::spawn_blocking(move || {
-        for connection in alike {
-            if connection.bootstrap_servers == own.bootstrap_servers {
-                return Ok(true);
-            }
-            let own = Cluster::connect(&own)?;
-            if own.is_same(&Cluster::connect(&connection)?, ANSWER_TIMEOUT)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    });
-    if !reads_it.await? {
-        return Ok(());
-    }
-    let message = format!("the sink would write to topic \"{topic}\", which its query reads");
-    Err(Error::user(SqlState::InvalidTableDefinition, message).hint("Choose another topic."))
-}
-
-/// Makes the sink's topic if it is not there; true if it was made.
-async fn make_topic(sink: &Arc<SinkDefinition>) -> Result<bool> {
-    let sink = Arc::clone(sink);
-    task::spawn_blocking(move || {
-        let cluster = Cluster::connect(&sink.options.connection)?;
-        if cluster
-            .topics(ANSWER_TIMEOUT)?
-            .contains(&sink.options.topic)
-        {
-            return Ok(false);
-        }
-        cluster.create_topic(
-            &sink.options.topic,
-            sink.options.partitions.unwrap_or(1),
-            None,
-        )
-    })
-    .await
 }

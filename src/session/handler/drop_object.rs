@@ -1,4 +1,4 @@
-//! DROP TABLE, VIEW, MATERIALIZED VIEW, SINK, QUERY.
+//! DROP TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, ALERT, QUERY.
 
 use super::{notice, transactional_id};
 use crate::catalog::Definition;
@@ -26,6 +26,8 @@ pub(super) fn word(kind: ObjectKind) -> &'static str {
         ObjectKind::View => "VIEW",
         ObjectKind::MaterializedView => "MATERIALIZED VIEW",
         ObjectKind::Sink => "SINK",
+        ObjectKind::Secret => "SECRET",
+        ObjectKind::Alert => "ALERT",
         ObjectKind::Query => "QUERY",
     }
 }
@@ -37,7 +39,7 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
     for name in &drop.names {
         match services.catalog.find(drop.kind, &name.name) {
             Ok(_) => names.push(name.name.as_str()),
-            Err(error) if drop.if_exists && error.state() == SqlState::UndefinedTable => {
+            Err(error) if drop.if_exists && is_missing(&error) => {
                 let kind = word(drop.kind).to_lowercase();
                 let text = format!("{kind} \"{}\" does not exist, skipping", name.name);
                 notice(session, Error::user(SqlState::SuccessfulCompletion, text));
@@ -63,19 +65,26 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
     Ok(())
 }
 
+fn is_missing(error: &Error) -> bool {
+    matches!(
+        error.state(),
+        SqlState::UndefinedTable | SqlState::UndefinedObject
+    )
+}
+
 /// Ends what a definition had running.
 async fn forget(session: &Session, definition: &Definition) -> Result<()> {
     let engine = session.services().engine.clone();
     let name = definition.name().to_owned();
     match definition {
-        Definition::MaterializedView(_) | Definition::Sink(_) => {
+        Definition::MaterializedView(_) | Definition::Sink(_) | Definition::Alert(_) => {
             task::spawn_blocking(move || engine.drop_query(&name)).await
         }
         Definition::Table(_) => {
             let forget = move || engine.set_aside().retain_tables(|table| table != name);
             task::spawn_blocking(forget).await
         }
-        Definition::View(_) => Ok(()),
+        Definition::View(_) | Definition::Secret(_) => Ok(()),
     }
 }
 

@@ -48,7 +48,8 @@ async fn plan_of(
         Statement::CreateSink(clause) => {
             let defaults = session.services().config.kafka.connection();
             let sink = SinkDefinition::try_new(&clause, defaults.as_ref())?;
-            explain_stream::plan(session, Wanted::sink(&sink)).await
+            let wanted = Wanted::sink(&sink).ok_or_else(no_plan)?;
+            explain_stream::plan(session, wanted).await
         }
         other => {
             let query = query_of(other)?;
@@ -74,9 +75,11 @@ fn query_of(statement: Statement) -> Result<StreamQuery> {
         Statement::CreateView(create) => Ok(create.query),
         Statement::CopyOut(copy) => Ok(copy.query),
         Statement::Declare(declare) => Ok(declare.query),
-        _ => Err(
-            Error::user(SqlState::FeatureNotSupported, "this statement has no plan")
-                .hint("EXPLAIN takes a SELECT, a COPY, or a CREATE of a view or sink."),
-        ),
+        _ => Err(no_plan()),
     }
+}
+
+fn no_plan() -> Error {
+    Error::user(SqlState::FeatureNotSupported, "this statement has no plan")
+        .hint("EXPLAIN takes a SELECT, a COPY, or a CREATE of a view or sink.")
 }

@@ -195,10 +195,11 @@ fn failed(query: &QueryShared, status: &QueryStatus) -> String {
         .map_or_else(String::new, |hint| format!(" {hint}"));
     let again = match query.kind {
         QueryKind::Live => " Its client has been told; run it again.".to_owned(),
-        QueryKind::MaterializedView | QueryKind::Sink => {
+        QueryKind::MaterializedView | QueryKind::Sink | QueryKind::Alert => {
             let name = sql::quote(&query.name);
             let what = match query.kind {
                 QueryKind::Sink => "SINK",
+                QueryKind::Alert => "ALERT",
                 _ => "MATERIALIZED VIEW",
             };
             format!(

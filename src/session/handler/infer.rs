@@ -181,6 +181,7 @@ fn statement(clause: &CreateTable, columns: &[InferredColumn]) -> String {
             OptionValue::Text(text) | OptionValue::Word(text) => sql::literal(text),
             OptionValue::Number(number) => number.clone(),
             OptionValue::Interval(micros) => sql::literal(&sql::interval::format(*micros)),
+            OptionValue::Secret(secret) => secret.sql(),
         };
         let _ = write!(text, "{comma}{} = {value}", option.name);
     }

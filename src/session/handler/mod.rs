@@ -1,11 +1,15 @@
 //! What each statement does: one file a statement, or a family of small ones.
 
+pub(super) mod alert;
 pub(super) mod alter_query;
 pub(super) mod alter_table;
+pub(super) mod backtest;
 pub(super) mod check;
 pub(super) mod continuous;
 pub(super) mod copy;
+pub(super) mod create_alert;
 pub(super) mod create_materialized_view;
+pub(super) mod create_secret;
 pub(super) mod create_sink;
 pub(super) mod create_table;
 pub(super) mod create_view;
@@ -73,10 +77,7 @@ async fn define(
     task::spawn_blocking(move || {
         let (kind, name) = (definition.kind(), definition.name().to_owned());
         let replaces = services.catalog.snapshot().get(&name).is_some();
-        if matches!(
-            definition,
-            Definition::MaterializedView(_) | Definition::Sink(_)
-        ) {
+        if definition.query_options().is_some() {
             // A definition that is found after a crash without this mark has lost its checkpoints.
             services.engine.announce(&name)?;
         }

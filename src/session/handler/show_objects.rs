@@ -9,7 +9,7 @@ use crate::session::{Outcome, RowsTag, Session};
 use crate::sql::{self, Name, ObjectKind, Statement};
 use crate::types::{MetadataColumn, PathStep};
 
-/// SHOW TABLES | VIEWS | MATERIALIZED VIEWS | SINKS | QUERIES [LIKE pattern].
+/// SHOW TABLES | VIEWS | MATERIALIZED VIEWS | SINKS | SECRETS | ALERTS | QUERIES [LIKE pattern].
 pub(in crate::session) fn objects(
     session: &Session,
     kind: ObjectKind,
@@ -56,7 +56,11 @@ pub(in crate::session) fn objects(
                 ),
             ])?
         }
-        ObjectKind::View | ObjectKind::MaterializedView | ObjectKind::Sink => {
+        ObjectKind::Secret => {
+            let names = named.map(|secret| Some(secret.name().to_owned())).collect();
+            text_table(&[("name", names)])?
+        }
+        ObjectKind::View | ObjectKind::MaterializedView | ObjectKind::Sink | ObjectKind::Alert => {
             let named: Vec<&Definition> = named.collect();
             text_table(&[
                 (
@@ -76,7 +80,11 @@ pub(in crate::session) fn objects(
 fn as_table(definition: &Definition) -> Option<&Arc<crate::catalog::TableDefinition>> {
     match definition {
         Definition::Table(table) => Some(table),
-        Definition::View(_) | Definition::MaterializedView(_) | Definition::Sink(_) => None,
+        Definition::View(_)
+        | Definition::MaterializedView(_)
+        | Definition::Sink(_)
+        | Definition::Alert(_)
+        | Definition::Secret(_) => None,
     }
 }
 
@@ -122,7 +130,9 @@ pub(in crate::session) async fn describe(session: &mut Session, name: &Name) -> 
         return describe_system(session, name).await;
     }
     let definitions = session.services().catalog.snapshot();
-    let Some(definition) = definitions.get(&name.name) else {
+    let found = definitions.get(&name.name);
+    let found = found.filter(|definition| !matches!(definition, Definition::Secret(_)));
+    let Some(definition) = found else {
         return Err(unknown(&definitions, name));
     };
     let columns: Vec<(String, String, String)> = match definition {
@@ -143,17 +153,19 @@ pub(in crate::session) async fn describe(session: &mut Session, name: &Name) -> 
                 (column.field.name().clone(), column.sql_type.clone(), note)
             })
             .collect(),
-        Definition::View(_) | Definition::MaterializedView(_) | Definition::Sink(_) => {
-            super::continuous::columns_of(session, definition)
-                .await?
-                .fields()
-                .iter()
-                .map(|f| {
-                    let sql_type = crate::catalog::sql_type_name(f);
-                    (f.name().clone(), sql_type, String::new())
-                })
-                .collect()
-        }
+        Definition::View(_)
+        | Definition::MaterializedView(_)
+        | Definition::Sink(_)
+        | Definition::Alert(_)
+        | Definition::Secret(_) => super::continuous::columns_of(session, definition)
+            .await?
+            .fields()
+            .iter()
+            .map(|f| {
+                let sql_type = crate::catalog::sql_type_name(f);
+                (f.name().clone(), sql_type, String::new())
+            })
+            .collect(),
     };
     let batch = text_table(&[
         (

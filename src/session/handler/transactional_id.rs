@@ -28,14 +28,17 @@ pub(super) async fn refuse_taken(
     sink: &Arc<SinkDefinition>,
     former: Option<&Arc<SinkDefinition>>,
 ) -> Result<()> {
-    let Some(id) = sink.options.transactional_id.clone() else {
+    let Some((kafka, id)) = sink
+        .kafka()
+        .and_then(|kafka| Some((kafka, kafka.transactional_id.clone()?)))
+    else {
         return Ok(());
     };
     let server_id = services.catalog.server_id();
     if former.and_then(|former| former.transactional_id(server_id)) == Some(id.clone()) {
         return Ok(());
     }
-    let (connection, group) = (sink.options.connection.clone(), id.clone());
+    let (connection, group) = (kafka.connection.clone(), id.clone());
     let is_there = task::spawn_blocking(move || {
         Cluster::connect(&connection)?.group_is_there(&group, ANSWER_TIMEOUT)
     });
@@ -56,10 +59,11 @@ pub(super) async fn refuse_taken(
 /// The sink is gone: another one may have its id.
 pub(super) async fn release(session: &mut Session, sink: &SinkDefinition) {
     let services = Arc::clone(session.services());
-    let Some(id) = sink.transactional_id(services.catalog.server_id()) else {
+    let id = sink.transactional_id(services.catalog.server_id());
+    let Some((kafka, id)) = sink.kafka().zip(id) else {
         return;
     };
-    let (connection, group) = (sink.options.connection.clone(), id.clone());
+    let (connection, group) = (kafka.connection.clone(), id.clone());
     let deleted = task::spawn_blocking(move || {
         Cluster::connect(&connection)?.delete_group(&group, ANSWER_TIMEOUT)
     });

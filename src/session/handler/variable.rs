@@ -50,6 +50,7 @@ pub(in crate::session) fn discard(session: &mut Session, what: Discard) -> Resul
             }
             session.close_all_portals();
             session.forget_all_prepared();
+            session.unlisten(None);
             session.variables.reset_all();
             session.state = None;
             "ALL"

@@ -152,7 +152,13 @@ fn kind_of(services: &Services, schema: &str, name: &str) -> (RelationKind, Opti
             RelationKind::MaterializedView,
             Some(view.query.text.clone()),
         ),
-        Some(Definition::Table(_) | Definition::Sink(_)) | None => (RelationKind::Table, None),
+        Some(
+            Definition::Table(_)
+            | Definition::Sink(_)
+            | Definition::Alert(_)
+            | Definition::Secret(_),
+        )
+        | None => (RelationKind::Table, None),
     }
 }
 

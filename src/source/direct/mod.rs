@@ -36,6 +36,7 @@ mod tests;
 
 pub(crate) use reader::DirectReader;
 pub(crate) use signal::DirectWaker;
+pub(crate) use tls::tls_client;
 
 use super::read::WhyLibrary;
 use crate::error::Error;

@@ -65,6 +65,26 @@ pub(super) fn config(properties: &Properties) -> Result<Arc<ClientConfig>, Stop>
     Ok(Arc::new(config))
 }
 
+/// How to set up connections of other protocols: whether a certificate must be signed by somebody
+/// trusted, and whether it must have the host's name. `roots`: who is trusted, as PEM; `None`: whom the
+/// system trusts. Gives nothing when that cannot be read.
+pub(crate) fn tls_client(
+    chain: bool,
+    name: bool,
+    roots: Option<&str>,
+) -> Option<Arc<ClientConfig>> {
+    let mut properties = Properties::new();
+    let mut set = |name: &str, value: &str| properties.insert(name.to_owned(), value.to_owned());
+    let algorithm = if name { "https" } else { "none" };
+    set("enable.ssl.certificate.verification", &chain.to_string());
+    set("ssl.endpoint.identification.algorithm", algorithm);
+    set("ssl.ca.location", "probe");
+    if let Some(roots) = roots {
+        set("ssl.ca.pem", roots);
+    }
+    config(&properties).ok()
+}
+
 /// Who may vouch for a broker.
 fn roots(properties: &Properties) -> Result<RootCertStore, Stop> {
     let mut roots = RootCertStore::empty();

@@ -406,6 +406,7 @@ const CONFLICTS: &[(&str, &str, &str)] = &[
         "42601 1:19",
         "Perhaps you meant \"delimiter\".",
     ),
+    ("CREATE SINK s", "42601 1:14", "AS"),
     (
         "CREATE SINK s WITH (a = 1) AS SELECT 1 FROM t WITH (b = 2)",
         "42601 1:53",

@@ -103,11 +103,11 @@ fn short(statement: &Statement) -> String {
         Statement::CreateSink(sink) => {
             let flags = flags(&[(sink.if_not_exists, "maybe"), (sink.or_replace, "replace")]);
             let options = options(&sink.options);
-            format!(
-                "sink{flags} {} {options} = {}",
-                sink.name.sql(),
-                query(&sink.query)
-            )
+            let shown = sink
+                .query
+                .as_ref()
+                .map_or_else(|| "nothing".to_owned(), query);
+            format!("sink{flags} {} {options} = {shown}", sink.name.sql())
         }
         Statement::Drop(drop) => {
             let names: Vec<String> = drop.names.iter().map(Name::sql).collect();

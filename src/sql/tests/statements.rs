@@ -107,6 +107,10 @@ fn views_and_sinks_hold_a_query() {
         "CREATE SINK s AS SELECT a FROM t EMIT EVERY '1 s' WITH (topic = 'x')",
         "sink s [topic=Text(\"x\")] = SELECT a FROM t Every(1000000)",
     );
+    check(
+        "CREATE SINK s WITH (connector = 'print')",
+        "sink s [connector=Text(\"print\")] = nothing",
+    );
 }
 
 #[test]

@@ -155,4 +155,38 @@ pub(super) const AGGREGATES: &[(Feature, &str, &str)] = &[
         "min_by(k, id)",
         "first_value(k ORDER BY id)",
     ),
+    (
+        Feature::Floats,
+        "pct_change(v ORDER BY id)",
+        "CASE WHEN count(v) > 0 THEN CAST(last_value(v ORDER BY id) FILTER (WHERE v IS NOT NULL) AS double precision) \
+         / nullif(first_value(v ORDER BY id) FILTER (WHERE v IS NOT NULL), 0) - 1 END",
+    ),
+    (
+        Feature::Floats,
+        "zscore(f ORDER BY at, id)",
+        "(last_value(f ORDER BY at, id) FILTER (WHERE f IS NOT NULL) - avg(f)) / nullif(stddev(f), 0)",
+    ),
+    // With an alpha of 1 the mean is the newest value.
+    (
+        Feature::OwnAggregates,
+        "ema(f, 1 ORDER BY at, id)",
+        "last_value(f ORDER BY at, id) FILTER (WHERE f IS NOT NULL)",
+    ),
+    // From a peak that comes first, the deepest fall is to the least value.
+    (
+        Feature::Floats,
+        "drawdown(f + 10 ORDER BY f DESC, id)",
+        "1 - (min(f) + 10) / (max(f) + 10)",
+    ),
+    // In an order that rises there is no loss.
+    (
+        Feature::OwnAggregates,
+        "rsi(v, 2 ORDER BY v, id)",
+        "CASE WHEN count(v) < 3 THEN NULL WHEN max(v) = min(v) THEN 50.0 ELSE 100.0 END",
+    ),
+    (
+        Feature::OwnAggregates,
+        "volatility(1 + v - v ORDER BY id)",
+        "CASE WHEN count(v) > 2 THEN 0.0 END",
+    ),
 ];

@@ -156,7 +156,7 @@ fn path_text(path: &Path) -> String {
 }
 
 /// The first of three ports in a row that nothing listens on now. No two calls give the same.
-fn free_ports() -> u16 {
+pub(crate) fn free_ports() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let start = 20_000 + std::process::id() % 10_000;

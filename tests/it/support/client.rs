@@ -17,6 +17,7 @@ use super::{values, wait};
 pub(crate) struct Client {
     inner: tokio_postgres::Client,
     notices: Arc<Mutex<Vec<DbError>>>,
+    heard: Arc<Mutex<Vec<(String, String)>>>,
     connection: tokio::task::JoinHandle<()>,
 }
 
@@ -50,18 +51,28 @@ impl Client {
         let (inner, mut connection) = config.connect(NoTls).await?;
         let notices = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&notices);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&heard);
         let mut messages =
             futures::stream::poll_fn(move |context| connection.poll_message(context));
         let connection = tokio::spawn(async move {
             while let Some(Ok(message)) = messages.next().await {
-                if let AsyncMessage::Notice(notice) = message {
-                    kept.lock().expect("nobody panics with it").push(notice);
+                match message {
+                    AsyncMessage::Notice(notice) => {
+                        kept.lock().expect("nobody panics with it").push(notice);
+                    }
+                    AsyncMessage::Notification(one) => {
+                        let one = (one.channel().to_owned(), one.payload().to_owned());
+                        told.lock().expect("nobody panics with it").push(one);
+                    }
+                    _ => {}
                 }
             }
         });
         Ok(Self {
             inner,
             notices,
+            heard,
             connection,
         })
     }
@@ -84,6 +95,11 @@ impl Client {
     /// False when the server has gone.
     pub(crate) fn is_open(&self) -> bool {
         !self.inner.is_closed()
+    }
+
+    /// Channels and payloads of all notifications so far.
+    pub(crate) fn heard(&self) -> Vec<(String, String)> {
+        self.heard.lock().expect("nobody panics with it").clone()
     }
 
     /// The notices since the last call, each `SEVERITY: message`, with its hint on a second line.

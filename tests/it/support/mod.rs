@@ -7,6 +7,7 @@ pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod messages;
 pub(crate) mod pages;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod topic;

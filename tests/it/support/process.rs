@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::wait;
@@ -23,13 +23,18 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a command; what it writes is appended to `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+        Self::start_with_input(command, log, Stdio::null())
+    }
+
+    /// The same with something to read.
+    pub(crate) fn start_with_input(command: &mut Command, log: &Path, input: Stdio) -> Self {
         let open = || {
             let file = File::options().create(true).append(true).open(log);
             file.unwrap_or_else(|error| panic!("{}: {error}", log.display()))
         };
         let log_start = std::fs::metadata(log).map_or(0, |file| file.len());
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(open())
             .stderr(open())
             .spawn()
@@ -52,6 +57,11 @@ impl Process {
             command.env_remove(name);
         }
         command
+    }
+
+    /// Where to write what it reads, if it was started with a pipe; asked for once.
+    pub(crate) fn take_input(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("it was started with a pipe")
     }
 
     /// The address that the process says it listens on: `listening on ADDRESS (WHAT)`.

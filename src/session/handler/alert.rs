@@ -1,0 +1,127 @@
+//! ACK ALERT, SILENCE ALERT, UNSILENCE ALERT: what people say of an alert.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::notice;
+use crate::alert::{Phase, check_message};
+use crate::catalog::{AlertDefinition, Definition};
+use crate::engine::AlertShared;
+use crate::error::{Error, Result, SqlState, nearest};
+use crate::session::{Outcome, Session};
+use crate::sql::{AckAlert, Name, OptionClause, OptionValue, SilenceAlert};
+use crate::task;
+
+/// The alert of a name.
+///
+/// # Errors
+/// There is none.
+pub(super) fn find(session: &Session, name: &Name) -> Result<Arc<AlertDefinition>> {
+    let definitions = session.services().catalog.snapshot();
+    let error = match definitions.get(&name.name) {
+        Some(Definition::Alert(alert)) => return Ok(Arc::clone(alert)),
+        Some(other) => {
+            let text = format!("\"{}\" is a {}, not an alert", name.name, other.kind_name());
+            Error::user(SqlState::WrongObjectType, text)
+        }
+        None => {
+            let text = format!("alert \"{}\" does not exist", name.name);
+            let alerts = definitions
+                .all()
+                .filter(|d| matches!(d, Definition::Alert(_)));
+            let names: Vec<&str> = alerts.map(Definition::name).collect();
+            let error = Error::user(SqlState::UndefinedTable, text);
+            match nearest(&name.name, &names) {
+                Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
+                None => error.hint("SHOW ALERTS lists them."),
+            }
+        }
+    };
+    Err(error.at(Some(name.position)))
+}
+
+pub(in crate::session) async fn ack(session: &mut Session, ack: AckAlert) -> Result<Outcome> {
+    find(session, &ack.name)?;
+    let engine = session.services().engine.clone();
+    let name = ack.name.name.clone();
+    let keys = engine
+        .alert(&name)
+        .map(|alert| firing(&alert, ack.key.as_deref()));
+    let keys = keys.unwrap_or_default();
+    if keys.is_empty() {
+        if let Some(key) = &ack.key {
+            let text = format!("key ({}) of alert \"{name}\" is not firing", key.join(", "));
+            return Err(Error::user(SqlState::UndefinedObject, text)
+                .hint("SELECT * FROM headwater.alerts shows what is.")
+                .at(Some(ack.name.position)));
+        }
+        let text = format!("no key of alert \"{name}\" is firing");
+        notice(session, Error::user(SqlState::SuccessfulCompletion, text));
+    }
+    task::spawn_blocking(move || engine.alert_events().ack(&name, keys)).await?;
+    Ok(Outcome::done("ACK ALERT"))
+}
+
+/// The keys that fire, each with its transition; only the one of these values, if some are given.
+fn firing(alert: &AlertShared, values: Option<&[String]>) -> Vec<(String, u64)> {
+    let columns = alert.key_columns();
+    let is_meant = |key: &str| {
+        let Some(values) = values else { return true };
+        let Ok(Value::Object(fields)) = serde_json::from_str(key) else {
+            return false;
+        };
+        let own = columns.iter().map(|column| match fields.get(column) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        });
+        own.eq(values.iter().cloned())
+    };
+    let keys = alert.keys().into_iter();
+    let firing = keys
+        .filter(|(key, own)| matches!(own.state.phase(), Phase::Firing { .. }) && is_meant(key));
+    firing
+        .map(|(key, own)| (key, own.state.transitions()))
+        .collect()
+}
+
+pub(in crate::session) async fn silence(
+    session: &mut Session,
+    silence: SilenceAlert,
+) -> Result<Outcome> {
+    find(session, &silence.name)?;
+    let engine = session.services().engine.clone();
+    let now = session.services().clock.now().0;
+    let until = (silence.length > 0).then(|| now.saturating_add(silence.length));
+    let name = silence.name.name;
+    task::spawn_blocking(move || engine.alert_events().silence(&name, until)).await?;
+    let tag = if until.is_some() {
+        "SILENCE ALERT"
+    } else {
+        "UNSILENCE ALERT"
+    };
+    Ok(Outcome::done(tag))
+}
+
+/// Checks the messages that `ALTER ALERT .. SET (..)` sets, as far as the alert runs.
+///
+/// # Errors
+/// A template that names what there is not.
+pub(super) fn check_set(session: &Session, name: &str, set: &[OptionClause]) -> Result<()> {
+    let Some(alert) = session.services().engine.alert(name) else {
+        return Ok(());
+    };
+    let columns = alert.columns();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let is_message =
+        |option: &&OptionClause| ["message", "resolved_message"].contains(&option.name.as_str());
+    for option in set.iter().filter(is_message) {
+        let OptionValue::Text(text) = &option.value else {
+            continue;
+        };
+        let at = |error: Error| error.at(Some(option.value_position));
+        check_message(text, &columns).map_err(at)?;
+    }
+    Ok(())
+}
