@@ -15,7 +15,7 @@ use source::{File, named_rooms, project, words};
 const FOR_TESTS: [&str; 2] = ["broker", "functions"];
 
 /// Rooms that every room may name: they name none but each other.
-const SHARED: &str = "types error config clock task crash_point directory_lock telemetry";
+const SHARED: &str = "types error config clock task crash_point directory_lock redb_file telemetry";
 
 /// The rooms in the reading order of `src/lib.rs`, each with the rooms that it may name beside the shared ones.
 const ROOMS: &str = "
@@ -26,6 +26,7 @@ clock:
 task:
 crash_point:
 directory_lock:
+redb_file:
 telemetry:
 types:
 sql:
@@ -84,9 +85,14 @@ const WORDS: &[(&str, Place, &str)] = &[
     ),
     ("axum", Only("src/console"), "keep HTTP in `console`"),
     (
+        "reqwest minijinja",
+        Only("src/sink/http"),
+        "keep requests and templates in `sink/http`",
+    ),
+    (
         "redb",
-        Only("src/engine/set_aside"),
-        "keep what was set aside in `engine/set_aside`",
+        Only("src/redb_file src/engine/set_aside src/sink/outbox"),
+        "keep it in `engine/set_aside` or `sink/outbox`",
     ),
     (
         "object_store",

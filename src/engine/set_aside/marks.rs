@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::rows::there;
-use super::store::Fault;
+use crate::redb_file::Fault;
 
 /// A kept message's number, a query, and which of its inputs.
 pub(super) type Mark = (u64, String, u32);

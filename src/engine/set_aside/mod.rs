@@ -13,7 +13,6 @@ mod marks;
 mod replaying;
 mod replays;
 mod rows;
-mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,6 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::lane::Rejection;
 use super::rejected::{DeadLetter, LateRecord};
 use crate::error::Result;
+use crate::redb_file::{About, RedbFile};
 use crate::types::{Offset, PartitionId, ProcessingTime};
 use kept::{KEPT_BYTES_MAX, Kept};
 use marks::Marks;
@@ -30,8 +30,12 @@ pub(super) use replaying::Begun;
 use replays::Replays;
 pub(super) use replays::{Again, Given, Outcome};
 use rows::Row;
-use store::Store;
 
+const FILE: &str = "set_aside.redb";
+const ABOUT: About = About {
+    what: "the kept messages",
+    hint: "Put back a copy of the file, or move it away to begin without dead letters and late rows.",
+};
 /// How often what snapshots set aside is made to last.
 const SNAPSHOT_PACE_MICROS: i64 = 1_000_000;
 
@@ -54,7 +58,7 @@ struct Inner {
     late: Kept<LateKey, LateRecord>,
     marks: Marks,
     replays: Replays,
-    store: Store,
+    store: RedbFile,
     /// When that of snapshots was made to last.
     looked_at: Option<ProcessingTime>,
 }
@@ -66,7 +70,7 @@ impl SetAside {
     /// # Errors
     /// A file that is damaged, a disk that refuses.
     pub fn open(dir: Option<&Path>, dead_max: usize, late_max: usize) -> Result<Self> {
-        let mut store = Store::open(dir)?;
+        let mut store = RedbFile::open(dir.map(|dir| dir.join(FILE)), ABOUT)?;
         let mut dead = Kept::new(dead_max, KEPT_BYTES_MAX);
         let mut late = Kept::new(late_max, KEPT_BYTES_MAX);
         store.read(|read| {
@@ -198,7 +202,7 @@ impl Inner {
 /// Some of what is kept, with their numbers.
 fn values_of<K: Ord + Clone, V: Row + Clone>(
     kept: &Kept<K, V>,
-    store: &mut Store,
+    store: &mut RedbFile,
     numbers: &BTreeSet<u64>,
 ) -> Result<Vec<(u64, V)>> {
     let pending = |number: &u64| Some((*number, kept.pending(*number)?.clone()));
@@ -217,7 +221,7 @@ fn values_of<K: Ord + Clone, V: Row + Clone>(
 }
 
 /// What is kept, by key.
-fn values<K: Ord + Clone, V: Row + Clone>(kept: &Kept<K, V>, store: &mut Store) -> Result<Vec<V>> {
+fn values<K: Ord + Clone, V: Row + Clone>(kept: &Kept<K, V>, store: &mut RedbFile) -> Result<Vec<V>> {
     let mut on_disk = BTreeMap::new();
     store.read(|read| {
         V::all(read, &mut |number, value| {

@@ -15,7 +15,7 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::marks::Mark;
 use super::rows::{LetterRow, letter, letter_row, there};
-use super::store::Fault;
+use crate::redb_file::Fault;
 use crate::engine::rejected::DeadLetter;
 
 /// Replay and message number: the message, and why it is still no row of the whole table, if it is not.

@@ -3,7 +3,7 @@
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::kept::Kept;
-use super::store::Fault;
+use crate::redb_file::Fault;
 use crate::engine::lane::{LateMessage, Rejection};
 use crate::engine::rejected::{DeadLetter, LateRecord};
 use crate::types::{EventTime, Offset, PartitionId, ProcessingTime, Watermark};

@@ -1,7 +1,7 @@
-//! The file in which is kept what was set aside: a `redb` database in the data directory.
+//! A `redb` database in one file of the data directory.
 //!
-//! Knows nothing of what is kept. Invariant: a file that is not whole is refused and stays as it is; what
-//! one call of [`Store::write`] does lasts as a whole, or not at all.
+//! Knows nothing of what is kept in it. Invariant: a file that is not whole is refused and stays as it is;
+//! what one call of [`RedbFile::write`] does lasts as a whole, or not at all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -10,60 +10,70 @@ use std::path::{Path, PathBuf};
 
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction,
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, TableDefinition,
+    WriteTransaction,
 };
 
 use crate::error::{Error, Result, SqlState};
 
-const FILE: &str = "set_aside.redb";
-/// Under this name it is made; a crash may leave half a one.
-const NEW: &str = "set_aside.new";
+/// With this ending it is made; a crash may leave half a one.
+const NEW: &str = "new";
 /// Memory for pages that were read or are to be written.
 const CACHE_BYTES: usize = 4 << 20;
 
-const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
+/// Numbers of the file's own, under names; `version` is taken.
+pub(crate) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 /// The version of what is in the tables.
 const VERSION: u64 = 1;
 
 /// What goes wrong in the file.
-pub(super) type Fault = redb::Error;
+pub(crate) type Fault = redb::Error;
+
+/// What a file is for, in the errors about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About {
+    /// What it holds: "the kept messages".
+    pub(crate) what: &'static str,
+    /// What to do when it is damaged: a whole sentence.
+    pub(crate) hint: &'static str,
+}
 
 /// The file, or memory where there is no data directory.
-pub(super) struct Store {
+pub(crate) struct RedbFile {
     path: Option<PathBuf>,
+    about: About,
     /// `None` after trouble: the file is opened anew.
     database: Option<Database>,
 }
 
-impl std::fmt::Debug for Store {
+impl std::fmt::Debug for RedbFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.path).finish()
+        f.debug_struct("RedbFile").field("path", &self.path).finish()
     }
 }
 
-impl Store {
-    /// Opens the file in a data directory, or makes it there; `None`: it is gone with the process.
+impl RedbFile {
+    /// Opens a file, or makes it with its folder; `None`: it is gone with the process.
     ///
     /// # Errors
     /// A file that is damaged or of another version, a disk that refuses.
-    pub(super) fn open(dir: Option<&Path>) -> Result<Self> {
-        let Some(dir) = dir else {
-            let database = memory().map_err(|fault| told(None, fault))?;
-            return Ok(Self {
-                path: None,
-                database: Some(database),
-            });
-        };
-        let path = dir.join(FILE);
-        if !fs::exists(&path).map_err(|error| told(Some(&path), error.into()))? {
-            make(dir, &path).map_err(|fault| told(Some(&path), fault))?;
-        }
-        let mut store = Self {
-            path: Some(path),
+    pub(crate) fn open(path: Option<PathBuf>, about: About) -> Result<Self> {
+        let mut file = Self {
+            path,
+            about,
             database: None,
         };
-        store.check_version()?;
-        Ok(store)
+        match file.path.clone() {
+            None => file.database = Some(memory().map_err(|fault| file.told(fault))?),
+            Some(path) => {
+                let is_there = fs::exists(&path).map_err(|error| file.told(error.into()))?;
+                if !is_there {
+                    make(&path).map_err(|fault| file.told(fault))?;
+                }
+                file.check_version()?;
+            }
+        }
+        Ok(file)
     }
 
     fn check_version(&mut self) -> Result<()> {
@@ -75,17 +85,16 @@ impl Store {
             return Ok(());
         }
         let shown = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-        Err(damaged(
-            self.path.as_deref(),
-            &format!("Its version is {shown}; this server knows {VERSION}."),
-        ))
+        Err(self.damaged(&format!(
+            "Its version is {shown}; this server knows {VERSION}."
+        )))
     }
 
     /// Does what is to last as a whole.
     ///
     /// # Errors
     /// What the disk says; then nothing of it lasts, and it can be tried again.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         act: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
     ) -> Result<()> {
@@ -96,11 +105,27 @@ impl Store {
         })
     }
 
+    /// Does what is seen as a whole at once, and lasts with the next [`Self::write`].
+    ///
+    /// # Errors
+    /// As that.
+    pub(crate) fn write_lightly(
+        &mut self,
+        act: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
+    ) -> Result<()> {
+        self.guarded(|database| {
+            let mut write = database.begin_write()?;
+            write.set_durability(Durability::None)?;
+            act(&write)?;
+            Ok(write.commit()?)
+        })
+    }
+
     /// Reads as of one moment.
     ///
     /// # Errors
     /// What the disk says.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         act: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
     ) -> Result<T> {
@@ -109,25 +134,63 @@ impl Store {
 
     /// After trouble the library wants the file to be opened anew.
     fn guarded<T>(&mut self, act: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T> {
-        let path = self.path.clone();
         let done = match &self.database {
             Some(database) => act(database),
-            None => {
-                opened(path.as_deref()).and_then(|database| act(self.database.insert(database)))
-            }
+            None => opened(self.path.as_deref())
+                .and_then(|database| act(self.database.insert(database))),
         };
         done.map_err(|fault| {
-            if path.is_some() {
+            if self.path.is_some() {
                 self.database = None;
             }
-            told(path.as_deref(), fault)
+            self.told(fault)
         })
+    }
+
+    fn name(&self) -> String {
+        match &self.path {
+            Some(path) => path.display().to_string(),
+            None => "memory".to_owned(),
+        }
+    }
+
+    fn told(&self, fault: Fault) -> Error {
+        match fault {
+            redb::Error::Io(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+                ) =>
+            {
+                self.damaged(&format!("It is damaged: {error}."))
+            }
+            redb::Error::Io(error) => {
+                let state = match error.kind() {
+                    ErrorKind::StorageFull => SqlState::DiskFull,
+                    _ => SqlState::IoError,
+                };
+                Error::external(state, true, format!("{}: {error}", self.name()))
+            }
+            redb::Error::PreviousIo => {
+                let text = format!("{}: an earlier write has failed", self.name());
+                Error::external(SqlState::IoError, true, text)
+            }
+            other => self.damaged(&format!("It is damaged: {other}.")),
+        }
+    }
+
+    fn damaged(&self, detail: &str) -> Error {
+        let text = format!("{} in {} cannot be used", self.about.what, self.name());
+        Error::external(SqlState::DataCorrupted, false, text)
+            .detail(detail)
+            .hint(self.about.hint)
     }
 }
 
 /// A new file is whole before it has its name.
-fn make(dir: &Path, path: &Path) -> Result<(), Fault> {
-    let new = dir.join(NEW);
+fn make(path: &Path) -> Result<(), Fault> {
+    let new = path.with_extension(NEW);
+    let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     match fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
@@ -174,56 +237,32 @@ fn opened(path: Option<&Path>) -> Result<Database, Fault> {
     }
 }
 
-fn told(path: Option<&Path>, fault: Fault) -> Error {
-    let name = || path.map_or_else(|| FILE.to_owned(), |path| path.display().to_string());
-    match fault {
-        redb::Error::Io(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::InvalidData | ErrorKind::UnexpectedEof
-            ) =>
-        {
-            damaged(path, &format!("It is damaged: {error}."))
-        }
-        redb::Error::Io(error) => {
-            let state = match error.kind() {
-                ErrorKind::StorageFull => SqlState::DiskFull,
-                _ => SqlState::IoError,
-            };
-            Error::external(state, true, format!("{}: {error}", name()))
-        }
-        redb::Error::PreviousIo => {
-            let text = format!("{}: an earlier write has failed", name());
-            Error::external(SqlState::IoError, true, text)
-        }
-        other => damaged(path, &format!("It is damaged: {other}.")),
-    }
-}
-
-fn damaged(path: Option<&Path>, detail: &str) -> Error {
-    let name = path.map_or_else(|| FILE.to_owned(), |path| path.display().to_string());
-    Error::external(
-        SqlState::DataCorrupted,
-        false,
-        format!("the kept messages in {name} cannot be used"),
-    )
-    .detail(detail)
-    .hint(
-        "Put back a copy of the file, or move it away to begin without dead letters and late rows.",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use super::{FILE, META, NEW, Store};
-    use crate::error::SqlState;
+    use std::path::{Path, PathBuf};
+
+    use super::{About, META, NEW, RedbFile};
+    use crate::error::{Result, SqlState};
+
+    const ABOUT: About = About {
+        what: "the things",
+        hint: "Put back a copy.",
+    };
+
+    fn place(dir: &Path) -> PathBuf {
+        dir.join("folder").join("things.redb")
+    }
+
+    fn open(dir: &Path) -> Result<RedbFile> {
+        RedbFile::open(Some(place(dir)), ABOUT)
+    }
 
     #[test]
     fn what_was_written_is_there_when_it_is_opened_again() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(Some(dir.path())).unwrap();
+        let mut store = open(dir.path()).unwrap();
         let write = |write: &redb::WriteTransaction| {
             write.open_table(META)?.insert("some", 7)?;
             Ok(())
@@ -236,7 +275,7 @@ mod tests {
         let error = store.write(failing).unwrap_err();
         assert_eq!(error.state(), SqlState::IoError);
         drop(store);
-        let mut store = Store::open(Some(dir.path())).unwrap();
+        let mut store = open(dir.path()).unwrap();
         let some = store
             .read(|read| Ok(read.open_table(META)?.get("some")?.map(|some| some.value())))
             .unwrap();
@@ -246,16 +285,17 @@ mod tests {
     #[test]
     fn half_a_new_file_is_not_looked_at() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(NEW), "half").unwrap();
-        Store::open(Some(dir.path())).unwrap();
-        Store::open(Some(dir.path())).unwrap();
+        fs::create_dir_all(place(dir.path()).parent().unwrap()).unwrap();
+        fs::write(place(dir.path()).with_extension(NEW), "half").unwrap();
+        open(dir.path()).unwrap();
+        open(dir.path()).unwrap();
     }
 
     #[test]
     fn a_damaged_file_is_refused_and_stays_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Store::open(Some(dir.path())).unwrap());
-        let path = dir.path().join(FILE);
+        drop(open(dir.path()).unwrap());
+        let path = place(dir.path());
         let whole = fs::read(&path).unwrap();
         let mut damages = vec![Vec::new(), b"not a database".to_vec()];
         damages.extend([1, 100, whole.len() / 2, whole.len() - 1].map(|l| whole[..l].to_vec()));
@@ -269,7 +309,7 @@ mod tests {
         let mut refused = 0;
         for (index, damage) in damages.iter().enumerate() {
             fs::write(&path, damage).unwrap();
-            match Store::open(Some(dir.path())) {
+            match open(dir.path()) {
                 // Not every byte means something.
                 Ok(_) => continue,
                 Err(error) => {
