@@ -48,7 +48,9 @@ pub(crate) struct RedbFile {
 
 impl std::fmt::Debug for RedbFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedbFile").field("path", &self.path).finish()
+        f.debug_struct("RedbFile")
+            .field("path", &self.path)
+            .finish()
     }
 }
 

@@ -36,8 +36,8 @@ pub use definition::{Definition, Definitions};
 pub use query_options::query_options;
 pub use secret::SecretDefinition;
 pub use sink::{
-    DELIVERY_DEFAULT, Delivery, KafkaSinkTarget, PostgresMode, PostgresSinkTarget, SinkDefinition,
-    SinkFormat, SinkRows, SinkTarget,
+    DELIVERY_DEFAULT, Delivery, DeliveryOptions, HttpMethod, KafkaSinkTarget, PostgresMode,
+    PostgresSinkTarget, SinkDefinition, SinkFormat, SinkRows, SinkTarget,
 };
 pub use table::{
     Column, ColumnOrigin, EVENT_TIME_MARK, KafkaTableOptions, TableDefinition, WatermarkDefinition,

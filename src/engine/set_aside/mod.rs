@@ -221,7 +221,10 @@ fn values_of<K: Ord + Clone, V: Row + Clone>(
 }
 
 /// What is kept, by key.
-fn values<K: Ord + Clone, V: Row + Clone>(kept: &Kept<K, V>, store: &mut RedbFile) -> Result<Vec<V>> {
+fn values<K: Ord + Clone, V: Row + Clone>(
+    kept: &Kept<K, V>,
+    store: &mut RedbFile,
+) -> Result<Vec<V>> {
     let mut on_disk = BTreeMap::new();
     store.read(|read| {
         V::all(read, &mut |number, value| {

@@ -15,8 +15,8 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::marks::Mark;
 use super::rows::{LetterRow, letter, letter_row, there};
-use crate::redb_file::Fault;
 use crate::engine::rejected::DeadLetter;
+use crate::redb_file::Fault;
 
 /// Replay and message number: the message, and why it is still no row of the whole table, if it is not.
 const REPLAYED: TableDefinition<'static, (u64, u64), (LetterRow<'static>, Option<&str>)> =

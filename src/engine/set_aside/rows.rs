@@ -3,9 +3,9 @@
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::kept::Kept;
-use crate::redb_file::Fault;
 use crate::engine::lane::{LateMessage, Rejection};
 use crate::engine::rejected::{DeadLetter, LateRecord};
+use crate::redb_file::Fault;
 use crate::types::{EventTime, Offset, PartitionId, ProcessingTime, Watermark};
 
 /// Partition, offset, the record's time, key, payload, headers, and why.

@@ -125,7 +125,10 @@ mod tests {
             other => panic!("it is refused: {other:?}"),
         };
         assert_eq!(refused(""), (Some(400), "HTTP status 400".to_owned()));
-        assert_eq!(refused("no\r\n such\tfield\0").1, "HTTP status 400: no such field");
+        assert_eq!(
+            refused("no\r\n such\tfield\0").1,
+            "HTTP status 400: no such field"
+        );
         let long = refused(&"é".repeat(1_000)).1;
         assert_eq!(long, format!("HTTP status 400: {}..", "é".repeat(200)));
     }

@@ -139,8 +139,11 @@ fn redirected(attempt: Attempt<'_>) -> Action {
     let next = attempt.url();
     let before = attempt.previous().last();
     let same_host = before.is_some_and(|before| {
-        (before.scheme(), before.host_str(), before.port_or_known_default())
-            == (next.scheme(), next.host_str(), next.port_or_known_default())
+        (
+            before.scheme(),
+            before.host_str(),
+            before.port_or_known_default(),
+        ) == (next.scheme(), next.host_str(), next.port_or_known_default())
     });
     match keeps_body && same_host && attempt.previous().len() <= REDIRECTS_MAX {
         true => attempt.follow(),

@@ -22,27 +22,52 @@ pub fn check_url(option: &str, text: &str, rules: &SinkRules) -> Result<()> {
 pub(super) fn parse(option: &str, text: &str, rules: &SinkRules) -> Result<Url> {
     let invalid = |why: &str| {
         let message = format!("invalid value for option \"{option}\": {why}");
-        Error::user(SqlState::InvalidParameterValue, message)
-            .hint(format!("For example: {option} = 'https://example.com/hook'."))
+        Error::user(SqlState::InvalidParameterValue, message).hint(format!(
+            "For example: {option} = 'https://example.com/hook'."
+        ))
     };
     let url = Url::parse(text).map_err(|error| invalid(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(invalid("the URL begins neither with https nor with http"));
     }
-    let host = url.host_str().ok_or_else(|| invalid("the URL has no host"))?;
+    let host = url
+        .host_str()
+        .ok_or_else(|| invalid("the URL has no host"))?;
     let host = host.trim_matches(['[', ']']).trim_end_matches('.');
     if !is_listed(host, rules) {
         return Err(forbidden(format!("host \"{host}\" is not allowed for sinks")).hint(
             "The server's configuration lists the hosts that sinks may send to: allowed_hosts under [sinks].",
         ));
     }
-    let is_local_name = host.eq_ignore_ascii_case("localhost")
-        || host.to_ascii_lowercase().ends_with(".localhost");
+    let is_local_name =
+        host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost");
     let address: Option<IpAddr> = host.parse().ok();
     if is_local_name || address.is_some_and(is_private) {
         private(host, rules)?;
     }
     Ok(url)
+}
+
+/// Looks the URL's host up, to tell early what would be refused later; a name that has no address now may
+/// have one then.
+///
+/// # Errors
+/// 42501 when it has private addresses only, and these are not allowed.
+pub async fn lookup(text: &str, rules: &SinkRules) -> Result<()> {
+    let Some(url) = Url::parse(text).ok() else {
+        return Ok(());
+    };
+    let Some(host) = url.host_str() else {
+        return Ok(());
+    };
+    let Ok(found) = tokio::net::lookup_host((host, 0)).await else {
+        return Ok(());
+    };
+    let mut addresses = found.map(|address| address.ip()).peekable();
+    match addresses.peek().is_some() && addresses.all(is_private) {
+        true => private(host, rules),
+        false => Ok(()),
+    }
 }
 
 fn private(host: &str, rules: &SinkRules) -> Result<()> {
@@ -253,7 +278,13 @@ mod tests {
 
     #[test]
     fn what_is_no_url_of_http_is_refused() {
-        for text in ["", "example.com", "ftp://example.com", "file:///etc/passwd", "http://"] {
+        for text in [
+            "",
+            "example.com",
+            "ftp://example.com",
+            "file:///etc/passwd",
+            "http://",
+        ] {
             let error = check_url("url", text, &rules(None, true)).unwrap_err();
             assert_eq!(error.state(), SqlState::InvalidParameterValue, "{text}");
         }

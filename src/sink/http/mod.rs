@@ -18,6 +18,6 @@ mod slack_answer;
 mod template;
 mod webhook;
 
-pub use hosts::check_url;
+pub use hosts::{check_url, lookup};
 pub use slack::{SlackOptions, SlackSink, SlackTarget, Threads};
 pub use webhook::{WebhookMethod, WebhookOptions, WebhookSink};

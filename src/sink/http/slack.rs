@@ -7,7 +7,6 @@
 //! Invariants: rows of a channel keep their order; when more wait than may be sent, they share a message, and none
 //! is left out. Which message began a thread is kept in the outbox.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -117,7 +116,8 @@ impl SlackSink {
                 clock,
             }) as Box<dyn Courier>)
         };
-        let outbox = outboxes.open(&options.outbox, courier)?;
+        let made_of = format!("{options:?} {rules:?}");
+        let outbox = outboxes.open(&options.outbox, made_of, courier)?;
         OutboxSink::open(outbox, schema, None)
     }
 }
@@ -200,7 +200,10 @@ impl Form {
             (_, None) => String::new(),
             (_, Some(_)) => return Err("the row names no channel".to_owned()),
         };
-        let threads = self.threads.as_ref().filter(|_| self.authorization.is_some());
+        let threads = self
+            .threads
+            .as_ref()
+            .filter(|_| self.authorization.is_some());
         let thread = threads.map(|threads| {
             let values = threads.columns.iter().map(|name| columns.get(name));
             let values: Vec<&Value> = values.map(|value| value.unwrap_or(&Value::Null)).collect();
@@ -389,9 +392,12 @@ impl Courier for Slack {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::datatypes::{DataType, Field};
 
     use super::*;
+    use crate::sink::outbox::OutboxName;
     use crate::types::ProcessingTime;
 
     fn options(target: SlackTarget) -> SlackOptions {
@@ -404,7 +410,10 @@ mod tests {
             }),
             timeout: Duration::from_secs(1),
             outbox: OutboxSettings {
-                name: "s".to_owned(),
+                name: OutboxName {
+                    query: "s".to_owned(),
+                    sink: None,
+                },
                 bytes_max: 1,
                 attempts_max: None,
             },
@@ -440,18 +449,26 @@ mod tests {
     #[test]
     fn a_row_names_its_channel_its_thread_and_its_end() {
         let form = form(api()).unwrap();
-        let firing = message(&json!({"message": "a<b", "channel": null, "alert": "x", "state": "firing"}));
+        let firing =
+            message(&json!({"message": "a<b", "channel": null, "alert": "x", "state": "firing"}));
         let firing = form.row(&firing).unwrap();
         assert_eq!((firing.channel.as_str(), firing.ends), ("#ops", false));
         assert_eq!(firing.text, "a&lt;b");
-        let resolved = message(&json!({"message": "m", "channel": "C2", "alert": "x", "state": "resolved"}));
+        let resolved =
+            message(&json!({"message": "m", "channel": "C2", "alert": "x", "state": "resolved"}));
         let resolved = form.row(&resolved).unwrap();
         assert_eq!((resolved.channel.as_str(), resolved.ends), ("C2", true));
         assert_ne!(firing.thread, resolved.thread, "a thread is of one channel");
         let request = form.request("#ops", "t", Some("1.2"));
         let body: Value = serde_json::from_slice(&request.body).unwrap();
-        assert_eq!(body, json!({"channel": "#ops", "text": "t", "thread_ts": "1.2"}));
-        assert_eq!(request.url.as_str(), "https://slack.com/api/chat.postMessage");
+        assert_eq!(
+            body,
+            json!({"channel": "#ops", "text": "t", "thread_ts": "1.2"})
+        );
+        assert_eq!(
+            request.url.as_str(),
+            "https://slack.com/api/chat.postMessage"
+        );
         assert_eq!(request.headers[AUTHORIZATION], "Bearer xoxb-1");
     }
 
@@ -459,7 +476,9 @@ mod tests {
     fn an_incoming_webhook_has_neither_channel_nor_threads() {
         let url = "https://hooks.slack.com/services/T/B/X".to_owned();
         let form = form(SlackTarget::Webhook { url }).unwrap();
-        let row = form.row(&message(&json!({"message": "m", "alert": "x"}))).unwrap();
+        let row = form
+            .row(&message(&json!({"message": "m", "alert": "x"})))
+            .unwrap();
         assert_eq!((row.channel.as_str(), &row.thread), ("", &None));
         let body: Value = serde_json::from_slice(&form.request("", "t", None).body).unwrap();
         assert_eq!(body, json!({"text": "t"}));
@@ -473,7 +492,9 @@ mod tests {
             channel: None,
             channel_column: Some("channel".to_owned()),
         };
-        let error = form(without).unwrap().row(&message(&json!({"message": "m"})));
+        let error = form(without)
+            .unwrap()
+            .row(&message(&json!({"message": "m"})));
         assert_eq!(error, Err("the row names no channel".to_owned()));
         let wrong = SlackTarget::Api {
             url: "https://slack.com/api".to_owned(),
@@ -507,12 +528,26 @@ mod tests {
             ("a", "5", None),
         ]);
         let second = Duration::from_secs(1);
-        assert_eq!(pick(&rows, |_| Duration::ZERO), Pick::Go(vec![0, 2]), "row 4 is elsewhere");
-        let a_waits = |channel: &str| if channel == "a" { second } else { Duration::ZERO };
+        assert_eq!(
+            pick(&rows, |_| Duration::ZERO),
+            Pick::Go(vec![0, 2]),
+            "row 4 is elsewhere"
+        );
+        let a_waits = |channel: &str| {
+            if channel == "a" {
+                second
+            } else {
+                Duration::ZERO
+            }
+        };
         assert_eq!(pick(&rows, a_waits), Pick::Go(vec![1]));
         let both = |channel: &str| if channel == "a" { second } else { second / 2 };
         assert_eq!(pick(&rows, both), Pick::Wait(second / 2));
-        assert_eq!(pick(&rows[3..], |_| Duration::ZERO), Pick::Go(vec![0]), "order is kept");
+        assert_eq!(
+            pick(&rows[3..], |_| Duration::ZERO),
+            Pick::Go(vec![0]),
+            "order is kept"
+        );
     }
 
     #[test]

@@ -28,10 +28,16 @@ const PASSING: [(&str, &str); 14] = [
 
 /// Errors that the message or its channel has for ever, as far as one can tell.
 const LASTING: [(&str, &str); 7] = [
-    ("channel_not_found", "there is no such channel, or the bot may not see it"),
+    (
+        "channel_not_found",
+        "there is no such channel, or the bot may not see it",
+    ),
     ("not_in_channel", "the bot must be invited to the channel"),
     ("is_archived", "the channel is archived"),
-    ("restricted_action", "the channel does not let the bot write"),
+    (
+        "restricted_action",
+        "the channel does not let the bot write",
+    ),
     ("msg_too_long", "the text is too long"),
     ("no_text", "the text is empty"),
     ("thread_not_found", "the message to be answered is gone"),
@@ -68,7 +74,9 @@ pub(super) fn read(answer: &Answer, now: ProcessingTime) -> Posted {
     }
     let Some(code) = told.get("error").and_then(Value::as_str) else {
         let text = answer.excerpt();
-        return again(format!("Slack's answer says neither yes nor no: \"{text}\""));
+        return again(format!(
+            "Slack's answer says neither yes nor no: \"{text}\""
+        ));
     };
     let meaning = |known: &[(&str, &'static str)]| {
         let found = known.iter().find(|(name, _)| *name == code);
@@ -110,7 +118,10 @@ mod tests {
 
     #[test]
     fn a_message_that_is_there_has_a_time_stamp() {
-        let posted = read_from(200, r#"{"ok":true,"channel":"C1","ts":"1503435956.000247"}"#);
+        let posted = read_from(
+            200,
+            r#"{"ok":true,"channel":"C1","ts":"1503435956.000247"}"#,
+        );
         assert_eq!(posted, Posted::At("1503435956.000247".to_owned()));
     }
 

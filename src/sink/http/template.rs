@@ -15,7 +15,7 @@ use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
 use crate::error::{Error, Result, SqlState, nearest};
-use crate::format::json::JsonKind;
+use crate::format::JsonKind;
 
 const NAME: &str = "template";
 /// Steps that one use of a template may take: a loop that never ends shall end.
@@ -71,7 +71,10 @@ impl Template {
         template.probe(schema).map_err(|error| match error.kind() {
             ErrorKind::UndefinedError => Error::user(
                 SqlState::UndefinedColumn,
-                format!("template in option \"{option}\" uses a field that is not there: {}", told(&error)),
+                format!(
+                    "template in option \"{option}\" uses a field that is not there: {}",
+                    told(&error)
+                ),
             )
             .hint(columns_of(schema)),
             _ => broken(&error),
@@ -139,9 +142,10 @@ impl Template {
     /// Uses the template once with a made-up row, to find what its names do not show. Errors that come of
     /// the values, and of fields inside of columns whose fields nobody knows, are none.
     fn probe(&self, schema: &Schema) -> Result<(), minijinja::Error> {
-        let opaque = schema.fields().iter().any(|field| {
-            field.data_type().is_nested() || JsonKind::of(field) == JsonKind::RawJson
-        });
+        let opaque = schema
+            .fields()
+            .iter()
+            .any(|field| field.data_type().is_nested() || JsonKind::of(field) == JsonKind::RawJson);
         let pairs = schema.fields().iter();
         let row: serde_json::Map<String, serde_json::Value> = pairs
             .map(|field| (field.name().clone(), made_up(field.data_type())))
@@ -253,9 +257,16 @@ mod tests {
             "{{ row.market }} {{ row.price }} {{ row.hot }}",
             "{% for r in rows %}{{ r.market }} {{ r.price }} {{ r.hot }}{% endfor %}",
         ] {
-            assert_eq!(rendered(text, &[ROW]).unwrap(), "BTC <x> 1.5 null", "{text}");
+            assert_eq!(
+                rendered(text, &[ROW]).unwrap(),
+                "BTC <x> 1.5 null",
+                "{text}"
+            );
         }
-        let two = rendered("{% for r in rows %}{{ r.price + 1 }};{% endfor %}", &[ROW, ROW]);
+        let two = rendered(
+            "{% for r in rows %}{{ r.price + 1 }};{% endfor %}",
+            &[ROW, ROW],
+        );
         assert_eq!(two.unwrap(), "2.5;2.5;");
         assert_eq!(
             rendered("{{ row | tojson }}", &[r#"{"market":"a\"b"}"#]).unwrap(),
@@ -268,8 +279,14 @@ mod tests {
         for (text, hint) in [
             ("{{ pirce }}", "Perhaps you meant \"price\"."),
             ("{{ row.pirce }}", "Perhaps you meant \"price\"."),
-            ("{% if false %}{{ volume }}{% endif %}", "The query has the columns market, price, hot."),
-            ("{% for r in rows %}{{ r.volume }}{% endfor %}", "The query has the columns market, price, hot."),
+            (
+                "{% if false %}{{ volume }}{% endif %}",
+                "The query has the columns market, price, hot.",
+            ),
+            (
+                "{% for r in rows %}{{ r.volume }}{% endfor %}",
+                "The query has the columns market, price, hot.",
+            ),
         ] {
             let error = template(text, Escape::Nothing).unwrap_err();
             assert_eq!(error.state(), SqlState::UndefinedColumn, "{text}: {error}");

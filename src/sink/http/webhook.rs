@@ -3,7 +3,6 @@
 //! Invariant: which rows go together follows from their epoch alone, so that a request that comes again has
 //! the same rows under the same key.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -109,7 +108,8 @@ impl WebhookSink {
             let client = Client::new(&settings, shutdown)?;
             Ok(Box::new(Webhook { form, client }) as Box<dyn Courier>)
         };
-        let outbox = outboxes.open(&options.outbox, courier)?;
+        let made_of = format!("{options:?} {rules:?}");
+        let outbox = outboxes.open(&options.outbox, made_of, courier)?;
         OutboxSink::open(outbox, schema, options.key_column.as_deref())
     }
 }
@@ -133,7 +133,8 @@ impl Form {
             .map(|text| Template::try_new("body", text, schema, Escape::Nothing))
             .transpose()?;
         if options.batch_rows > 1 && body.as_ref().is_some_and(|body| !body.uses_rows()) {
-            let text = "the template in option \"body\" uses only the first of the rows that go together";
+            let text =
+                "the template in option \"body\" uses only the first of the rows that go together";
             return Err(Error::user(SqlState::InvalidParameterValue, text)
                 .hint("With batch_rows write {% for row in rows %}..{% endfor %}, or leave batch_rows out."));
         }
@@ -155,7 +156,9 @@ impl Form {
     fn together(&self, waiting: &[Message]) -> usize {
         let share = |message: &Message| (message.epoch, message.row / self.batch_rows);
         let first = waiting.first().map(share);
-        let same = waiting.iter().take_while(|message| Some(share(message)) == first);
+        let same = waiting
+            .iter()
+            .take_while(|message| Some(share(message)) == first);
         same.count()
     }
 
@@ -265,9 +268,12 @@ impl Courier for Webhook {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::datatypes::{DataType, Field};
 
     use super::*;
+    use crate::sink::outbox::OutboxName;
 
     fn options() -> WebhookOptions {
         WebhookOptions {
@@ -282,7 +288,10 @@ mod tests {
             tls_verify: true,
             key_column: None,
             outbox: OutboxSettings {
-                name: "s".to_owned(),
+                name: OutboxName {
+                    query: "s".to_owned(),
+                    sink: None,
+                },
                 bytes_max: 1,
                 attempts_max: None,
             },
@@ -315,11 +324,19 @@ mod tests {
         let form = form(&batched).unwrap();
         let together = |rows: &[(u64, u64)]| form.together(&messages(rows));
         assert_eq!(together(&[(1, 0), (1, 1), (1, 2), (1, 3)]), 3);
-        assert_eq!(together(&[(1, 3), (2, 0), (2, 1)]), 1, "not with another epoch");
+        assert_eq!(
+            together(&[(1, 3), (2, 0), (2, 1)]),
+            1,
+            "not with another epoch"
+        );
         assert_eq!(together(&[(2, 0), (2, 1)]), 2, "the epoch has no more");
         let some = messages(&[(1, 0), (1, 1)]);
         assert_eq!(form.body(&some).unwrap(), br#"[{"n":0},{"n":1}]"#);
-        assert_eq!(form.body(&some[..1]).unwrap(), br#"[{"n":0}]"#, "always an array");
+        assert_eq!(
+            form.body(&some[..1]).unwrap(),
+            br#"[{"n":0}]"#,
+            "always an array"
+        );
     }
 
     #[test]

@@ -49,7 +49,10 @@ mod tests {
         let mut whole = FIRST;
         for _ in 0..20 {
             let pause = backoff.pause(None);
-            assert!(whole / 2 <= pause && pause <= whole, "{pause:?} of {whole:?}");
+            assert!(
+                whole / 2 <= pause && pause <= whole,
+                "{pause:?} of {whole:?}"
+            );
             whole = (whole * 2).min(MAX);
         }
         backoff.reset();
@@ -73,6 +76,9 @@ mod tests {
         assert_eq!(backoff.pause(Some(ten)), ten);
         assert_eq!(backoff.pause(Some(Duration::MAX)), ASKED_MAX);
         backoff.reset();
-        assert!(backoff.pause(Some(Duration::ZERO)) >= FIRST / 2, "it never spins");
+        assert!(
+            backoff.pause(Some(Duration::ZERO)) >= FIRST / 2,
+            "it never spins"
+        );
     }
 }

@@ -69,6 +69,8 @@ pub enum Verdict {
 pub(super) struct Delivery {
     outbox: Arc<Outbox>,
     courier: Box<dyn Courier>,
+    /// Its number at the outbox.
+    number: u64,
     /// After so many attempts a message is given up; `None`: never.
     attempts_max: Option<u32>,
     backoff: Backoff,
@@ -84,6 +86,7 @@ impl Delivery {
     ) -> Self {
         let ProcessingTime(seed) = outbox.now();
         Self {
+            number: outbox.new_deliverer(),
             outbox,
             courier,
             attempts_max,
@@ -92,7 +95,7 @@ impl Delivery {
         }
     }
 
-    /// Until the outbox is closed.
+    /// Until the outbox is closed, or another one delivers.
     pub(super) fn run(mut self) {
         loop {
             match self.one() {
@@ -101,7 +104,7 @@ impl Delivery {
                 Err(error) => {
                     tracing::warn!(sink = %self.outbox.name(), error = %error, "outbox in trouble, retrying");
                     self.outbox.note_retry(&error.to_string());
-                    if !self.outbox.pause(TROUBLE) {
+                    if !self.outbox.pause(TROUBLE, self.number) {
                         return;
                     }
                 }
@@ -111,7 +114,7 @@ impl Delivery {
 
     /// The next messages that go together; false when the outbox was closed.
     fn one(&mut self) -> Result<bool> {
-        let Some(waiting) = self.outbox.look(self.courier.look_ahead())? else {
+        let Some(waiting) = self.outbox.look(self.courier.look_ahead(), self.number)? else {
             return Ok(false);
         };
         if waiting.is_empty() {
@@ -119,7 +122,7 @@ impl Delivery {
         }
         let places = match self.courier.pick(&waiting, &self.outbox)? {
             Pick::Go(places) => places,
-            Pick::Wait(duration) => return Ok(self.outbox.pause(duration)),
+            Pick::Wait(duration) => return Ok(self.outbox.pause(duration, self.number)),
         };
         let messages = chosen(waiting, &places);
         match self.courier.deliver(&messages, &self.outbox)? {
@@ -152,7 +155,7 @@ impl Delivery {
         self.outbox.note_retry(&reason);
         self.failing = messages.first().map(|first| (first.number, attempts));
         let pause = self.backoff.pause(after);
-        Ok(self.outbox.pause(pause))
+        Ok(self.outbox.pause(pause, self.number))
     }
 
     /// How often these were sent, the last time too.

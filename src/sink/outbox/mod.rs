@@ -21,6 +21,6 @@ mod tables;
 
 pub use delivery::{Courier, Pick, Verdict};
 pub use message::{DeadLetter, Message, OutboxState};
-pub use outboxes::{OutboxSettings, Outboxes};
+pub use outboxes::{OutboxName, OutboxSettings, Outboxes};
 pub use queue::Outbox;
 pub use sink::OutboxSink;

@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::message::{DeadLetter, Item, Message, OutboxState, Refusal};
-use super::tables::{self, Marks};
+use super::tables::{self, Marks, Removed};
 use crate::clock::SharedClock;
 use crate::crash_point;
 use crate::error::{Error, Result, SqlState};
@@ -45,7 +45,6 @@ pub struct Outbox {
     name: String,
     /// What the keys of its messages begin with.
     prefix: String,
-    bytes_max: u64,
     clock: SharedClock,
     inner: Mutex<Inner>,
     changed: Condvar,
@@ -68,6 +67,10 @@ struct Inner {
     /// The file had to be opened anew, and what was there ahead of its epoch may be gone.
     spoilt: bool,
     closed: bool,
+    /// Bytes that may wait.
+    bytes_max: u64,
+    /// Who delivers; an earlier one is to end.
+    deliverer: u64,
 }
 
 impl Inner {
@@ -88,6 +91,11 @@ impl Inner {
         (self.buffer_bytes, self.staged, self.staged_bytes) = (0, 0, 0);
         self.spoilt = false;
         Ok(())
+    }
+
+    /// Whether the one who delivers under a number is to end.
+    fn ends(&self, deliverer: u64) -> bool {
+        self.closed || self.deliverer != deliverer
     }
 
     /// After trouble with the file nothing that was there ahead of its epoch's end may count.
@@ -130,12 +138,13 @@ impl Outbox {
             light: 0,
             spoilt: false,
             closed: false,
+            bytes_max,
+            deliverer: 0,
         };
         inner.recover()?;
         Ok(Self {
             name: name.to_owned(),
             prefix: format!("{name}-{:08x}", marks.id >> 32),
-            bytes_max,
             clock,
             inner: Mutex::new(inner),
             changed: Condvar::new(),
@@ -188,7 +197,7 @@ impl Outbox {
         let bytes: u64 = items.iter().map(Item::bytes).sum();
         let mut inner = self.lock();
         while inner.state.waiting > 0
-            && inner.state.waiting_bytes + inner.staged_bytes + bytes > self.bytes_max
+            && inner.state.waiting_bytes + inner.staged_bytes + bytes > inner.bytes_max
         {
             if stopping() || inner.closed {
                 return Err(stopped(&self.name));
@@ -272,14 +281,28 @@ impl Outbox {
         recovered
     }
 
-    /// The oldest messages, so many at the most; waits for the first. `None`: the outbox was closed.
+    /// Bytes that may wait from now on.
+    pub(super) fn set_bytes_max(&self, bytes_max: u64) {
+        self.lock().bytes_max = bytes_max;
+        self.changed.notify_all();
+    }
+
+    /// Whoever delivers from now on has this number; an earlier one ends.
+    pub(super) fn new_deliverer(&self) -> u64 {
+        let mut inner = self.lock();
+        inner.deliverer += 1;
+        self.changed.notify_all();
+        inner.deliverer
+    }
+
+    /// The oldest messages, so many at the most; waits for the first. `None`: the one who asks is to end.
     ///
     /// # Errors
     /// What the disk says.
-    pub(super) fn look(&self, count: usize) -> Result<Option<Vec<Message>>> {
+    pub(super) fn look(&self, count: usize, deliverer: u64) -> Result<Option<Vec<Message>>> {
         let mut inner = self.lock();
         loop {
-            if inner.closed {
+            if inner.ends(deliverer) {
                 return Ok(None);
             }
             if inner.state.waiting > 0 {
@@ -303,10 +326,10 @@ impl Outbox {
         let mut inner = self.lock();
         let end = inner.marks.end;
         let messages = settled.messages;
-        let (mut oldest, mut made_room) = (None, 0);
+        let (mut removed, mut made_room) = (Removed::default(), 0);
         let act = |write: &redb::WriteTransaction| {
             let numbers = messages.iter().map(|message| message.number);
-            oldest = tables::remove(write, numbers, end)?;
+            removed = tables::remove(write, numbers, end)?;
             for message in messages {
                 if let Some(why) = &settled.refusal {
                     made_room += tables::bury(write, message, why, now)?;
@@ -330,10 +353,9 @@ impl Outbox {
         inner.checked(done)?;
         inner.light = if is_light { inner.light + 1 } else { 0 };
         let state = &mut inner.state;
-        state.waiting = state.waiting.saturating_sub(count);
-        let bytes = messages.iter().map(|message| self.bytes_of(message));
-        state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes.sum());
-        state.oldest_at = oldest;
+        state.waiting -= removed.count;
+        state.waiting_bytes -= removed.bytes;
+        state.oldest_at = removed.oldest;
         match &settled.refusal {
             None => state.delivered += count,
             Some(why) => {
@@ -349,13 +371,6 @@ impl Outbox {
         Ok(())
     }
 
-    /// What a message counted for when it came: a key that was made for it is not in the file.
-    fn bytes_of(&self, message: &Message) -> u64 {
-        let made = format!("{}-{}-{}", self.prefix, message.epoch, message.row);
-        let key = if message.key == made { "" } else { &message.key };
-        super::message::bytes(key, &message.payload)
-    }
-
     /// Something went wrong on the way and is tried again.
     pub(super) fn note_retry(&self, reason: &str) {
         let now = self.clock.now();
@@ -364,13 +379,14 @@ impl Outbox {
         state.last_error = Some((reason.to_owned(), now));
     }
 
-    /// Waits so long, or until the outbox is closed; false then.
-    pub(super) fn pause(&self, duration: Duration) -> bool {
+    /// Waits so long, or until the one who waits is to end; false then.
+    pub(super) fn pause(&self, duration: Duration, deliverer: u64) -> bool {
         let inner = self.lock();
         let waited = self
             .changed
-            .wait_timeout_while(inner, duration, |inner| !inner.closed);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+            .wait_timeout_while(inner, duration, |inner| !inner.ends(deliverer));
+        let inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        !inner.ends(deliverer)
     }
 
     /// Ends every wait, for good; the file stays.
@@ -380,7 +396,7 @@ impl Outbox {
     }
 
     /// The wall clock, as the outbox sees it.
-    pub(super) fn now(&self) -> ProcessingTime {
+    pub(in crate::sink) fn now(&self) -> ProcessingTime {
         self.clock.now()
     }
 

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use super::message::Item;
 use super::queue::Outbox;
 use crate::error::{Error, Result, SqlState};
-use crate::format::json::JsonEncoder;
+use crate::format::JsonEncoder;
 use crate::sink::{Outside, Sink, Stopping};
 use crate::types::{ChangeBatch, ProcessingTime};
 
@@ -32,11 +32,7 @@ impl OutboxSink {
     ///
     /// # Errors
     /// When the column is not there, a column has no form in JSON, or what the disk says.
-    pub fn open(
-        outbox: Arc<Outbox>,
-        schema: &SchemaRef,
-        key_column: Option<&str>,
-    ) -> Result<Self> {
+    pub fn open(outbox: Arc<Outbox>, schema: &SchemaRef, key_column: Option<&str>) -> Result<Self> {
         outbox.recover()?;
         let key_column = key_column.map(|name| {
             schema.index_of(name).map_err(|_| {
@@ -83,7 +79,9 @@ impl OutboxSink {
 
 impl Sink for OutboxSink {
     fn committed(&mut self) -> Result<Outside> {
-        Ok(Outside::Epoch(self.outbox.committed().map(|(epoch, _)| epoch)))
+        Ok(Outside::Epoch(
+            self.outbox.committed().map(|(epoch, _)| epoch),
+        ))
     }
 
     fn sign(&mut self, writer: u64) {

@@ -8,7 +8,9 @@
 //! notes     name ─► text, number     what a courier remembers; the oldest make room
 //! ```
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
 
 use super::message::{DeadLetter, Item, Message, Refusal, bytes};
 use crate::redb_file::{Fault, META};
@@ -141,15 +143,29 @@ pub(super) fn oldest(
     Ok(found)
 }
 
-/// Takes messages out; gives the time of the oldest that is left before `end`.
+/// What taking messages out has done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Removed {
+    pub(super) count: u64,
+    pub(super) bytes: u64,
+    /// The time of the oldest that is left.
+    pub(super) oldest: Option<ProcessingTime>,
+}
+
+/// Takes messages out that are before `end`.
 pub(super) fn remove(
     write: &WriteTransaction,
     numbers: impl Iterator<Item = u64>,
     end: u64,
-) -> Result<Option<ProcessingTime>, Fault> {
+) -> Result<Removed, Fault> {
+    let mut removed = Removed::default();
     let mut messages = write.open_table(MESSAGES)?;
     for number in numbers {
-        messages.remove(number)?;
+        if let Some(message) = messages.remove(number)? {
+            let (_, key, payload) = message.value();
+            removed.count += 1;
+            removed.bytes += bytes(key, payload);
+        }
     }
     let first = messages.range(..end)?.next().transpose()?;
     let (first, at) = match first {
@@ -162,7 +178,8 @@ pub(super) fn remove(
     let kept = own.map_or(0, |(number, _)| number.value());
     let kept = if at.is_none() { end } else { kept };
     epochs.retain_in(..kept, |_, _| false)?;
-    Ok(at)
+    removed.oldest = at;
+    Ok(removed)
 }
 
 /// Keeps a message as a dead letter; gives how many had to make room.
@@ -173,7 +190,11 @@ pub(super) fn bury(
     now: ProcessingTime,
 ) -> Result<u64, Fault> {
     let mut dead = write.open_table(DEAD)?;
-    let waiting = (message.at.0, message.key.as_str(), message.payload.as_slice());
+    let waiting = (
+        message.at.0,
+        message.key.as_str(),
+        message.payload.as_slice(),
+    );
     let refusal = (
         why.status.unwrap_or(0),
         why.attempts,
