@@ -37,7 +37,8 @@ pub use query_options::query_options;
 pub use secret::SecretDefinition;
 pub use sink::{
     DELIVERY_DEFAULT, Delivery, DeliveryOptions, HttpMethod, KafkaSinkTarget, PostgresMode,
-    PostgresSinkTarget, SinkDefinition, SinkFormat, SinkRows, SinkTarget,
+    PostgresSinkTarget, SinkDefinition, SinkFormat, SinkRows, SinkTarget, SlackSinkTarget,
+    SlackWay, WebhookSinkTarget,
 };
 pub use table::{
     Column, ColumnOrigin, EVENT_TIME_MARK, KafkaTableOptions, TableDefinition, WatermarkDefinition,

@@ -23,6 +23,7 @@ mod dead_letters;
 mod replay;
 mod alter_query;
 mod budget;
+mod webhook;
 mod view_recovery;
 mod object_store;
 mod crash_points;
