@@ -409,3 +409,6 @@ fn stopped(name: &str) -> Error {
     let text = format!("sink \"{name}\" was stopped while its outbox was full");
     Error::external(SqlState::QueryCanceled, true, text)
 }
+
+#[cfg(test)]
+mod tests;
