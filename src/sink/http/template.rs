@@ -53,10 +53,11 @@ impl Template {
         environment.set_fuel(Some(FUEL));
         environment.set_formatter(move |out, _, value| {
             let text = text_of(value)?;
-            Ok(match escape {
+            match escape {
                 Escape::Nothing => out.write_str(&text)?,
                 Escape::Slack => out.write_str(&escaped(&text))?,
-            })
+            }
+            Ok(())
         });
         let broken = |error: &minijinja::Error| {
             let message = format!("invalid template in option \"{option}\": {}", told(error));

@@ -168,7 +168,10 @@ impl Form {
         match (&self.body, self.batch_rows) {
             (Some(template), _) => template.render(&rows).map(String::into_bytes),
             (None, 1) => Ok(rows.concat()),
-            (None, _) => Ok([b"[", rows.join(&b","[..]).as_slice(), b"]"].concat()),
+            (None, _) => {
+                let list = rows.join(&b","[..]);
+                Ok([&b"["[..], &list, &b"]"[..]].concat())
+            }
         }
     }
 
