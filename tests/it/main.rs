@@ -24,6 +24,7 @@ mod replay;
 mod alerts;
 mod alter_query;
 mod budget;
+mod webhook;
 mod view_recovery;
 mod object_store;
 mod crash_points;
