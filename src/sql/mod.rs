@@ -32,6 +32,7 @@ mod options;
 mod parser;
 mod placement;
 mod prepared;
+mod queries_of;
 mod query;
 mod replay;
 mod row_fields;

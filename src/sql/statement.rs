@@ -3,16 +3,13 @@
 //! Queries, expressions and types stay the parser library's; everything else is plain data with
 //! the places that errors need. Knows nothing of what exists: names are only spelled here.
 
-use std::ops::ControlFlow;
+use sqlparser::ast;
 
-use sqlparser::ast::{self, VisitorMut};
-
-use super::alert::{AckAlert, Backtest, BacktestTarget, CreateAlert, SilenceAlert};
+use super::alert::{AckAlert, Backtest, CreateAlert, SilenceAlert};
 use super::alter::AlterQuery;
 use super::alter_table::AlterTable;
 use super::replay::Replay;
 use super::secret::{CreateSecret, SecretRef};
-use super::walk;
 use crate::error::Position;
 
 /// One statement of a text, with where it stood.
@@ -533,38 +530,6 @@ pub struct Notify {
     pub channel: Name,
     /// What is told.
     pub payload: String,
-}
-
-impl Statement {
-    /// Visits the queries of a statement, wherever they stand in it.
-    pub fn visit_queries<V: VisitorMut>(&mut self, visitor: &mut V) -> ControlFlow<V::Break> {
-        match self {
-            Self::Query(stream) => walk::visit_mut(&mut stream.query, visitor),
-            Self::CopyOut(copy) => walk::visit_mut(&mut copy.query.query, visitor),
-            Self::Declare(declare) => walk::visit_mut(&mut declare.query.query, visitor),
-            Self::CreateView(create) => walk::visit_mut(&mut create.query.query, visitor),
-            Self::CreateMaterializedView(create) => {
-                walk::visit_mut(&mut create.query.query, visitor)
-            }
-            Self::CreateSink(create) => match &mut create.query {
-                Some(query) => walk::visit_mut(&mut query.query, visitor),
-                None => ControlFlow::Continue(()),
-            },
-            Self::CreateAlert(create) => walk::visit_mut(&mut create.query.query, visitor),
-            Self::Backtest(Backtest {
-                target: BacktestTarget::Definition(create),
-                ..
-            }) => walk::visit_mut(&mut create.query.query, visitor),
-            Self::Replay(replay) => walk::visit_mut(&mut replay.query.query, visitor),
-            Self::Insert(insert) => walk::visit_mut(insert, visitor),
-            Self::Prepare(prepare) => prepare.statement.visit_queries(visitor),
-            Self::Explain(explain) => match &mut explain.target {
-                ExplainTarget::Statement(inner) => inner.visit_queries(visitor),
-                ExplainTarget::Progress(_) => ControlFlow::Continue(()),
-            },
-            _ => ControlFlow::Continue(()),
-        }
-    }
 }
 
 impl Name {
