@@ -270,7 +270,9 @@ fn unknown(definitions: &Definitions, name: &Name) -> Error {
         format!("relation \"{}\" does not exist", name.name),
     )
     .at(Some(name.position));
-    let names: Vec<&str> = definitions.all().map(Definition::name).collect();
+    // One of that name is of another kind.
+    let others = definitions.all().filter(|d| d.name() != name.name);
+    let names: Vec<&str> = others.map(Definition::name).collect();
     match crate::error::nearest(&name.name, &names) {
         Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
         None => error,
