@@ -386,13 +386,13 @@ fn plain(key: &str) -> String {
 fn id_of(watch: &Watch, key: &str, number: u64) -> String {
     let generation = watch.generation.to_be_bytes();
     let number = number.to_be_bytes();
+    // What differs most often comes first, so that all that follows is mixed with it.
     let parts = [
+        &number[..],
+        &generation,
         watch.alert.as_bytes(),
         &[0],
         key.as_bytes(),
-        &[0],
-        &generation,
-        &number,
     ];
     // FNV-1a.
     let hash = parts.concat().iter().fold(
