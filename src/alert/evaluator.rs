@@ -132,7 +132,8 @@ impl Evaluator {
     pub fn look(&mut self, changes: &[ChangeBatch], moment: &Moment) -> Result<Vec<Notification>> {
         // Where nothing moves the watermark, silence does: everything was read.
         let known = moment.earliest.filter(|_| !moment.silent.is_zero());
-        self.clock.advance(moment.watermark.or(known), moment.silent);
+        self.clock
+            .advance(moment.watermark.or(known), moment.silent);
         let mut told = Vec::new();
         let now = self.clock.now().or(moment.earliest);
         for batch in changes {
