@@ -32,7 +32,8 @@ impl Query {
         let (Some(before), Output::Alert { stage, .. }) = (before, &mut self.output) else {
             return;
         };
-        let is_caught_up = self.partitions.values().all(|p| p.next >= p.end);
+        // One whose broker does not answer is not at its end: nobody knows what came.
+        let is_caught_up = self.watermarks.partitions().all(|(_, state)| state.at_end);
         let greatest = self.partitions.values().filter_map(|p| p.greatest_event);
         stage.note(Seen {
             is_silent: counted.messages == 0 && is_caught_up && input.problems.is_empty(),
