@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Catalog, Definition, Definitions, query_options};
+use super::{Catalog, Definition, Definitions, query_options, with_article};
 use crate::error::{Error, Result, SqlState, nearest};
 use crate::sql::{self, AlterQuery, ObjectKind, QueryChange, Statement};
 use crate::types::KafkaConnection;
@@ -85,9 +85,15 @@ fn find<'a>(alter: &AlterQuery, current: &'a Definitions) -> Result<&'a Definiti
         return Err(error.hint("Materialized views have one, and sinks that were created with AS."));
     }
     if !is_of(found, alter.kind) {
-        let error = wrong(format!("\"{name}\" is not a {}", alter.kind.noun()));
+        let error = wrong(format!(
+            "\"{name}\" is not {}",
+            with_article(alter.kind.noun())
+        ));
         let keyword = found.kind().keyword();
-        return Err(error.hint(format!("It is a {what}: use ALTER {keyword} {name}.")));
+        return Err(error.hint(format!(
+            "It is {}: use ALTER {keyword} {name}.",
+            with_article(what)
+        )));
     }
     Ok(found)
 }

@@ -13,7 +13,7 @@ use sqlparser::ast::{Expr, visit_expressions};
 
 use super::data_type::to_arrow;
 use super::options::value_text;
-use super::{Catalog, ColumnOrigin, Definition, Definitions, TableDefinition};
+use super::{Catalog, ColumnOrigin, Definition, Definitions, TableDefinition, with_article};
 use crate::error::{Error, Position, Result, SqlState, nearest};
 use crate::sql::{
     self, AlterTable, ColumnEdit, ColumnKind, CreateTable, Identifier, ObjectKind, OptionClause,
@@ -120,10 +120,10 @@ fn find(alter: &AlterTable, current: &Definitions) -> Result<Arc<TableDefinition
             let error = Error::user(SqlState::WrongObjectType, text);
             let hint = match other.kind() {
                 ObjectKind::MaterializedView | ObjectKind::Sink | ObjectKind::Alert => {
-                    let (what, keyword) = (other.kind_name(), other.kind().keyword());
-                    format!("It is a {what}: use ALTER {keyword} {name}.")
+                    let (what, keyword) = (with_article(other.kind_name()), other.kind().keyword());
+                    format!("It is {what}: use ALTER {keyword} {name}.")
                 }
-                _ => format!("It is a {}.", other.kind_name()),
+                _ => format!("It is {}.", with_article(other.kind_name())),
             };
             Err(error.hint(hint).at(Some(alter.name.position)))
         }

@@ -224,12 +224,22 @@ pub(crate) fn kind_word(kind: ObjectKind) -> &'static str {
     }
 }
 
+/// "a table", "an alert".
+pub(crate) fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {kind}")
+}
+
 fn taken(existing: &Definition) -> Error {
     Error::user(
         SqlState::DuplicateTable,
         format!("relation \"{}\" already exists", existing.name()),
     )
-    .detail(format!("It is a {}.", existing.kind_name()))
+    .detail(format!("It is {}.", with_article(existing.kind_name())))
 }
 
 fn missing(kind: ObjectKind, name: &str, current: &Definitions) -> Error {
@@ -338,11 +348,11 @@ fn find<'a>(kind: ObjectKind, name: &str, current: &'a Definitions) -> Result<&'
     }
     Err(Error::user(
         SqlState::WrongObjectType,
-        format!("\"{name}\" is not a {}", kind_word(kind)),
+        format!("\"{name}\" is not {}", with_article(kind_word(kind))),
     )
     .hint(format!(
-        "It is a {0}: use DROP {1} {2}.",
-        found.kind_name(),
+        "It is {0}: use DROP {1} {2}.",
+        with_article(found.kind_name()),
         found.kind_name().to_uppercase(),
         sql::quote(name)
     )))
@@ -363,7 +373,10 @@ fn check_dependencies(definition: &Definition, current: &Definitions) -> Result<
             Some(found) => {
                 return Err(Error::user(
                     SqlState::WrongObjectType,
-                    format!("\"{name}\" is a {} and cannot be read", found.kind_name()),
+                    format!(
+                        "\"{name}\" is {} and cannot be read",
+                        with_article(found.kind_name())
+                    ),
                 )
                 .hint(match found.kind() {
                     ObjectKind::Secret => "Only an option can name a secret.",
