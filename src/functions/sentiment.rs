@@ -131,7 +131,7 @@ mod tests {
             "How do I change the dashboard?",
             "Where can I find the order history?",
             "I use the export on Mondays",
-            "The price alert moved to another page",
+            "The billing page moved",
             "Is the mobile version available in Canada?",
             "I opened a ticket about the search",
             "I compared the export with the old one",

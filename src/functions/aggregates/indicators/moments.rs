@@ -67,7 +67,7 @@ mod tests {
             moments.merge(of(&values[cut..]));
             assert_eq!(moments.count, 5);
             assert!((moments.mean - 1e9 - 8.0).abs() < 1e-6, "{moments:?}");
-            assert!((moments.squares - 170.0).abs() < 1e-6, "{moments:?}");
+            assert!((moments.squares - 170.0).abs() < 1e-4, "{moments:?}");
         }
     }
 

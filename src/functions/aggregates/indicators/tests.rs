@@ -296,9 +296,10 @@ fn trades() -> BTreeMap<(String, String), Vec<(i64, f64, f64)>> {
             continue;
         };
         let text = |name: &str| trade[name].as_str().unwrap_or_default().to_owned();
-        let number = |name: &str| text(name).parse::<f64>();
-        if let (Ok(price), Ok(volume), time) =
-            (number("price"), number("volume"), text("timestamp"))
+        let number = |name: &str| trade[name].as_f64().or_else(|| text(name).parse().ok());
+        let time = text("timestamp");
+        if let (Some(price), Some(volume), false) =
+            (number("price"), number("volume"), time.is_empty())
         {
             let millis = time[17..23].replace('.', "").parse().unwrap();
             let group = (time[..16].to_owned(), text("market"));
