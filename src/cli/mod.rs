@@ -53,7 +53,7 @@ enum Command {
     /// Runs the embedded Kafka broker alone; for trials and tests, not for production.
     Broker(broker::Options),
     /// Puts outside data into a topic: lines, an HTTP endpoint, a websocket, Slack.
-    Feed(feed::Options),
+    Feed(Box<feed::Options>),
 }
 
 /// Runs the program.
@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => block_on(check::run(options)),
         Command::Psql(options) => psql::run(options),
         Command::Broker(options) => block_on(broker::run(options)),
-        Command::Feed(options) => block_on(feed::run(options)),
+        Command::Feed(options) => block_on(feed::run(*options)),
     };
     done.unwrap_or_else(|error| {
         report::error(&error);

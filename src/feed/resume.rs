@@ -4,6 +4,7 @@
 //! left out. Invariant: the file on disk is whole at every moment: it is written beside, synced, and
 //! renamed.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ impl Resume {
     fn replace(&self, text: &[u8]) -> std::io::Result<()> {
         let mut new = self.path.clone().into_os_string();
         new.push(".new");
-        let mut file = File::create(&new)?;
+        let mut file = private(&new)?;
         file.write_all(text)?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
@@ -69,6 +70,15 @@ impl Resume {
         };
         File::open(folder)?.sync_all()
     }
+}
+
+/// A new file that others cannot read: an address may hold a password.
+fn private(path: &OsStr) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn position_in(path: &Path, text: &[u8], feed: &str) -> Result<Position> {

@@ -42,11 +42,12 @@ pub(super) async fn run(options: Options) -> Result<ExitCode> {
         }
     };
     if target.resume.is_some() && !source.has_position() {
-        let error = Error::user(
-            SqlState::InvalidParameterValue,
-            "this source cannot go on where it stopped",
-        );
-        report::error(&error.hint("Leave out --resume; files have a position, and HTTP endpoints with a cursor or a since-parameter."));
+        let message = "this source cannot go on where it stopped";
+        let error = Error::user(SqlState::InvalidParameterValue, message);
+        report::error(&error.hint(
+            "Leave out --resume. Files have a position, and HTTP endpoints with a cursor or a \
+             since-parameter.",
+        ));
         return Ok(ExitCode::from(WRONG_USAGE));
     }
     pump(FeedOptions {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::{Bench, assert_all_there, ended_badly, ended_well, numbered, write_numbered};
-use crate::support::messages::Cluster;
+use crate::support::messages::{Cluster, Record};
 use crate::support::process::Process;
 
 #[tokio::test]
@@ -97,6 +97,35 @@ async fn a_feed_that_was_killed_goes_on_in_its_file() {
     write_numbered(&other, 1);
     let (_, output) = ended_badly(bench.feed(&["file", &other, "--resume", &resume]));
     assert!(output.contains("belongs to another feed"), "{output}");
+}
+
+#[tokio::test]
+async fn messages_that_are_larger_than_the_topic_takes_are_left_out() {
+    let bench = Bench::start().await;
+    let cluster = Cluster::at(bench.broker.bootstrap());
+    cluster.create_topic_of_small_messages("small", 2_000).await;
+    let large = || (0..1_000).map(|_| uuid::Uuid::new_v4().to_string());
+    let lines: Vec<String> = (0..40)
+        .map(|n| match n {
+            7 | 8 => large().collect(),
+            n => numbered(n),
+        })
+        .collect();
+    let path = bench.path("lines");
+    std::fs::write(&path, lines.join("\n")).expect("it can be written");
+    let mut command = Process::headwater();
+    let bootstrap = bench.broker.bootstrap();
+    command.args([
+        "feed", "file", &path, "--kafka", &bootstrap, "--topic", "small",
+    ]);
+    let output = ended_well(Process::start(&mut command, &bench.log()));
+    assert!(
+        output.contains("38 messages to topic \"small\", 2 skipped"),
+        "{output}"
+    );
+    let messages = cluster.read("small");
+    let found: std::collections::BTreeSet<_> = messages.iter().map(Record::text).collect();
+    assert_eq!(found.len(), 38, "each of the others is there");
 }
 
 #[tokio::test]

@@ -68,9 +68,22 @@ impl Cluster {
 
     /// Makes a topic; one that is there already must have as many partitions.
     pub(crate) async fn create_topic(&self, topic: &str, partitions: i32) {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        self.create(topic, new).await;
+    }
+
+    /// Makes a topic of one partition that takes no larger messages.
+    pub(crate) async fn create_topic_of_small_messages(&self, topic: &str, bytes_max: usize) {
+        let bytes_max = bytes_max.to_string();
+        let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+        self.create(topic, new.set("max.message.bytes", &bytes_max))
+            .await;
+    }
+
+    async fn create(&self, topic: &str, new: NewTopic<'_>) {
+        let partitions = new.num_partitions;
         let admin: AdminClient<DefaultClientContext> =
             self.config().create().expect("an admin client");
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         let made = admin
             .create_topics([&new], &options)
