@@ -85,15 +85,20 @@ const WORDS: &[(&str, Place, &str)] = &[
         "keep the client of databases in `sink/postgres`",
     ),
     (
-        "reqwest tokio_tungstenite",
+        "tokio_tungstenite",
         Only("src/feed"),
         "keep other people's endpoints in `feed`",
     ),
     ("axum", Only("src/console"), "keep HTTP in `console`"),
     (
+        "reqwest",
+        Only("src/sink/http src/feed"),
+        "keep requests in `sink/http` and `feed`",
+    ),
+    (
         "redb",
-        Only("src/redb_file src/engine/set_aside src/engine/alert"),
-        "keep it in `engine/set_aside` or `engine/alert`",
+        Only("src/redb_file src/engine/set_aside src/engine/alert src/sink/outbox"),
+        "keep it in `engine/set_aside`, `engine/alert` or `sink/outbox`",
     ),
     (
         "object_store",

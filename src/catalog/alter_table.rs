@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use sqlparser::ast::{Expr, visit_expressions};
+use sqlparser::ast::Expr;
 
 use super::data_type::to_arrow;
 use super::options::value_text;
@@ -17,7 +17,7 @@ use super::{Catalog, ColumnOrigin, Definition, Definitions, TableDefinition, wit
 use crate::error::{Error, Position, Result, SqlState, nearest};
 use crate::sql::{
     self, AlterTable, ColumnEdit, ColumnKind, CreateTable, Identifier, ObjectKind, OptionClause,
-    Statement, TableChange, edit_column, fold,
+    Statement, TableChange, edit_column, fold, walk,
 };
 use crate::types::KafkaConnection;
 
@@ -339,7 +339,7 @@ fn needs_in(clause: &CreateTable, name: &str) -> Vec<String> {
 }
 
 fn mentions(expr: &Expr, name: &str) -> bool {
-    let found = visit_expressions(expr, |expr| {
+    let found = walk::expressions(expr, |expr| {
         let head = match expr {
             Expr::Identifier(ident) => Some(ident),
             Expr::CompoundIdentifier(parts) => parts.first(),

@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{ObjectName, Query, TableFactor, Visit, Visitor};
+use sqlparser::ast::{ObjectName, Query, TableFactor, Visitor};
 
-use crate::sql::fold;
+use crate::sql::{fold, walk};
 
 /// The names in FROM, without those of CTEs and of system schemas, in order.
 pub(super) fn names_in(query: &Query) -> Vec<String> {
     let mut names = Names::default();
-    let ControlFlow::Continue(()) = query.visit(&mut names);
+    let ControlFlow::Continue(()) = walk::visit(query, &mut names);
     names.relations.into_iter().collect()
 }
 

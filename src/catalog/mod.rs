@@ -38,8 +38,9 @@ pub use definition::{Definition, Definitions};
 pub use query_options::query_options;
 pub use secret::SecretDefinition;
 pub use sink::{
-    DELIVERY_DEFAULT, Delivery, KafkaSinkTarget, PostgresMode, PostgresSinkTarget, SinkDefinition,
-    SinkFormat, SinkRows, SinkTarget,
+    DELIVERY_DEFAULT, Delivery, DeliveryOptions, HttpMethod, KafkaSinkTarget, PostgresMode,
+    PostgresSinkTarget, SinkDefinition, SinkFormat, SinkRows, SinkTarget, SlackSinkTarget,
+    SlackWay, WebhookSinkTarget,
 };
 pub use table::{
     Column, ColumnOrigin, EVENT_TIME_MARK, KafkaTableOptions, TableDefinition, WatermarkDefinition,

@@ -186,6 +186,18 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// The options whose names begin so, each with the rest of its name.
+    pub(super) fn under(&mut self, prefix: &str) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for (clause, taken) in self.clauses.iter().zip(&mut self.taken) {
+            if let Some(name) = clause.name.strip_prefix(prefix) {
+                *taken = true;
+                found.push((name.to_owned(), value_text(clause)));
+            }
+        }
+        found
+    }
+
     /// Refuses what nobody took.
     pub(super) fn finish(self, of: &str) -> Result<()> {
         check_looked_up(self.clauses)?;
@@ -264,8 +276,20 @@ fn check_looked_up(clauses: &[OptionClause]) -> Result<()> {
 
 /// The statement with the values of secret options masked.
 pub(super) fn masked(text: &str) -> Result<String> {
-    const SECRET: [&str; 6] = ["password", "secret", "private", "key.pem", "jaas", "token"];
-    // A URL may hold a password.
-    let is_secret = |name: &str| name == "url" || SECRET.iter().any(|word| name.contains(word));
+    const SECRET: [&str; 10] = [
+        "password",
+        "secret",
+        "private",
+        "key.pem",
+        "jaas",
+        "token",
+        "authorization",
+        "api-key",
+        "apikey",
+        "cookie",
+    ];
+    // A URL may hold a password, or be one.
+    let is_url = |name: &str| matches!(name, "url" | "webhook_url");
+    let is_secret = |name: &str| is_url(name) || SECRET.iter().any(|word| name.contains(word));
     sql::mask_options(text, is_secret)
 }

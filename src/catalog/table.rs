@@ -411,8 +411,18 @@ fn other_topic(options: &mut Options<'_>, name: &'static str) -> Result<Option<S
         Some(clause) if topic == own || topic.as_deref() == Some("") => {
             Err(invalid(clause, "a topic that the table does not read"))
         }
+        Some(clause) if !topic.as_deref().is_none_or(is_topic_name) => Err(invalid(
+            clause,
+            "up to 249 letters, digits, points, lines and hyphens",
+        )),
         _ => Ok(topic),
     }
+}
+
+/// Whether Kafka takes a topic of that name.
+fn is_topic_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    name.len() <= 249 && name.chars().all(fits) && ![".", ".."].contains(&name)
 }
 
 fn startup(clause: &OptionClause) -> Result<ScanStartup> {

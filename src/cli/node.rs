@@ -89,11 +89,13 @@ impl Node {
     pub(super) async fn run(self, shutdown: Shutdown) -> Result<()> {
         let time = Duration::from_millis(self.services.config.limits.shutdown_ms_max);
         let engine = self.services.engine.clone();
+        let outboxes = Arc::clone(&self.services.outboxes);
         let mut requested = shutdown.clone();
         let queries = async {
             requested.requested().await;
             task::spawn_blocking(move || {
                 engine.shutdown(time);
+                outboxes.shutdown();
                 Ok(())
             })
             .await

@@ -18,7 +18,10 @@ const SETTINGS: &[&str] = &[
     "log_level",
     "kafka",
     "limits",
+    "sinks",
 ];
+
+const SINK_SETTINGS: &[&str] = &["allowed_hosts", "allow_private_addresses"];
 
 /// Reads one file as a layer of settings.
 ///
@@ -55,6 +58,7 @@ fn parse(name: &str, text: &str) -> Result<Settings> {
             "log_level" => settings.common.log_level = Some(file.text(value)?),
             "kafka" => file.kafka(value, &mut settings)?,
             "limits" => file.limits(value, &mut settings)?,
+            "sinks" => file.sinks(value, &mut settings)?,
             _ => return Err(file.unknown(key, SETTINGS)),
         }
     }
@@ -128,6 +132,32 @@ impl File<'_> {
             *limit = self.whole_number(value)?;
         }
         Ok(())
+    }
+
+    fn sinks(&self, value: &Value<'_>, settings: &mut Settings) -> Result<()> {
+        let rules = settings.common.sinks.get_or_insert_default();
+        for (key, value) in self.table(value)? {
+            match key.get_ref().as_ref() {
+                "allowed_hosts" => rules.allowed_hosts = Some(self.texts(value)?),
+                "allow_private_addresses" => rules.allow_private_addresses = self.truth(value)?,
+                _ => return Err(self.unknown(key, SINK_SETTINGS)),
+            }
+        }
+        Ok(())
+    }
+
+    fn texts(&self, value: &Value<'_>) -> Result<Vec<String>> {
+        match value.get_ref() {
+            DeValue::Array(texts) => texts.iter().map(|text| self.text(text)).collect(),
+            _ => Err(self.expected(value, "a list of texts")),
+        }
+    }
+
+    fn truth(&self, value: &Value<'_>) -> Result<bool> {
+        match value.get_ref() {
+            DeValue::Boolean(truth) => Ok(*truth),
+            _ => Err(self.expected(value, "true or false")),
+        }
     }
 
     fn table<'v, 'i>(&self, value: &'v Value<'i>) -> Result<&'v DeTable<'i>> {
@@ -231,9 +261,16 @@ mod tests {
             allow_http = true
             [limits]
             connections_max = 7
+            [sinks]
+            allowed_hosts = ["hooks.slack.com", "*.example.com"]
+            allow_private_addresses = true
             "#,
         )
         .unwrap();
+        let rules = settings.common.sinks.as_ref().unwrap();
+        let hosts = rules.allowed_hosts.as_deref().unwrap();
+        assert_eq!(hosts, ["hooks.slack.com", "*.example.com"]);
+        assert!(rules.allow_private_addresses);
         assert_eq!(settings.listen.unwrap().port(), 1);
         assert_eq!(settings.checkpoint_dir.as_deref(), Some("s3://bucket/path"));
         assert_eq!(settings.object_options["region"], "eu-north-1");
@@ -283,6 +320,14 @@ mod tests {
             "h.toml, line 2: expected a whole number above zero | "
         );
         assert!(message("listen = \"nowhere\"").contains("no address of the form host:port"));
+        assert_eq!(
+            message("[sinks]\nallowed_hosts = \"example.com\""),
+            "h.toml, line 2: expected a list of texts | "
+        );
+        assert_eq!(
+            message("[sinks]\nallow_private_addresses = 1"),
+            "h.toml, line 2: expected true or false | "
+        );
         assert!(message("log_format = \"xml\"").contains("\"text\" or \"json\""));
     }
 

@@ -43,8 +43,19 @@ pub struct Config {
     pub log_level: String,
     /// For tables that do not say theirs: the cluster (if there is a default one) and properties.
     pub kafka: KafkaDefaults,
+    /// Where sinks may send to.
+    pub sinks: SinkRules,
     /// Upper bounds.
     pub limits: Limits,
+}
+
+/// Where sinks that speak HTTP may send to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SinkRules {
+    /// Hosts, as `example.com` or `*.example.com`; `None`: every host.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// Whether a host may have an address of a private network, of this machine or of its link.
+    pub allow_private_addresses: bool,
 }
 
 /// How log lines look.
@@ -138,6 +149,10 @@ pub struct CommonSettings {
     #[arg(value_parser = property)]
     pub kafka_properties: Vec<(String, String)>,
 
+    /// Where sinks may send to; only the file sets it.
+    #[arg(skip)]
+    pub sinks: Option<SinkRules>,
+
     /// Limits that differ from the defaults; only the file sets them.
     #[arg(skip)]
     pub limits: Option<Limits>,
@@ -192,6 +207,7 @@ impl Settings {
                 bootstrap_servers: common.kafka_bootstrap_servers,
                 properties: common.kafka_properties.into_iter().collect(),
             },
+            sinks: common.sinks.unwrap_or_default(),
             limits: common.limits.unwrap_or_default(),
         }
     }
@@ -209,6 +225,7 @@ impl CommonSettings {
                 .kafka_bootstrap_servers
                 .or(below.kafka_bootstrap_servers),
             kafka_properties,
+            sinks: self.sinks.or(below.sinks),
             limits: self.limits.or(below.limits),
         }
     }

@@ -139,9 +139,10 @@ impl Query {
         if !self.dirty || self.under_way.is_some() || !self.output.is_durable() {
             return Ok(true);
         }
-        let room = usize::try_from(rows).unwrap_or(usize::MAX);
-        let room = room.saturating_add(self.surroundings.image_groups);
-        let mut left = room;
+        // The micro-batches that come until the epoch ends have no more rows.
+        let rows_max = self.surroundings.read_max.0 * self.lanes.len();
+        let rows = usize::try_from(rows).map_or(rows_max, |rows| rows.min(rows_max));
+        let mut left = rows.saturating_add(self.surroundings.image_groups);
         let image = self.ahead.begin();
         self.emitter
             .image_ahead(&mut self.lanes, image, &mut left)?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::shared_scan::{Fetched, Manner, Note, Part, Passed, Prefix, Queue, SharedScans};
 use super::status::ScanStatus;
+use crate::clock;
 use crate::error::Result;
 use crate::plan::{SourcePlan, StreamPlan};
 use crate::source::{FetchedBy, PartitionEnd, Problem, ReaderOptions};
@@ -17,10 +18,17 @@ use crate::types::{InputPartition, MetadataColumn, Offset, PartitionId};
 
 /// Reads that wait in the queue, a lane.
 const READS_QUEUED_MAX: usize = 4;
-/// Reads of one micro-batch at the most, a lane.
-const READS_TAKEN_MAX: usize = 8;
 /// How long the broker keeps an empty fetch.
 const END_WAIT: Duration = Duration::from_millis(500);
+
+/// How much is taken at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gather {
+    /// Reads a lane at the most.
+    pub reads_max: usize,
+    /// How long it is waited for further reads when one was there.
+    pub patience: Duration,
+}
 
 /// Brings a query its messages.
 pub(super) trait Collect {
@@ -28,7 +36,7 @@ pub(super) trait Collect {
     ///
     /// # Errors
     /// When nothing more can come.
-    fn collect(&mut self, timeout: Duration) -> Result<Collected>;
+    fn collect(&mut self, timeout: Duration, gather: Gather) -> Result<Collected>;
 
     /// By whom they are read.
     fn scans(&self) -> Vec<ScanStatus> {
@@ -230,19 +238,24 @@ impl Inputs {
 }
 
 impl Collect for Inputs {
-    fn collect(&mut self, timeout: Duration) -> Result<Collected> {
+    fn collect(&mut self, timeout: Duration, gather: Gather) -> Result<Collected> {
         for part in &mut self.parts {
             part.part.look();
         }
         let mut collected = Collected::nothing(self.lanes);
         let mut reads = 0;
         let mut next = self.queue.take(timeout);
+        let until = clock::instant() + gather.patience;
         while let Some(note) = next {
             reads += usize::from(self.take(note, &mut collected)?);
-            if reads >= READS_TAKEN_MAX * self.lanes {
+            if reads >= gather.reads_max * self.lanes {
                 break;
             }
-            next = self.queue.take(Duration::ZERO);
+            let patience = match reads {
+                0 => Duration::ZERO,
+                _ => until.saturating_duration_since(clock::instant()),
+            };
+            next = self.queue.take(patience);
         }
         Ok(collected)
     }

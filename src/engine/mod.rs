@@ -23,6 +23,7 @@ mod materialized;
 mod output;
 mod pace;
 mod parts;
+mod publish;
 mod query;
 mod rate;
 mod rejected;

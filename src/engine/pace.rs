@@ -37,7 +37,7 @@ impl Pace {
     }
 
     /// Always due.
-    fn always() -> Self {
+    pub(super) fn always() -> Self {
         Self {
             interval: Duration::ZERO,
             last: Duration::ZERO,

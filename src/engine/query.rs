@@ -15,19 +15,18 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use super::ahead::Ahead;
 use super::aside::Aside;
 use super::begin::Begin;
-use super::budget;
 use super::durable::UnderWay;
 use super::emitter::Emitter;
 use super::event_time::Standing;
 use super::groups::Groups;
 use super::held_memory::{HeldMemory, Share};
-use super::input::{Collect, Collected, OfInput};
+use super::input::{Collect, Collected, Gather, OfInput};
 use super::lane::{Counted, Lane, LaneOutput};
 use super::output::{Moment, Output};
 use super::pace::Pace;
 use super::parts::parts;
 use super::replay::Replaying;
-use super::report::{Report, Untold};
+use super::report::Untold;
 use super::set_aside::SetAside;
 use super::status::{PartitionStatus, QueryKind, QueryShared};
 use super::tuning::Tuning;
@@ -47,6 +46,12 @@ const EVERY_MIN: Duration = Duration::from_millis(1);
 const HOLD_LOOK: Duration = Duration::from_millis(20);
 /// A broker forgets a sink's last epoch after some days.
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3_600);
+/// Reads of one micro-batch at the most, a lane.
+const READS_MAX: usize = 8;
+/// How long a micro-batch of a query that is far behind waits for so many.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Lanes work side by side from so many rows on: for fewer a thread costs more than it saves.
+const ROWS_WORTH_A_THREAD: usize = 8 * 1024;
 /// How often the memory of the groups is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(200);
 
@@ -85,7 +90,7 @@ pub(super) struct Query {
     /// For each input what tells its topic from a later one of its name, if that is known.
     pub(super) topic_ids: Vec<Option<String>>,
     pub(super) lanes: Vec<Lane>,
-    inputs: Box<dyn Collect>,
+    pub(super) inputs: Box<dyn Collect>,
     pub(super) watermarks: Watermarks,
     pub(super) emitter: Emitter,
     pub(super) output: Output,
@@ -113,17 +118,19 @@ pub(super) struct Query {
     pub(super) ahead: Ahead,
     /// True when something was staged or read since the last epoch.
     pub(super) dirty: bool,
-    untold: Untold,
+    pub(super) untold: Untold,
     pub(super) aside: Aside,
     pub(super) replaying: Replaying,
     /// When the groups' memory is measured again: that costs.
-    measure: Pace,
+    pub(super) measure: Pace,
     /// True when rows came since.
-    unmeasured: bool,
+    pub(super) unmeasured: bool,
     /// Groups held, and the bytes that they hold, when last measured.
-    held: (u64, u64),
+    pub(super) held: (u64, u64),
     /// The part in what all queries hold.
-    share: Share,
+    pub(super) share: Share,
+    /// When it is told again with whom it reads.
+    pub(super) scans_told: Pace,
 }
 
 /// Why a query ended by itself.
@@ -226,6 +233,7 @@ impl Query {
             share,
             unmeasured: false,
             held: (0, 0),
+            scans_told: Pace::always(),
         })
     }
 
@@ -245,7 +253,7 @@ impl Query {
             if self.shared.dial.tuning() != self.tuning && !self.shared.stopping() {
                 continue;
             }
-            let input = self.inputs.collect(self.wait())?;
+            let input = self.inputs.collect(self.wait(), self.gather())?;
             if self.shared.stopping() || self.output.is_gone() {
                 self.finish_epoch()?;
                 return Ok(Ended::Stopped);
@@ -314,6 +322,25 @@ impl Query {
         Ok(complete.then_some(Ended::Complete))
     }
 
+    /// How much a micro-batch takes: what is there, and more of what is about to come when the query is
+    /// far behind, so that each costs less a row. Little while an epoch's image is taken down.
+    fn gather(&self) -> Gather {
+        let reads_max = match self.ahead.is_under_way() {
+            true => 1,
+            false => READS_MAX,
+        };
+        let lag = self.partitions.values().filter_map(PartitionStatus::lag);
+        let micro_batch = READS_MAX * self.lanes.len() * self.surroundings.read_max.0;
+        let is_far_behind = lag.sum::<u64>() > micro_batch as u64;
+        Gather {
+            reads_max,
+            patience: match is_far_behind {
+                true => PATIENCE,
+                false => Duration::ZERO,
+            },
+        }
+    }
+
     /// How long there is nothing to do unless messages come.
     fn wait(&self) -> Duration {
         let now = self.surroundings.clock.monotonic();
@@ -346,7 +373,7 @@ impl Query {
         until.saturating_sub(now)
     }
 
-    /// Runs each lane's messages, side by side when more than one has any.
+    /// Runs each lane's messages, side by side when there are many.
     pub(super) fn process(&mut self, messages: Vec<Vec<OfInput>>) -> Result<Vec<LaneOutput>> {
         let partitions = self
             .watermarks
@@ -368,9 +395,14 @@ impl Query {
             .zip(messages)
             .filter(|(_, messages)| !messages.is_empty())
             .collect();
-        task::in_parallel(work, |(lane, messages)| lane.process(&messages, &standing))
-            .into_iter()
-            .collect()
+        let rows = work.iter().flat_map(|(_, messages)| messages);
+        let rows: usize = rows.map(|(_, batch)| batch.messages.messages.len()).sum();
+        let process =
+            |(lane, messages): (&mut Lane, Vec<OfInput>)| lane.process(&messages, &standing);
+        match rows < ROWS_WORTH_A_THREAD {
+            true => work.into_iter().map(process).collect(),
+            false => task::in_parallel(work, process).into_iter().collect(),
+        }
     }
 
     /// Counts what the lanes set aside, and keeps it.
@@ -518,77 +550,5 @@ impl Query {
         let (query, count) = (&self.shared.name, refusals.count);
         tracing::warn!(query, count, %error, "rows of the result cannot be computed");
         Ok(refusals)
-    }
-
-    fn publish(
-        &mut self,
-        counted: Counted,
-        (emitted, refusals): (u64, Refusals),
-        input: Option<&Collected>,
-    ) {
-        let now = self.surroundings.clock.now();
-        let monotonic = self.surroundings.clock.monotonic();
-        self.untold.rate_in.add(monotonic, counted.messages);
-        self.untold.rate_out.add(monotonic, emitted);
-        for (id, state) in self.watermarks.partitions() {
-            let status = self.partitions.entry(id).or_default();
-            status.watermark = (state.watermark > Watermark::MIN).then_some(state.watermark.0);
-            status.idle = state.idle;
-            status.at_end = state.at_end;
-            status.idle_timeout = self.sources[id.input].idle_timeout;
-            status.silent_since.get_or_insert(now);
-        }
-        self.untold.note_ends(monotonic, &self.partitions);
-        let watermark = self.watermarks.current();
-        let report = Report {
-            now,
-            counted,
-            emitted,
-            closed: self.emitter.take_closed(),
-            watermark: (watermark > Watermark::MIN).then_some(watermark.0),
-            held: self.held,
-            rates: (
-                self.untold.rate_in.per_second(monotonic),
-                self.untold.rate_out.per_second(monotonic),
-            ),
-            added_per_second: self.untold.rate_ends.per_second(monotonic),
-            backlog: self.output.backlog(),
-            scans: self.inputs.scans(),
-            next_close: self.emitter.next_close(&self.lanes),
-            rejection: self.untold.rejection.take(),
-            refusals,
-            problem: input.and_then(|input| Some(input.problems.last()?.1.message.clone())),
-            answered: counted.messages > 0 || input.is_some_and(|input| !input.ends.is_empty()),
-            partitions: &self.partitions,
-        };
-        self.untold.log_trouble(
-            &self.shared.name,
-            report.problem.as_deref(),
-            report.answered,
-        );
-        self.shared.update(|status| report.tell(status));
-    }
-
-    /// Measures the groups from time to time, the first ones at once, and holds them to the budget.
-    fn measure(&mut self) -> Result<()> {
-        let now = self.surroundings.clock.monotonic();
-        let is_first = self.held.0 == 0 && self.plan.aggregate.is_some();
-        if !is_first && !self.measure.is_due(now) {
-            return Ok(());
-        }
-        self.measure.done(now);
-        self.unmeasured = false;
-        let aggregates = || self.emitter.aggregates(&self.lanes);
-        let groups: usize = aggregates().map(|a| a.groups()).sum();
-        let bytes: usize = aggregates().map(|a| a.size_bytes()).sum();
-        self.held = (groups as u64, bytes as u64);
-        let budget = self.surroundings.state_bytes_max;
-        let (plan, shared) = (&self.plan, &self.shared);
-        if self.held.1 > budget {
-            return Err(budget::exceeded(plan, shared, self.held, budget));
-        }
-        let all = self.held.1.saturating_add(self.output.held_bytes());
-        let held = self.share.hold(all);
-        held.map_err(|too_much| budget::all_exceeded(plan, shared, all, too_much))
     }
 }

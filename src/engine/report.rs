@@ -75,8 +75,8 @@ pub(super) struct Report<'a> {
     /// Messages a second that are added to its topics.
     pub added_per_second: f64,
     pub backlog: u64,
-    /// By whom its messages are read.
-    pub scans: Vec<ScanStatus>,
+    /// By whom its messages are read, if that is told anew.
+    pub scans: Option<Vec<ScanStatus>>,
     /// The window that closes next, and the watermark at which it does.
     pub next_close: Option<(WindowSpan, EventTime)>,
     /// Trouble with the broker that passes by itself.
@@ -109,7 +109,9 @@ impl Report<'_> {
         (status.rows_in_per_second, status.rows_out_per_second) = self.rates;
         status.added_per_second = self.added_per_second;
         status.sink_backlog = self.backlog;
-        status.scans = self.scans;
+        if let Some(scans) = self.scans {
+            status.scans = scans;
+        }
         status.next_close = self.next_close;
         if counted.messages > 0 {
             status.last_rows_at = Some(self.now);

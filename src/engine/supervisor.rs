@@ -17,7 +17,7 @@ use super::input::{Assignment, WakeQuery};
 use super::materialized::Materialized;
 use super::output::{Emitted, Output, Progress};
 use super::query::{Ended, Query, RENEW_EVERY, Surroundings, Wiring};
-use super::status::{QueryShared, QueryState};
+use super::status::{QueryShared, QueryState, QueryStatus};
 use crate::checkpoint::{Checkpoint, CheckpointStore, Committed, OpenCheckpoints};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::StreamPlan;
@@ -237,10 +237,27 @@ impl Supervisor {
         if self.shared.stopping() {
             return Ok(Ended::Stopped);
         }
-        catch_unwind(AssertUnwindSafe(|| self.attempt())).unwrap_or_else(|panic| {
+        let ended = catch_unwind(AssertUnwindSafe(|| self.attempt())).unwrap_or_else(|panic| {
             let text = text_of(panic.as_ref());
             Err(Error::internal(format!("the query panicked: {text}")))
-        })
+        });
+        match ended {
+            // A sink that waited has heard of it before the query.
+            Err(error) if error.state() == SqlState::QueryCanceled => self.interrupted(error),
+            ended => ended,
+        }
+    }
+
+    fn interrupted(&self, error: Error) -> Result<Ended> {
+        if self.shared.stopping() {
+            Ok(Ended::Stopped)
+        } else if self.shared.is_paused() {
+            let paused = |status: &mut QueryStatus| status.state = QueryState::Paused;
+            self.shared.update(paused);
+            Ok(Ended::Paused)
+        } else {
+            Err(error)
+        }
     }
 
     /// One try, from where the query stands to its end or its first error.
@@ -358,6 +375,8 @@ impl Supervisor {
         mut checkpoints: CheckpointStore,
     ) -> Result<(Recovered, Committer)> {
         sink.sign(self.surroundings.writer);
+        let shared = Arc::clone(&self.shared);
+        sink.heed(Arc::new(move || shared.stopping() || shared.is_paused()));
         let outside = sink.committed()?;
         let committed = match outside {
             Outside::Unknown => Committed::Latest,

@@ -98,6 +98,9 @@ impl<'a> Imaging<'a> {
         beside: impl FnOnce(&[usize]) -> Vec<ArrayRef>,
     ) -> Result<()> {
         self.holds(place);
+        if self.room() == 0 {
+            return Ok(());
+        }
         match table.take_changed(self.room())? {
             Some(changed) => self.groups(place, changed, beside),
             None => Ok(()),

@@ -19,7 +19,7 @@ use super::grouping::{Evaluated, Grouping};
 use super::image::{Imaging, Restored};
 use super::placement::{LateRow, Place, RowClock, place_all};
 use crate::error::Result;
-use crate::state::{ChangedGroups, Frozen, GroupTable};
+use crate::state::{Dirty, Frozen, GroupTable};
 use crate::types::{StateNote, TablePlace, WindowKind, WindowSpan};
 
 /// What [`Sliding::frozen_until`] is called in an image.
@@ -47,7 +47,14 @@ pub(super) struct Sliding {
     /// The end of the last window that was given.
     closed_until: i64,
     /// What the next image must say of panes that were frozen since the last one.
-    unsaid: Vec<(i64, ChangedGroups)>,
+    unsaid: Vec<Unsaid>,
+}
+
+/// Groups of a pane that an image must still name.
+struct Unsaid {
+    pane: i64,
+    groups: Frozen,
+    dirty: Dirty,
 }
 
 impl Sliding {
@@ -185,9 +192,13 @@ impl Sliding {
     fn freeze_until(&mut self, grouping: &Grouping, end: i64) -> Result<()> {
         while let Some(entry) = self.live.first_entry().filter(|pane| *pane.key() < end) {
             let (pane, mut table) = entry.remove_entry();
-            let changed = table.take_changed(usize::MAX)?;
-            self.unsaid.extend(changed.map(|changed| (pane, changed)));
+            let dirty = table.take_dirty();
             let frozen = table.freeze()?;
+            self.unsaid.extend(dirty.map(|dirty| Unsaid {
+                pane,
+                groups: frozen.clone(),
+                dirty,
+            }));
             // Without a front the back is about to become one, and needs no sum.
             if !self.front.is_empty() {
                 match &mut self.back {
@@ -243,15 +254,14 @@ impl Sliding {
             .chain(self.back_panes.iter().map(|(pane, _)| *pane))
             .collect();
         frozen.iter().for_each(|pane| into.holds(whole(*pane)));
-        let unsaid = match into.is_last_part() {
-            true => std::mem::take(&mut self.unsaid),
-            false => Vec::new(),
-        };
-        for (pane, changed) in unsaid {
-            if frozen.contains(&pane) {
-                into.groups(whole(pane), changed, |_| Vec::new())?;
+        self.unsaid.retain(|unsaid| frozen.contains(&unsaid.pane));
+        for unsaid in &mut self.unsaid {
+            if into.room() > 0 {
+                let changed = unsaid.groups.take_changed(&mut unsaid.dirty, into.room())?;
+                into.groups(whole(unsaid.pane), changed, |_| Vec::new())?;
             }
         }
+        self.unsaid.retain(|unsaid| !unsaid.dirty.is_clean());
         for (&pane, table) in &mut self.live {
             into.table(whole(pane), table, |_| Vec::new())?;
         }

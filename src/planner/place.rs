@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, GroupByExpr, LimitClause, Query, Select, SelectItem, Spanned,
-    Value, Visit, Visitor, visit_expressions, visit_expressions_mut,
+    Value, Visit, Visitor,
 };
 
 use super::window_relation::position;
 use crate::error::{Culprit, Error, Position};
-use crate::sql::fold;
+use crate::sql::{fold, walk};
 
 /// Gives an error the place in `query` of what it is about, if it has none yet.
 pub fn placed(error: Error, query: &Query) -> Error {
@@ -29,7 +29,7 @@ pub(super) fn places<V: Visit>(culprit: &Culprit, sql: &V) -> Vec<Position> {
         culprit,
         found: Vec::new(),
     };
-    let ControlFlow::Continue(()) = sql.visit(&mut finder);
+    let ControlFlow::Continue(()) = walk::visit(sql, &mut finder);
     finder.found.sort_by_key(|place| (place.line, place.column));
     finder.found.dedup();
     finder.found
@@ -49,7 +49,7 @@ pub(super) fn called(expr: &Expr) -> Option<String> {
 /// Where functions whose names are `wanted` are called and by which name, in the order of the text.
 pub(super) fn calls(query: &Query, wanted: impl Fn(&str) -> bool) -> Vec<(Position, String)> {
     let mut found = Vec::new();
-    let ControlFlow::<()>::Continue(()) = visit_expressions(query, |expr| {
+    let ControlFlow::<()>::Continue(()) = walk::expressions(query, |expr| {
         if let Some(name) = called(expr).filter(|name| wanted(name)) {
             found.extend(position(expr).map(|place| (place, name)));
         }
@@ -64,13 +64,13 @@ pub(super) fn calls(query: &Query, wanted: impl Fn(&str) -> bool) -> Vec<(Positi
 /// Puts NULL in the place of the calls at `others`, but for those around the one at `kept`.
 pub(super) fn leave_out(query: &mut Query, others: &[Position], kept: Position) {
     let is_around = |expr: &Expr| {
-        let inner = visit_expressions(expr, |inner| match called(inner) {
+        let inner = walk::expressions(expr, |inner| match called(inner) {
             Some(_) if position(inner) == Some(kept) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });
         inner.is_break()
     };
-    let _ = visit_expressions_mut(query, |expr| {
+    let _ = walk::expressions_mut(query, |expr| {
         let is_other =
             called(expr).is_some() && position(expr).is_some_and(|place| others.contains(&place));
         if is_other && !is_around(expr) {

@@ -9,13 +9,12 @@ use std::ops::ControlFlow;
 use super::arguments;
 use super::place::{calls, leave_out, placed};
 use crate::error::{Culprit, Error, Position, from_datafusion};
+use crate::sql::walk;
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
-use sqlparser::ast::{
-    Ident, ObjectName, Query, Spanned, Statement, TableFactor, VisitMut, VisitorMut,
-};
+use sqlparser::ast::{Ident, ObjectName, Query, Spanned, Statement, TableFactor, VisitorMut};
 
 /// How many calls of a function are looked at for the one that an error is about.
 const CALLS_TRIED_MAX: usize = 32;
@@ -73,7 +72,7 @@ fn is_function(state: &SessionState, called: &str, name: &str) -> bool {
 }
 
 async fn plan_once(state: &SessionState, mut query: Box<Query>) -> Result<LogicalPlan> {
-    let ControlFlow::Continue(()) = VisitMut::visit(query.as_mut(), &mut Qualifier);
+    let ControlFlow::Continue(()) = walk::visit_mut(query.as_mut(), &mut Qualifier);
     let statement = Statement::Query(query);
     let plan = state
         .statement_to_plan(DataFusionStatement::Statement(Box::new(statement)))

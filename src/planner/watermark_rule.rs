@@ -6,14 +6,14 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, ExprSchemable};
-use sqlparser::ast::{Expr as SqlExpr, visit_expressions};
+use sqlparser::ast::Expr as SqlExpr;
 
 use super::now::is_now;
 use super::place::places;
 use super::window_relation::position;
 use crate::catalog::{WatermarkDefinition, sql_type_name};
 use crate::error::{Culprit, Error, Position, Result, SqlState, from_datafusion};
-use crate::sql::interval;
+use crate::sql::{interval, walk};
 
 /// Refuses what cannot be seen by its text alone: sub-queries, and lengths that are not fixed.
 ///
@@ -21,7 +21,7 @@ use crate::sql::interval;
 /// With the place of the part that cannot be.
 pub(super) fn check_text(watermark: &WatermarkDefinition) -> Result<()> {
     let example = example(watermark);
-    let checked = visit_expressions(&watermark.expr, |expr| match expr {
+    let checked = walk::expressions(&watermark.expr, |expr| match expr {
         SqlExpr::Subquery(_) | SqlExpr::Exists { .. } | SqlExpr::InSubquery { .. } => {
             let error = Error::user(
                 SqlState::FeatureNotSupported,

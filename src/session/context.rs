@@ -48,6 +48,7 @@ pub(super) fn base(services: &Arc<Services>) -> Result<SessionState> {
     let system = Arc::new(SystemTables::new(
         services.engine.clone(),
         services.catalog.clone(),
+        Arc::clone(&services.outboxes),
         SharedClock::clone(&services.clock),
     ));
     database.register_schema(SYSTEM, system)?;

@@ -9,12 +9,11 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use sqlparser::ast::{
-    self, ArrayElemTypeDef, CastKind, ExactNumberInfo, Expr, TimezoneInfo, Value, VisitMut,
-    VisitorMut,
+    self, ArrayElemTypeDef, CastKind, ExactNumberInfo, Expr, TimezoneInfo, Value, VisitorMut,
 };
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{ExplainTarget, Statement};
+use crate::sql::{ExplainTarget, Statement, walk};
 
 /// Puts values in the places of a statement's parameters.
 ///
@@ -33,7 +32,7 @@ pub(super) fn bind(mut statement: Statement, values: &[ScalarValue]) -> Result<S
             )
         })
     });
-    match walk(&mut statement, &mut binder) {
+    match visit_parts(&mut statement, &mut binder) {
         ControlFlow::Continue(()) => Ok(statement),
         ControlFlow::Break(error) => Err(error),
     }
@@ -47,7 +46,7 @@ pub(super) fn cast_known(query: &mut ast::Query, types: &[Option<FieldRef>]) {
             .and_then(|field| sql_type(field.data_type()))
             .map(|data_type| cast(parameter.clone(), data_type)))
     });
-    let _: ControlFlow<Error> = query.visit(&mut caster);
+    let _: ControlFlow<Error> = walk::visit_mut(query, &mut caster);
 }
 
 /// One entry for each parameter that a statement has, known or not.
@@ -60,7 +59,7 @@ pub(super) fn placeholders(
         highest = highest.max(index + 1);
         Ok(None)
     });
-    let _ = walk(&mut statement.clone(), &mut finder);
+    let _ = visit_parts(&mut statement.clone(), &mut finder);
     (0..highest)
         .map(|index| types.get(index).cloned().flatten())
         .collect()
@@ -76,7 +75,7 @@ pub(super) fn placeholders_of_query(
         highest = highest.max(index + 1);
         Ok(None)
     });
-    let _: ControlFlow<Error> = query.clone().visit(&mut finder);
+    let _: ControlFlow<Error> = walk::visit_mut(&mut query.clone(), &mut finder);
     (0..highest)
         .map(|index| types.get(index).cloned().flatten())
         .collect()
@@ -108,23 +107,23 @@ pub(super) fn unwrap_any(query: &mut ast::Query) -> Vec<usize> {
         }
     }
     let mut unwrap = Unwrap(Vec::new());
-    let _: ControlFlow<()> = query.visit(&mut unwrap);
+    let _: ControlFlow<()> = walk::visit_mut(query, &mut unwrap);
     unwrap.0
 }
 
 /// Visits the parts of a statement that may have parameters.
-fn walk<V: VisitorMut<Break = Error>>(
+fn visit_parts<V: VisitorMut<Break = Error>>(
     statement: &mut Statement,
     visitor: &mut V,
 ) -> ControlFlow<Error> {
     match statement {
-        Statement::Query(select) => select.query.visit(visitor),
-        Statement::CopyOut(copy) => copy.query.query.visit(visitor),
-        Statement::Declare(declare) => declare.query.query.visit(visitor),
-        Statement::Insert(insert) => insert.visit(visitor),
-        Statement::Execute(execute) => execute.arguments.visit(visitor),
+        Statement::Query(select) => walk::visit_mut(&mut select.query, visitor),
+        Statement::CopyOut(copy) => walk::visit_mut(&mut copy.query.query, visitor),
+        Statement::Declare(declare) => walk::visit_mut(&mut declare.query.query, visitor),
+        Statement::Insert(insert) => walk::visit_mut(insert, visitor),
+        Statement::Execute(execute) => walk::visit_mut(&mut execute.arguments, visitor),
         Statement::Explain(explain) => match &mut explain.target {
-            ExplainTarget::Statement(inner) => walk(inner, visitor),
+            ExplainTarget::Statement(inner) => visit_parts(inner, visitor),
             ExplainTarget::Progress(_) => ControlFlow::Continue(()),
         },
         _ => ControlFlow::Continue(()),

@@ -13,6 +13,8 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::engine::{Engine, EngineOptions};
 use crate::error::Result;
+use crate::sink::outbox::Outboxes;
+use crate::source::Cluster;
 use crate::task::Compute;
 use crate::telemetry::ServerCounters;
 
@@ -30,6 +32,8 @@ pub struct Services {
     pub catalog: Catalog,
     /// What runs.
     pub engine: Engine,
+    /// What waits for the destinations of sinks.
+    pub outboxes: Arc<Outboxes>,
     /// What clients did.
     pub counters: Arc<ServerCounters>,
     /// Where snapshots are planned and run.
@@ -43,9 +47,14 @@ impl Services {
     /// too unless they are to lie elsewhere.
     ///
     /// # Errors
-    /// When the data directory cannot be used, `checkpoint_dir` is no place, or the system has no thread left.
+    /// When the data directory cannot be used, `checkpoint_dir` is no place, the library does not know a
+    /// property of the cluster, or the system has no thread left.
     pub fn open(config: Arc<Config>) -> Result<Arc<Self>> {
         let defaults = config.kafka.connection();
+        if let Some(connection) = &defaults {
+            // Nobody is asked yet.
+            Cluster::connect(connection)?;
+        }
         let catalog = Catalog::open(&config.data_dir, defaults.as_ref())?;
         let checkpoints = match &config.checkpoint_dir {
             Some(place) => {
@@ -72,6 +81,7 @@ impl Services {
             clock: SharedClock::clone(&self.clock),
             catalog,
             engine: self.engine.clone(),
+            outboxes: Arc::clone(&self.outboxes),
             counters: Arc::clone(&self.counters),
             compute: Arc::clone(&self.compute),
             base: OnceLock::new(),
@@ -87,6 +97,7 @@ impl Services {
         let clock = SystemClock::shared();
         let limits = &config.limits;
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        let outboxes = Outboxes::new(data_dir.as_deref(), SharedClock::clone(&clock));
         let engine = Engine::open(EngineOptions {
             data_dir,
             checkpoints,
@@ -104,12 +115,14 @@ impl Services {
         let definitions = catalog.snapshot();
         let is_there = |table: &str| definitions.table(table).is_some();
         engine.set_aside().retain_tables(is_there)?;
+        outboxes.retain(|query| definitions.get(query).is_some())?;
         let (compute, base) = (Arc::new(Compute::new()?), OnceLock::new());
         Ok(Arc::new(Self {
             config,
             clock,
             catalog,
             engine,
+            outboxes: Arc::new(outboxes),
             counters: Arc::default(),
             compute,
             base,

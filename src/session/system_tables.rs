@@ -2,6 +2,7 @@
 //! asked.
 
 mod definitions;
+mod outboxes;
 
 use std::sync::Arc;
 
@@ -21,14 +22,17 @@ use super::handler::explain_progress;
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::engine::{Engine, LateRecord, PartitionStatus, QueryShared, QueryStatus, Rejection};
+use crate::sink::outbox::Outboxes;
 use crate::types::{EventTime, InputPartition, ProcessingTime};
 
 /// The tables' names.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "alert_events",
     "alerts",
     "dead_letters",
     "late_rows",
+    "outbox_dead_letters",
+    "outboxes",
     "partitions",
     "queries",
     "secrets",
@@ -40,15 +44,22 @@ const NAMES: [&str; 8] = [
 pub(super) struct SystemTables {
     engine: Engine,
     catalog: Catalog,
+    outboxes: Arc<Outboxes>,
     clock: SharedClock,
 }
 
 impl SystemTables {
-    /// The tables of an engine and a catalog.
-    pub(super) fn new(engine: Engine, catalog: Catalog, clock: SharedClock) -> Self {
+    /// The tables of an engine, a catalog and outboxes.
+    pub(super) fn new(
+        engine: Engine,
+        catalog: Catalog,
+        outboxes: Arc<Outboxes>,
+        clock: SharedClock,
+    ) -> Self {
         Self {
             engine,
             catalog,
+            outboxes,
             clock,
         }
     }
@@ -68,6 +79,8 @@ impl SchemaProvider for SystemTables {
             "partitions" => partitions(&self.engine)?,
             "dead_letters" => dead_letters(&self.engine)?,
             "late_rows" => late_rows(&self.engine)?,
+            "outbox_dead_letters" => outboxes::dead_letters(&self.outboxes)?,
+            "outboxes" => outboxes::outboxes(&self.outboxes)?,
             "sinks" => definitions::sinks(&self.engine, &self.catalog.snapshot())?,
             "secrets" => definitions::secrets(&self.catalog.snapshot())?,
             _ => return Ok(None),

@@ -6,9 +6,13 @@
 //! Invariant: a sink of which the outside keeps the epoch lets no row be seen before its epoch's commit.
 
 pub mod blackhole;
+pub mod http;
 pub mod kafka;
+pub mod outbox;
 pub mod postgres;
 pub mod print;
+
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::types::{ChangeBatch, ProcessingTime};
@@ -22,6 +26,9 @@ pub enum Outside {
     /// the outside has forgotten it.
     Epoch(Option<u64>),
 }
+
+/// Says whether the query of a sink is to stop or to stand still.
+pub type Stopping = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Takes the rows of one query. Its calls block and come from one thread.
 ///
@@ -45,6 +52,9 @@ pub trait Sink: Send {
     fn committed_by(&self) -> Option<u64> {
         None
     }
+
+    /// A wait of this sink ends, with an error of SQLSTATE 57014, when this says so.
+    fn heed(&mut self, _stopping: Stopping) {}
 
     /// Takes rows over, with the time of their micro-batch. A sink that promises "at least once" may
     /// publish them at once.

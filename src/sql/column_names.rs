@@ -10,8 +10,10 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AccessExpr, CastKind, DataType, Expr, Function, FunctionArguments, Ident, Query, SelectItem,
-    SetExpr, Value, VisitMut, VisitorMut,
+    SetExpr, Value, VisitorMut,
 };
+
+use super::walk;
 
 const NAMELESS: &str = "?column?";
 
@@ -33,7 +35,7 @@ pub fn name_columns(query: &mut Query) -> Renamed {
     let mut namer = Namer {
         renamed: Renamed::default(),
     };
-    let _: ControlFlow<()> = query.visit(&mut namer);
+    let _: ControlFlow<()> = walk::visit_mut(query, &mut namer);
     namer.renamed
 }
 

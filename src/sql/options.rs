@@ -10,6 +10,9 @@ use crate::error::{Error, Result, SqlState};
 /// What the connection's own properties start with; their names keep their dots.
 const KAFKA_PREFIX: &str = "kafka.";
 
+/// What the names of HTTP headers start with, which keep their hyphens.
+const HEADER_PREFIX: &str = "header.";
+
 /// Flink's prefix for the same.
 const FLINK_PREFIX: &str = "properties.";
 
@@ -90,7 +93,7 @@ fn name(grammar: &mut Grammar<'_>) -> Result<String> {
 /// The one spelling of an option's name.
 fn normalized(written: &str) -> String {
     let lower = written.trim().to_ascii_lowercase();
-    if lower.starts_with(KAFKA_PREFIX) {
+    if lower.starts_with(KAFKA_PREFIX) || lower.starts_with(HEADER_PREFIX) {
         return lower;
     }
     match lower.strip_prefix(FLINK_PREFIX) {

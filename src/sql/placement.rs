@@ -4,9 +4,9 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Query, Select, Visit, Visitor};
+use sqlparser::ast::{Expr, Query, Select, Visitor};
 
-use super::window_function;
+use super::{walk, window_function};
 use crate::error::{Error, Position, Result, SqlState};
 
 /// Aggregates that SQL is full of.
@@ -32,7 +32,7 @@ const AGGREGATES: &[&str] = &[
 /// # Errors
 /// 42803 for an aggregate in an aggregate or in WHERE, 42P20 for a window function in WHERE.
 pub(super) fn check(query: &Query) -> Result<()> {
-    match query.visit(&mut Checker::default()) {
+    match walk::visit(query, &mut Checker::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

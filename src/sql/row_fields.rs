@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{AccessExpr, Expr, Value, VisitMut, VisitorMut};
 
 use super::grammar::folded;
+use super::walk;
 
 /// Respells the fields taken out of rows that are no plain column; `column.field` may as well be a
 /// table's column, which only the planner knows.
 pub(super) fn respell<V: VisitMut>(statement: &mut V) {
-    let ControlFlow::Continue(()) = statement.visit(&mut Respeller);
+    let ControlFlow::Continue(()) = walk::visit_mut(statement, &mut Respeller);
 }
 
 struct Respeller;

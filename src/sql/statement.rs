@@ -3,11 +3,9 @@
 //! Queries, expressions and types stay the parser library's; everything else is plain data with
 //! the places that errors need. Knows nothing of what exists: names are only spelled here.
 
-use std::ops::ControlFlow;
+use sqlparser::ast;
 
-use sqlparser::ast::{self, VisitMut, VisitorMut};
-
-use super::alert::{AckAlert, Backtest, BacktestTarget, CreateAlert, SilenceAlert};
+use super::alert::{AckAlert, Backtest, CreateAlert, SilenceAlert};
 use super::alter::AlterQuery;
 use super::alter_table::AlterTable;
 use super::replay::Replay;
@@ -532,36 +530,6 @@ pub struct Notify {
     pub channel: Name,
     /// What is told.
     pub payload: String,
-}
-
-impl Statement {
-    /// Visits the queries of a statement, wherever they stand in it.
-    pub fn visit_queries<V: VisitorMut>(&mut self, visitor: &mut V) -> ControlFlow<V::Break> {
-        match self {
-            Self::Query(stream) => stream.query.visit(visitor),
-            Self::CopyOut(copy) => copy.query.query.visit(visitor),
-            Self::Declare(declare) => declare.query.query.visit(visitor),
-            Self::CreateView(create) => create.query.query.visit(visitor),
-            Self::CreateMaterializedView(create) => create.query.query.visit(visitor),
-            Self::CreateSink(create) => match &mut create.query {
-                Some(query) => query.query.visit(visitor),
-                None => ControlFlow::Continue(()),
-            },
-            Self::CreateAlert(create) => create.query.query.visit(visitor),
-            Self::Backtest(Backtest {
-                target: BacktestTarget::Definition(create),
-                ..
-            }) => create.query.query.visit(visitor),
-            Self::Replay(replay) => replay.query.query.visit(visitor),
-            Self::Insert(insert) => insert.visit(visitor),
-            Self::Prepare(prepare) => prepare.statement.visit_queries(visitor),
-            Self::Explain(explain) => match &mut explain.target {
-                ExplainTarget::Statement(inner) => inner.visit_queries(visitor),
-                ExplainTarget::Progress(_) => ControlFlow::Continue(()),
-            },
-            _ => ControlFlow::Continue(()),
-        }
-    }
 }
 
 impl Name {

@@ -21,7 +21,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::{interval, tokens, window_group};
+use super::{interval, tokens, walk, window_group};
 use crate::error::{Error, Position, Result, SqlState};
 
 /// The column that a window clause names when it names none: the input's event time.
@@ -42,7 +42,7 @@ pub const PARTITION_BY: &str = "partition_by";
 /// A wrong number of arguments, a missing column, a length that is none or not positive; each with
 /// its place.
 pub(super) fn canonicalize<V: VisitMut + Visit>(statement: &mut V) -> Result<()> {
-    match VisitMut::visit(statement, &mut Canonicalizer) {
+    match walk::visit_mut(statement, &mut Canonicalizer) {
         ControlFlow::Continue(()) => window_group::rewrite(statement),
         ControlFlow::Break(error) => Err(error),
     }

@@ -20,6 +20,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
+use super::walk;
 use super::window_call::{self, GroupWindow};
 use super::window_function::{self, EVENT_TIME_COLUMN, Kind, PARTITION_BY};
 use super::window_shown::{Bounds, Shown, bound_of, column};
@@ -32,13 +33,13 @@ use crate::types::WindowBound;
 /// # Errors
 /// A window function where none can be, two windows, sessions without keys; each with its place.
 pub(super) fn rewrite<V: VisitMut + Visit>(statement: &mut V) -> Result<()> {
-    if Visit::visit(statement, &mut Finder).is_continue() {
+    if walk::visit(statement, &mut Finder).is_continue() {
         return Ok(());
     }
-    if let ControlFlow::Break(error) = VisitMut::visit(statement, &mut Rewriter) {
+    if let ControlFlow::Break(error) = walk::visit_mut(statement, &mut Rewriter) {
         return Err(error);
     }
-    match Visit::visit(statement, &mut LeftOver) {
+    match walk::visit(statement, &mut LeftOver) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break((name, position)) => Err(misplaced(&name, position)),
     }
@@ -123,7 +124,7 @@ fn set_expr(body: &mut SetExpr, order_by: Option<&mut OrderBy>) -> Result<()> {
 }
 
 fn refuse_in_where(select: &Select) -> Result<()> {
-    let ControlFlow::Break((name, position)) = select.selection.visit(&mut LeftOver) else {
+    let ControlFlow::Break((name, position)) = walk::visit(&select.selection, &mut LeftOver) else {
         return Ok(());
     };
     Err(Error::user(

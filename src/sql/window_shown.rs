@@ -9,12 +9,12 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
     OrderBy, OrderByExpr, OrderByKind, Select, SelectItem, TableFactor, Value, VisitMut,
-    VisitorMut, visit_expressions,
+    VisitorMut,
 };
 
-use super::grammar;
 use super::window_call::{self, GroupWindow, Shows};
 use super::window_function::{Kind, unnamed};
+use super::{grammar, walk};
 use crate::error::{Error, Result, SqlState};
 use crate::types::WindowBound;
 
@@ -59,7 +59,7 @@ impl Bounds {
     }
 
     fn add_all(&mut self, part: &impl sqlparser::ast::Visit) {
-        let _: ControlFlow<()> = visit_expressions(part, |expr| {
+        let _: ControlFlow<()> = walk::expressions(part, |expr| {
             self.0.extend(bound_of(expr));
             ControlFlow::Continue(())
         });
@@ -148,7 +148,7 @@ impl<'a> Shown<'a> {
     }
 
     fn visit_all(&mut self, part: &mut impl VisitMut) -> Result<()> {
-        match part.visit(self) {
+        match walk::visit_mut(part, self) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(error) => Err(error),
         }

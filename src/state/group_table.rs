@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use arrow::compute::take;
 use arrow::datatypes::FieldRef;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
@@ -12,7 +13,7 @@ use super::grouped::Grouped;
 use super::keys::Keys;
 use super::native::native;
 use super::per_group::PerGroup;
-use crate::error::{Error, Result, from_datafusion};
+use crate::error::{Error, Result, from_arrow, from_datafusion};
 use crate::task;
 
 /// DataFusion's vectorised versions of these walk over all groups on every batch, or keep a heap
@@ -67,6 +68,23 @@ impl Frozen {
         let arrays = self.states.iter().flatten();
         let arrays: usize = arrays.map(|array| array.get_array_memory_size()).sum();
         self.keys.size_bytes() + arrays
+    }
+
+    /// What the next image must say of some of the groups that are `dirty`: at most so many.
+    ///
+    /// # Errors
+    /// When what was interned cannot be read back, which is a mistake of ours.
+    pub fn take_changed(&self, dirty: &mut Dirty, at_most: usize) -> Result<ChangedGroups> {
+        let (groups, gone) = dirty.take(at_most)?;
+        let rows = UInt64Array::from_iter_values(groups.iter().map(|group| *group as u64));
+        let states = self.states.iter().flatten();
+        let states = states.map(|state| take(state, &rows, None).map_err(from_arrow));
+        Ok(ChangedGroups {
+            states: states.collect::<Result<_>>()?,
+            keys: self.keys.read(groups.iter().copied())?,
+            gone,
+            groups,
+        })
     }
 
     /// The number of groups.
@@ -209,6 +227,12 @@ impl GroupTable {
             gone,
             groups,
         }))
+    }
+
+    /// Which groups the next image must name, if there are any; they are not told again.
+    pub fn take_dirty(&mut self) -> Option<Dirty> {
+        let dirty = std::mem::take(self.dirty.as_mut()?);
+        (!dirty.is_clean()).then_some(dirty)
     }
 
     /// Takes in groups as [`Self::take_changed`] gave them, and what else stands behind their keys;

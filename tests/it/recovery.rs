@@ -236,3 +236,71 @@ async fn a_topic_that_was_made_anew_meanwhile_is_not_read_on() {
     client.run("FLUSH").await;
     assert_eq!(client.rows("SELECT who FROM names").await.len(), 2);
 }
+
+/// What a query says of its lag and the time that it will take, in whole seconds.
+async fn standing(client: &crate::support::client::Client) -> (u64, u64, Option<f64>) {
+    let sql = "SELECT rows_in, lag, extract(epoch FROM catch_up_eta) FROM headwater.queries";
+    let rows = client.rows(sql).await;
+    let number = |text: &Option<String>| text.as_ref().expect("it is told").parse();
+    let [rows_in, lag, eta] = &rows[0][..] else {
+        panic!("three columns: {rows:?}")
+    };
+    (
+        number(rows_in).expect("a number"),
+        number(lag).expect("a number"),
+        eta.as_ref().map(|eta| eta.parse().expect("a number")),
+    )
+}
+
+#[tokio::test]
+async fn a_query_that_falls_behind_says_how_far_it_is_and_how_long_it_will_take() {
+    let (_broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    client
+        .run(&CLICKS.replace("idle_timeout = 'off'", "max_rows_per_second = 40"))
+        .await;
+    client
+        .run("CREATE MATERIALIZED VIEW seen AS SELECT who FROM clicks")
+        .await;
+    let clicks: Vec<Record> = (0..200).map(|_| click("ann", "00:00:10")).collect();
+    cluster.produce("clicks", &clicks);
+    let (rows_in, lag, eta) = crate::support::wait::until_async("an estimate", async || {
+        let (rows_in, lag, eta) = standing(&client).await;
+        (rows_in > 0 && lag > 0).then_some((rows_in, lag, eta?))
+    })
+    .await;
+    assert_eq!(
+        rows_in + lag,
+        200,
+        "what is not read is what it lags behind"
+    );
+    assert!(eta > 0.0, "{eta}");
+    client.run("FLUSH").await;
+    assert_eq!(standing(&client).await, (200, 0, Some(0.0)));
+}
+
+#[tokio::test]
+async fn a_query_whose_broker_is_away_says_since_when_and_what_it_does() {
+    let (mut broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    client.run(CLICKS).await;
+    client
+        .run("CREATE MATERIALIZED VIEW seen AS SELECT who FROM clicks")
+        .await;
+    cluster.produce("clicks", &[click("ann", "00:00:10")]);
+    client.run("FLUSH").await;
+    broker.kill();
+    let explanation = "SELECT explanation FROM headwater.queries";
+    let told = crate::support::wait::until_async("the trouble to be told", async || {
+        let told = client.value(explanation).await;
+        told.contains("does not answer since 2").then_some(told)
+    })
+    .await;
+    assert!(told.contains("The query keeps asking"), "{told}");
+    broker.start_again();
+    cluster.produce("clicks", &[click("bob", "00:00:11")]);
+    client.run("FLUSH").await;
+    let told = client.value(explanation).await;
+    assert!(!told.contains("does not answer"), "{told}");
+    assert_eq!(client.value("SELECT count(*) FROM seen").await, "2");
+}

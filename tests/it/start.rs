@@ -164,3 +164,19 @@ fn http_get(address: SocketAddr, path: &str) -> String {
     stream.read_to_string(&mut answer).expect("it answers");
     answer
 }
+
+#[test]
+fn a_property_that_the_kafka_library_does_not_know_is_told_at_the_start() {
+    let any = "127.0.0.1:0";
+    let output = refused(&[
+        "--listen",
+        any,
+        "--http-listen",
+        any,
+        "--kafka",
+        "127.0.0.1:1",
+        "--kafka-property",
+        "foo=bar",
+    ]);
+    assert!(output.contains("foo"), "{output}");
+}

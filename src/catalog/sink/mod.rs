@@ -3,12 +3,18 @@
 //! Each connector's options have a file of their own here. A sink without a query is a destination
 //! that others name.
 
+mod http;
 mod kafka;
 mod plain;
 mod postgres;
+mod slack;
+mod webhook;
 
+pub use http::DeliveryOptions;
 pub use kafka::{DELIVERY_DEFAULT, KafkaSinkTarget, SinkFormat};
 pub use postgres::{PostgresMode, PostgresSinkTarget};
+pub use slack::{SlackSinkTarget, SlackWay};
+pub use webhook::{HttpMethod, WebhookSinkTarget};
 
 use super::depends::names_in;
 use super::options::{Options, masked, secrets_in};
@@ -50,6 +56,10 @@ pub enum SinkTarget {
     Postgres(PostgresSinkTarget),
     /// The server's log.
     Print,
+    /// A channel of Slack, or several.
+    Slack(SlackSinkTarget),
+    /// A URL.
+    Webhook(WebhookSinkTarget),
 }
 
 /// Which rows a sink takes.
@@ -88,13 +98,17 @@ enum Connector {
     Kafka,
     Postgres,
     Print,
+    Slack,
+    Webhook,
 }
 
-const CONNECTORS: [(&str, Connector); 4] = [
+const CONNECTORS: [(&str, Connector); 6] = [
     ("blackhole", Connector::Blackhole),
     ("kafka", Connector::Kafka),
     ("postgres", Connector::Postgres),
     ("print", Connector::Print),
+    ("slack", Connector::Slack),
+    ("webhook", Connector::Webhook),
 ];
 
 impl SinkDefinition {
@@ -110,6 +124,8 @@ impl SinkDefinition {
             Connector::Kafka => SinkTarget::Kafka(kafka::target(&mut options, clause, defaults)?),
             Connector::Postgres => SinkTarget::Postgres(postgres::target(&mut options, clause)?),
             Connector::Print => plain::target(clause, SinkTarget::Print)?,
+            Connector::Slack => SinkTarget::Slack(slack::target(&mut options, clause)?),
+            Connector::Webhook => SinkTarget::Webhook(webhook::target(&mut options, clause)?),
         };
         let query_options = match &clause.query {
             Some(_) => query_options::take(&mut options)?,
@@ -134,7 +150,11 @@ impl SinkDefinition {
     pub fn kafka(&self) -> Option<&KafkaSinkTarget> {
         match &self.target {
             SinkTarget::Kafka(target) => Some(target),
-            SinkTarget::Blackhole | SinkTarget::Postgres(_) | SinkTarget::Print => None,
+            SinkTarget::Blackhole
+            | SinkTarget::Postgres(_)
+            | SinkTarget::Print
+            | SinkTarget::Slack(_)
+            | SinkTarget::Webhook(_) => None,
         }
     }
 
@@ -152,6 +172,8 @@ impl SinkTarget {
             Self::Kafka(_) => "kafka",
             Self::Postgres(_) => "postgres",
             Self::Print => "print",
+            Self::Slack(_) => "slack",
+            Self::Webhook(_) => "webhook",
         }
     }
 
@@ -160,6 +182,8 @@ impl SinkTarget {
         match self {
             Self::Kafka(target) => Some(target.topic.clone()),
             Self::Postgres(target) => Some(target.place()),
+            Self::Slack(target) => Some(target.place()),
+            Self::Webhook(target) => Some(target.place()),
             Self::Blackhole | Self::Print => None,
         }
     }
@@ -169,7 +193,9 @@ impl SinkTarget {
         match self {
             Self::Kafka(target) => target.delivery,
             Self::Postgres(_) => Delivery::ExactlyOnce,
-            Self::Blackhole | Self::Print => Delivery::AtLeastOnce,
+            Self::Blackhole | Self::Print | Self::Slack(_) | Self::Webhook(_) => {
+                Delivery::AtLeastOnce
+            }
         }
     }
 
@@ -179,6 +205,7 @@ impl SinkTarget {
             Self::Kafka(target) => target.rows(),
             Self::Postgres(target) => target.rows(),
             Self::Blackhole | Self::Print => SinkRows::Changes,
+            Self::Slack(_) | Self::Webhook(_) => SinkRows::Added,
         }
     }
 
@@ -187,7 +214,7 @@ impl SinkTarget {
         match self {
             Self::Kafka(target) => &target.key_columns,
             Self::Postgres(target) => &target.key_columns,
-            Self::Blackhole | Self::Print => &[],
+            Self::Blackhole | Self::Print | Self::Slack(_) | Self::Webhook(_) => &[],
         }
     }
 
@@ -199,6 +226,11 @@ impl SinkTarget {
                 ("headers", &target.headers),
             ],
             Self::Postgres(target) => vec![("key_columns", &target.key_columns)],
+            Self::Slack(target) => vec![
+                ("channel_column", target.channel_column()),
+                ("thread_columns", &target.thread_columns),
+            ],
+            Self::Webhook(target) => vec![("key_column", target.key_column.as_slice())],
             Self::Blackhole | Self::Print => Vec::new(),
         }
     }
@@ -208,7 +240,7 @@ impl SinkTarget {
         match self {
             Self::Kafka(target) => target.check(clause),
             Self::Postgres(target) => target.check(clause),
-            Self::Blackhole | Self::Print => Ok(()),
+            Self::Blackhole | Self::Print | Self::Slack(_) | Self::Webhook(_) => Ok(()),
         }
     }
 }

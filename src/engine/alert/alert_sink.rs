@@ -9,7 +9,7 @@ use super::events::AlertEvents;
 use crate::alert::{Notification, notification_rows, notifications_of};
 use crate::crash_point;
 use crate::error::Result;
-use crate::sink::{Outside, Sink};
+use crate::sink::{Outside, Sink, Stopping};
 use crate::types::{ChangeBatch, ProcessingTime};
 
 /// The outside of an alert's query.
@@ -54,6 +54,12 @@ impl Sink for AlertSink {
 
     fn committed_by(&self) -> Option<u64> {
         self.events.record(&self.alert)?.writer
+    }
+
+    fn heed(&mut self, stopping: Stopping) {
+        for sink in &mut self.sinks {
+            sink.heed(Stopping::clone(&stopping));
+        }
     }
 
     fn stage(&mut self, rows: &ChangeBatch, at: ProcessingTime) -> Result<()> {

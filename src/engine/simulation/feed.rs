@@ -13,7 +13,7 @@ use super::follower::Follower;
 use super::topic::{Entry, Event, Topics};
 use super::world::World;
 use crate::engine::committer::ByHand;
-use crate::engine::input::{Collect, Collected, lane_of};
+use crate::engine::input::{Collect, Collected, Gather, lane_of};
 use crate::engine::shared_scan::{Fetched, Prefix, UnionDecode};
 use crate::engine::status::QueryShared;
 use crate::error::Result;
@@ -78,7 +78,7 @@ pub(super) struct Reading {
 }
 
 impl Collect for Feed {
-    fn collect(&mut self, timeout: Duration) -> Result<Collected> {
+    fn collect(&mut self, timeout: Duration, _gather: Gather) -> Result<Collected> {
         self.steps += 1;
         assert!(self.steps < STEPS_MAX, "a run comes to an end");
         self.look();

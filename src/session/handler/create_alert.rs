@@ -141,14 +141,15 @@ fn notified(services: &Services, alert: &AlertDefinition) -> Result<Vec<OpenSink
             )));
         }
         create_sink::check_columns(sink, &schema).map_err(at)?;
-        let (server_id, own) = (
-            services.catalog.server_id(),
-            format!("{}-{}", alert.name, sink.name),
-        );
+        let writer = create_sink::Writer::Alert {
+            alert: &alert.name,
+            sink: &sink.name,
+        };
+        create_sink::check_rows(services, &sink.target, writer, &schema).map_err(at)?;
         Ok(create_sink::open_sink(
+            services,
             &sink.target,
-            &own,
-            server_id,
+            writer,
             &schema,
         ))
     };

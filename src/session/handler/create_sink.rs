@@ -2,16 +2,19 @@
 //!
 //! What is particular to a connector stands in `open_sink` and `prepare`, an arm each.
 
+mod http;
 mod kafka;
 mod postgres;
 
+pub(in crate::session) use http::given_up;
+
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SessionState;
 
 use super::continuous::{Wanted, continuous};
-use super::{define, is_there, mode, notice};
+use super::{define, is_there, mode, notice, transactional_id};
 use crate::catalog::{Definition, SinkDefinition, SinkRows, SinkTarget};
 use crate::engine::OpenSink;
 use crate::error::{Error, Result, SqlState, nearest};
@@ -39,21 +42,38 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
         Some(_) => {
             let state = session.state()?;
             let plan = continued(&services, &state, &sink).await?;
-            Some(checked(&sink, plan).map_err(at)?)
+            Some(checked(&services, &sink, plan).map_err(at)?)
         }
     };
-    for text in prepare(&services, &sink, plan.as_ref()).await? {
+    let former = transactional_id::former(&services, &sink.name);
+    transactional_id::refuse_taken(&services, &sink, former.as_ref())
+        .await
+        .map_err(at)?;
+    for text in prepare(&services, &sink, plan.as_ref()).await.map_err(at)? {
         notice(session, Error::user(SqlState::SuccessfulCompletion, text));
     }
     let running = plan.map(|plan| {
         let open = open(&services, &sink, &plan.schema);
         (sink.name.clone(), plan, open)
     });
-    define(session, definition, mode, move |engine| match running {
-        Some((name, plan, open)) => engine.create_sink(&name, plan, open, true),
-        None => Ok(()),
+    let (name, outboxes) = (sink.name.clone(), Arc::clone(&services.outboxes));
+    let waiting = outboxes.waiting(&name);
+    define(session, definition, mode, move |engine| {
+        // What an earlier one of the name has left is none of this one's.
+        outboxes.remove(&name)?;
+        match running {
+            Some((name, plan, open)) => engine.create_sink(&name, plan, open, true),
+            None => Ok(()),
+        }
     })
     .await?;
+    let id = |sink: &SinkDefinition| sink.transactional_id(services.catalog.server_id());
+    if let Some(former) = former.filter(|former| id(former) != id(&sink)) {
+        transactional_id::release(session, &former).await;
+    }
+    if waiting > 0 {
+        notice(session, given_up(&sink.name, waiting));
+    }
     Ok(Outcome::done(TAG))
 }
 
@@ -76,7 +96,7 @@ pub(super) async fn planned(
     state: &SessionState,
     sink: &SinkDefinition,
 ) -> Result<StreamPlan> {
-    checked(sink, continued(services, state, sink).await?)
+    checked(services, sink, continued(services, state, sink).await?)
 }
 
 async fn continued(
@@ -91,19 +111,60 @@ async fn continued(
 
 /// Opens the sink for each try of its query.
 pub(super) fn open(services: &Services, sink: &SinkDefinition, schema: &SchemaRef) -> OpenSink {
-    let server_id = services.catalog.server_id();
-    open_sink(&sink.target, &sink.name, server_id, schema)
+    open_sink(services, &sink.target, Writer::Query(&sink.name), schema)
 }
 
-/// Opens a target for rows of a schema, under a name that no other writer has.
-pub(super) fn open_sink(
+/// Whose rows go into a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session) enum Writer<'a> {
+    /// Those of the sink's own query.
+    Query(&'a str),
+    /// The notifications of an alert, which bring their ids, to a sink of that name.
+    Alert { alert: &'a str, sink: &'a str },
+}
+
+impl Writer<'_> {
+    /// A name that no other writer has.
+    fn name(self) -> String {
+        match self {
+            Self::Query(name) => name.to_owned(),
+            Self::Alert { alert, sink } => format!("{alert}/{sink}"),
+        }
+    }
+}
+
+/// Looks whether a target can take the rows of a schema, as far as that is known without it.
+///
+/// # Errors
+/// A template that uses what is not there, a host that is not allowed.
+pub(in crate::session) fn check_rows(
+    services: &Services,
     target: &SinkTarget,
-    name: &str,
-    server_id: &str,
+    writer: Writer<'_>,
+    schema: &Schema,
+) -> Result<()> {
+    match target {
+        SinkTarget::Slack(target) => http::check_slack(services, target, writer, schema),
+        SinkTarget::Webhook(target) => http::check_webhook(services, target, writer, schema),
+        SinkTarget::Blackhole
+        | SinkTarget::Kafka(_)
+        | SinkTarget::Postgres(_)
+        | SinkTarget::Print => Ok(()),
+    }
+}
+
+/// Opens a target for rows of a schema.
+pub(in crate::session) fn open_sink(
+    services: &Services,
+    target: &SinkTarget,
+    writer: Writer<'_>,
     schema: &SchemaRef,
 ) -> OpenSink {
-    let (name, schema) = (name.to_owned(), Arc::clone(schema));
+    let server_id = services.catalog.server_id();
+    let (name, schema) = (writer.name(), Arc::clone(schema));
     match target {
+        SinkTarget::Slack(target) => http::open_slack(services, target, writer, &schema),
+        SinkTarget::Webhook(target) => http::open_webhook(services, target, writer, &schema),
         SinkTarget::Blackhole => Box::new(|_| Ok(Box::new(BlackholeSink))),
         SinkTarget::Kafka(target) => kafka::open(target, &name, server_id, &schema),
         SinkTarget::Postgres(target) => postgres::open(target, &name, server_id, &schema),
@@ -126,6 +187,8 @@ async fn prepare(
             let server_id = services.catalog.server_id();
             postgres::prepare(target, &sink.name, server_id, plan).await
         }
+        SinkTarget::Slack(target) => http::prepare_slack(services, target).await,
+        SinkTarget::Webhook(target) => http::prepare_webhook(services, target).await,
     }
 }
 
@@ -133,8 +196,14 @@ async fn prepare(
 ///
 /// # Errors
 /// When the sink cannot write what the query gives.
-fn checked(sink: &SinkDefinition, mut plan: StreamPlan) -> Result<StreamPlan> {
+fn checked(services: &Services, sink: &SinkDefinition, mut plan: StreamPlan) -> Result<StreamPlan> {
     check_columns(sink, &plan.schema)?;
+    check_rows(
+        services,
+        &sink.target,
+        Writer::Query(&sink.name),
+        &plan.schema,
+    )?;
     if let (SinkRows::Newest, Changelog::Update, Some(key)) =
         (sink.target.rows(), plan.changelog(), &plan.key)
     {

@@ -1,6 +1,7 @@
 //! DROP TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, ALERT, QUERY.
 
-use super::notice;
+use super::create_sink::given_up;
+use super::{notice, transactional_id};
 use crate::catalog::Definition;
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, Session};
@@ -57,7 +58,13 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
             );
             notice(session, Error::user(SqlState::SuccessfulCompletion, text));
         }
-        forget(session, &definition).await?;
+        let waiting = forget(session, &definition).await?;
+        if let Definition::Sink(sink) = &definition {
+            transactional_id::release(session, sink).await;
+        }
+        if waiting > 0 {
+            notice(session, given_up(definition.name(), waiting));
+        }
     }
     Ok(())
 }
@@ -69,19 +76,24 @@ fn is_missing(error: &Error) -> bool {
     )
 }
 
-/// Ends what a definition had running.
-async fn forget(session: &Session, definition: &Definition) -> Result<()> {
+/// Ends what a definition had running; gives how many rows waited for their destination.
+async fn forget(session: &Session, definition: &Definition) -> Result<u64> {
     let engine = session.services().engine.clone();
+    let outboxes = std::sync::Arc::clone(&session.services().outboxes);
     let name = definition.name().to_owned();
     match definition {
         Definition::MaterializedView(_) | Definition::Sink(_) | Definition::Alert(_) => {
-            task::spawn_blocking(move || engine.drop_query(&name)).await
+            task::spawn_blocking(move || {
+                engine.drop_query(&name)?;
+                outboxes.remove(&name)
+            })
+            .await
         }
         Definition::Table(_) => {
             let forget = move || engine.set_aside().retain_tables(|table| table != name);
-            task::spawn_blocking(forget).await
+            task::spawn_blocking(forget).await.map(|()| 0)
         }
-        Definition::View(_) | Definition::Secret(_) => Ok(()),
+        Definition::View(_) | Definition::Secret(_) => Ok(0),
     }
 }
 

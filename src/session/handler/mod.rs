@@ -27,6 +27,7 @@ pub(super) mod replay;
 pub(super) mod show_objects;
 pub(super) mod subscribe;
 pub(super) mod transaction;
+mod transactional_id;
 pub(super) mod variable;
 
 use std::sync::Arc;

@@ -8,12 +8,14 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     self, BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArgumentList,
     FunctionArguments, Ident, ObjectName, OrderByKind, Query, SelectItem, SetExpr, TableFactor,
-    Value, VisitMut, VisitorMut,
+    Value, VisitorMut,
 };
+
+use crate::sql::walk;
 
 /// Respells a query over system catalogs.
 pub(super) fn respell(query: &mut Query) {
-    let _: ControlFlow<()> = VisitMut::visit(query, &mut Catalogs);
+    let _: ControlFlow<()> = walk::visit_mut(query, &mut Catalogs);
 }
 
 struct Catalogs;

@@ -12,12 +12,12 @@ use datafusion_pg_catalog::sql::rules::{
     SqlStatementRewriteRule, StripCallableQualifier,
 };
 use sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Statement, TableAlias, TableAliasColumnDef, TableFactor, Visit,
-    VisitMut, Visitor, VisitorMut,
+    Expr, Ident, ObjectName, Query, Statement, TableAlias, TableAliasColumnDef, TableFactor,
+    Visitor, VisitorMut,
 };
 
 use super::respell::respell;
-use crate::sql::{Renamed, name_columns};
+use crate::sql::{Renamed, name_columns, walk};
 
 /// A query that DataFusion plans, and the names that the client sees.
 pub(in crate::session) struct Rewritten {
@@ -35,7 +35,7 @@ pub(in crate::session) fn rewrite(query: Query, text: &str) -> Rewritten {
     } else {
         query
     };
-    let _: ControlFlow<()> = VisitMut::visit(&mut query, &mut NameSeries);
+    let _: ControlFlow<()> = walk::visit_mut(&mut query, &mut NameSeries);
     let renamed = name_columns(&mut query);
     let query = if reads_catalogs { query } else { plain(query) };
     Rewritten { query, renamed }
@@ -115,7 +115,7 @@ fn reads_catalogs(query: &Query) -> bool {
             }
         }
     }
-    Visit::visit(query, &mut Finder).is_break()
+    walk::visit(query, &mut Finder).is_break()
 }
 
 /// The column of `generate_series(..)` has its alias for a name.

@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "the library answers in C structures")]
 
+mod groups;
+
 use std::ffi::{CStr, c_char};
 use std::slice;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use super::code::Code;
 use super::metadata::milliseconds;
 use crate::error::{Error, Result};
 use crate::types::{Offset, PartitionId};
+pub(super) use groups::{delete_group, group_is_there};
 
 /// Which offset of a partition is asked for.
 #[derive(Debug, Clone, Copy)]

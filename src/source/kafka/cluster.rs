@@ -191,6 +191,24 @@ impl Cluster {
         }
     }
 
+    /// Whether there is a consumer group of that name, be it only with offsets.
+    ///
+    /// # Errors
+    /// A user who may not see it, no answer in time.
+    pub fn group_is_there(&self, group: &str, timeout: Duration) -> Result<bool> {
+        let answer = admin::group_is_there(&self.client, group, timeout)?;
+        answer.map_err(|failure| self.translate(None, &failure))
+    }
+
+    /// Deletes a consumer group with its offsets, if it is there.
+    ///
+    /// # Errors
+    /// A group with members, a user who may not delete it, no answer in time.
+    pub fn delete_group(&self, group: &str, timeout: Duration) -> Result<()> {
+        let answer = admin::delete_group(&self.client, group, timeout)?;
+        answer.map_err(|failure| self.translate(None, &failure))
+    }
+
     /// A new topic is known to its controller first, to the other brokers a little later, and last
     /// its partitions have leaders that know of it.
     fn await_topic(&self, topic: &str) -> Result<()> {

@@ -120,6 +120,17 @@ impl Cluster {
         }
     }
 
+    /// Deletes a consumer group without members.
+    pub(crate) async fn delete_group(&self, group: &str) {
+        let admin: AdminClient<DefaultClientContext> =
+            self.config().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let deleted = admin.delete_groups(&[group], &options).await;
+        for result in deleted.expect("the broker answers") {
+            result.unwrap_or_else(|(name, code)| panic!("group {name}: {code}"));
+        }
+    }
+
     /// Deletes every message that a topic of one partition holds.
     pub(crate) async fn delete_records(&self, topic: &str) {
         let admin: AdminClient<DefaultClientContext> =

@@ -5,6 +5,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod client;
+pub(crate) mod hook;
 pub(crate) mod messages;
 pub(crate) mod pages;
 pub(crate) mod postgres;

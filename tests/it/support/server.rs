@@ -36,8 +36,20 @@ impl Server {
         Self::launched(arguments, Some(nth))
     }
 
+    /// Starts one on a copy of what another one keeps, which must not run.
+    pub(crate) fn start_on_copy(other: &Self) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        copy_folder(&other.data(), &folder.path().join("data"));
+        let arguments: Vec<&str> = other.arguments.iter().map(String::as_str).collect();
+        Self::launched_in(folder, &arguments, None)
+    }
+
     fn launched(arguments: &[&str], crash_at: Option<usize>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
+        Self::launched_in(folder, arguments, crash_at)
+    }
+
+    fn launched_in(folder: TempDir, arguments: &[&str], crash_at: Option<usize>) -> Self {
         let arguments: Vec<String> = arguments
             .iter()
             .map(|&argument| argument.to_owned())
@@ -112,6 +124,18 @@ impl Server {
         match Client::connect(self.address).await {
             Ok(client) => client,
             Err(error) => panic!("{error}; the server:\n{}", self.process.last_lines()),
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match from.is_dir() {
+            true => copy_folder(&from, &to),
+            false => drop(std::fs::copy(&from, &to).expect("a copy")),
         }
     }
 }

@@ -1,0 +1,86 @@
+//! What lies in an outbox, and what is told of it. Plain data.
+
+use crate::types::ProcessingTime;
+
+/// A row that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its place in the outbox: later ones have greater numbers.
+    pub number: u64,
+    /// The epoch that brought it.
+    pub epoch: u64,
+    /// Its place in the epoch, from 0 on.
+    pub row: u64,
+    /// The time of its micro-batch.
+    pub at: ProcessingTime,
+    /// The same whenever it is sent, and no other's.
+    pub key: String,
+    /// The row as a JSON object.
+    pub payload: Vec<u8>,
+}
+
+/// A row that is to wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) at: ProcessingTime,
+    /// Its idempotency key, if the row brings one.
+    pub(super) key: Option<String>,
+    pub(super) payload: Vec<u8>,
+}
+
+/// What an entry costs beside its row.
+const ENTRY_BYTES: u64 = 64;
+
+impl Item {
+    /// What it counts for in the outbox's bound.
+    pub(super) fn bytes(&self) -> u64 {
+        bytes(self.key.as_deref().unwrap_or_default(), &self.payload)
+    }
+}
+
+/// What a message counts for in the outbox's bound.
+pub(super) fn bytes(key: &str, payload: &[u8]) -> u64 {
+    (key.len() + payload.len()) as u64 + ENTRY_BYTES
+}
+
+/// Why a message could not be delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: Option<u16>,
+    pub(super) attempts: u32,
+    pub(super) reason: String,
+}
+
+/// A message that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// What it was.
+    pub message: Message,
+    /// What the destination answered, if that was an HTTP status.
+    pub status: Option<u16>,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// Why it was given up.
+    pub reason: String,
+    /// When it was given up.
+    pub died_at: ProcessingTime,
+}
+
+/// How an outbox stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutboxState {
+    /// Messages that wait for the destination.
+    pub waiting: u64,
+    /// What these count for in the outbox's bound.
+    pub waiting_bytes: u64,
+    /// The time of the oldest of them.
+    pub oldest_at: Option<ProcessingTime>,
+    /// Messages that the destination has taken since the server started.
+    pub delivered: u64,
+    /// Sendings that did not succeed and were repeated, since the server started.
+    pub retried: u64,
+    /// Messages given up and kept as dead letters.
+    pub dead: u64,
+    /// What went wrong last, and when.
+    pub last_error: Option<(String, ProcessingTime)>,
+}
