@@ -219,7 +219,10 @@ async fn dies_at(nth: usize) -> bool {
     }
     assert_eq!(found, expected(), "place {nth}, died: {died}");
     let most = "SELECT count(*) || ' ' || count(DISTINCT key::text) FROM headwater.alert_events WHERE alert = 'most'";
-    assert_eq!(client.value(most).await, "3 3", "place {nth}, died: {died}");
+    let states =
+        "SELECT name, state, rows_in, rows_out, last_error, explanation FROM headwater.queries";
+    let (found, states) = (client.value(most).await, client.rows(states).await);
+    assert_eq!(found, "3 3", "place {nth}, died: {died}: {states:?}");
     // A sink may be told twice, but of nothing else.
     let mut told: Vec<String> = cluster
         .read("told")

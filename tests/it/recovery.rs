@@ -256,14 +256,14 @@ async fn standing(client: &crate::support::client::Client) -> (u64, u64, Option<
 async fn a_query_that_falls_behind_says_how_far_it_is_and_how_long_it_will_take() {
     let (_broker, cluster, mut server) = stage().await;
     let client = server.connect().await;
+    let clicks: Vec<Record> = (0..200).map(|_| click("ann", "00:00:10")).collect();
+    cluster.produce("clicks", &clicks);
     client
         .run(&CLICKS.replace("idle_timeout = 'off'", "max_rows_per_second = 40"))
         .await;
     client
         .run("CREATE MATERIALIZED VIEW seen AS SELECT who FROM clicks")
         .await;
-    let clicks: Vec<Record> = (0..200).map(|_| click("ann", "00:00:10")).collect();
-    cluster.produce("clicks", &clicks);
     let (rows_in, lag, eta) = crate::support::wait::until_async("an estimate", async || {
         let (rows_in, lag, eta) = standing(&client).await;
         (rows_in > 0 && lag > 0).then_some((rows_in, lag, eta?))
