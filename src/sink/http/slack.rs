@@ -268,7 +268,11 @@ fn pick(waiting: &[Waiting], left: impl Fn(&str) -> Duration) -> Pick {
         }
         let left = left(&row.channel);
         if left.is_zero() {
-            return Pick::Go(sharing(waiting, place, (row.channel.as_str(), thread.as_deref())));
+            return Pick::Go(sharing(
+                waiting,
+                place,
+                (row.channel.as_str(), thread.as_deref()),
+            ));
         }
         passed.push(&row.channel);
         shortest = Some(shortest.map_or(left, |shortest| shortest.min(left)));
