@@ -82,7 +82,8 @@ fn find<'a>(alter: &AlterQuery, current: &'a Definitions) -> Result<&'a Definiti
     let what = found.kind_name();
     if found.query_options().is_none() {
         let error = wrong(format!("\"{name}\" is a {what} and has no query"));
-        return Err(error.hint("Materialized views have one, and sinks that were created with AS."));
+        return Err(error
+            .hint("Materialized views and alerts have one, and sinks that were created with AS."));
     }
     if !is_of(found, alter.kind) {
         let error = wrong(format!(
