@@ -15,7 +15,7 @@ use source::{File, named_rooms, project, words};
 const FOR_TESTS: [&str; 2] = ["broker", "functions"];
 
 /// Rooms that every room may name: they name none but each other.
-const SHARED: &str = "types error config clock task crash_point directory_lock redb_file telemetry";
+const SHARED: &str = "types error config clock task crash_point directory_lock redb_file bucket telemetry";
 
 /// The rooms in the reading order of `src/lib.rs`, each with the rooms that it may name beside the shared ones.
 const ROOMS: &str = "
@@ -27,6 +27,7 @@ task:
 crash_point:
 directory_lock:
 redb_file:
+bucket:
 telemetry:
 types:
 sql:
@@ -96,8 +97,8 @@ const WORDS: &[(&str, Place, &str)] = &[
     ),
     (
         "object_store",
-        Only("src/checkpoint/objects"),
-        "hand in a `Storage`",
+        Only("src/bucket"),
+        "use a `Bucket`",
     ),
     ("indicatif", Only("src/cli"), "show progress in `cli`"),
     (

@@ -11,14 +11,14 @@ const ASKED_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Pauses that grow, each shortened by chance, so that many who wait for one server do not come at once.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(in crate::sink) struct Backoff {
     chance: fastrand::Rng,
     next: Duration,
 }
 
 impl Backoff {
     /// The same pauses for the same seed.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::sink) fn new(seed: u64) -> Self {
         Self {
             chance: fastrand::Rng::with_seed(seed),
             next: FIRST,
@@ -26,7 +26,7 @@ impl Backoff {
     }
 
     /// The next pause; not shorter than the destination asked for.
-    pub(super) fn pause(&mut self, asked: Option<Duration>) -> Duration {
+    pub(in crate::sink) fn pause(&mut self, asked: Option<Duration>) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(MAX);
         let own = whole.mul_f64(0.5 + self.chance.f64() / 2.0);
@@ -34,7 +34,7 @@ impl Backoff {
     }
 
     /// It went well: the next pause is a short one.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::sink) fn reset(&mut self) {
         self.next = FIRST;
     }
 }

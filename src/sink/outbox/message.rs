@@ -19,13 +19,27 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
-/// A row that is to wait.
+/// A row that is to wait, or several that go together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Item {
-    pub(super) at: ProcessingTime,
-    /// Its idempotency key, if the row brings one.
-    pub(super) key: Option<String>,
-    pub(super) payload: Vec<u8>,
+pub(in crate::sink) struct Item {
+    pub(in crate::sink) at: ProcessingTime,
+    /// Its idempotency key, if the row brings one; for files the folder.
+    pub(in crate::sink) key: Option<String>,
+    /// How many rows it is.
+    pub(in crate::sink) rows: u64,
+    pub(in crate::sink) payload: Vec<u8>,
+}
+
+/// What is known of a waiting item without reading what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::sink) struct Head {
+    /// Its place in the outbox.
+    pub(in crate::sink) number: u64,
+    pub(in crate::sink) at: ProcessingTime,
+    /// As it was given; empty if none was.
+    pub(in crate::sink) key: String,
+    /// The length of what it holds.
+    pub(in crate::sink) bytes: u64,
 }
 
 /// What an entry costs beside its row.
@@ -69,13 +83,13 @@ pub struct DeadLetter {
 /// How an outbox stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutboxState {
-    /// Messages that wait for the destination.
+    /// Rows that wait for the destination.
     pub waiting: u64,
     /// What these count for in the outbox's bound.
     pub waiting_bytes: u64,
     /// The time of the oldest of them.
     pub oldest_at: Option<ProcessingTime>,
-    /// Messages that the destination has taken since the server started.
+    /// Rows that the destination has taken since the server started.
     pub delivered: u64,
     /// Sendings that did not succeed and were repeated, since the server started.
     pub retried: u64,

@@ -6,7 +6,8 @@
 //!                        exactly once
 //! ```
 //! Owns a `redb` file a sink, so that a slow one keeps no other from its disk, and one that is dropped gives its
-//! room back. Knows nothing of HTTP: what sends is a [`Courier`].
+//! room back. Knows nothing of HTTP: what sends is a [`Courier`]; who needs more than one message at a time brings a
+//! thread of its own.
 //! Invariants: a row that an epoch has committed is in the outbox once, until a courier has told what became
 //! of it; then it was taken outside, or is a dead letter. Bytes that wait are bounded; at the bound the sink's own
 //! query waits.
@@ -19,8 +20,11 @@ mod queue;
 mod sink;
 mod tables;
 
+pub(super) use backoff::Backoff;
 pub use delivery::{Courier, Pick, Verdict};
+pub(super) use message::{Head, Item};
 pub use message::{DeadLetter, Message, OutboxState};
 pub use outboxes::{OutboxName, OutboxSettings, Outboxes};
 pub use queue::Outbox;
 pub use sink::OutboxSink;
+pub(super) use sink::Form;

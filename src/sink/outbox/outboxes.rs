@@ -70,6 +70,9 @@ pub struct Outboxes {
     open: Mutex<BTreeMap<OutboxName, Running>>,
 }
 
+/// What the thread of an outbox does until that is closed.
+pub(in crate::sink) type Work = Box<dyn FnOnce() + Send>;
+
 /// An outbox with its delivery.
 #[derive(Debug)]
 struct Running {
@@ -131,14 +134,30 @@ impl Outboxes {
         made_of: String,
         courier: impl FnOnce(Shutdown) -> Result<Box<dyn Courier>>,
     ) -> Result<Arc<Outbox>> {
+        let attempts_max = settings.attempts_max;
+        self.open_with(settings, made_of, |outbox, shutdown| {
+            let delivery = Delivery::new(outbox, courier(shutdown)?, attempts_max);
+            Ok(Box::new(move || delivery.run()))
+        })
+    }
+
+    /// The same with whatever is to bring away what waits.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(in crate::sink) fn open_with(
+        &self,
+        settings: &OutboxSettings,
+        made_of: String,
+        work: impl FnOnce(Arc<Outbox>, Shutdown) -> Result<Work>,
+    ) -> Result<Arc<Outbox>> {
         let mut open = self.lock();
         if let Some(running) = open.get_mut(&settings.name) {
             let outbox = Arc::clone(&running.outbox);
             if running.made_of != made_of {
                 outbox.new_deliverer();
                 running.delivery.end();
-                let attempts_max = settings.attempts_max;
-                running.delivery = Delivering::start(&outbox, courier, attempts_max)?;
+                running.delivery = Delivering::start(&outbox, work)?;
                 running.made_of = made_of;
                 outbox.set_bytes_max(settings.bytes_max);
             }
@@ -149,7 +168,7 @@ impl Outboxes {
         let outbox = Outbox::open(self.place(&settings.name), &name, settings.bytes_max, clock)?;
         let outbox = Arc::new(outbox);
         let running = Running {
-            delivery: Delivering::start(&outbox, courier, settings.attempts_max)?,
+            delivery: Delivering::start(&outbox, work)?,
             outbox: Arc::clone(&outbox),
             made_of,
         };
@@ -157,14 +176,14 @@ impl Outboxes {
         Ok(outbox)
     }
 
-    /// How many messages wait in the outboxes that a query fills.
+    /// How many rows wait in the outboxes that a query fills.
     pub fn waiting(&self, query: &str) -> u64 {
         let open = self.lock();
         let own = open.iter().filter(|(name, _)| name.query == query);
         own.map(|(_, running)| running.outbox.state().waiting).sum()
     }
 
-    /// Ends the outboxes that a query fills and forgets what they hold; gives how many messages waited.
+    /// Ends the outboxes that a query fills and forgets what they hold; gives how many rows waited.
     ///
     /// # Errors
     /// What the disk says.
@@ -257,12 +276,11 @@ impl Outboxes {
 impl Delivering {
     fn start(
         outbox: &Arc<Outbox>,
-        courier: impl FnOnce(Shutdown) -> Result<Box<dyn Courier>>,
-        attempts_max: Option<u32>,
+        work: impl FnOnce(Arc<Outbox>, Shutdown) -> Result<Work>,
     ) -> Result<Self> {
         let (stop, shutdown) = task::shutdown();
-        let delivery = Delivery::new(Arc::clone(outbox), courier(shutdown)?, attempts_max);
-        let thread = task::spawn_thread("deliver", move || delivery.run())
+        let work = work(Arc::clone(outbox), shutdown)?;
+        let thread = task::spawn_thread("deliver", work)
             .map_err(|error| Error::internal(format!("no thread to deliver on: {error}")))?;
         Ok(Self {
             stop,

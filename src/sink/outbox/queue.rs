@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::message::{DeadLetter, Item, Message, OutboxState, Refusal};
+use super::message::{DeadLetter, Head, Item, Message, OutboxState, Refusal};
 use super::tables::{self, Marks, Removed};
 use crate::clock::SharedClock;
 use crate::crash_point;
@@ -37,6 +37,16 @@ pub(super) struct Settled<'a> {
     pub(super) refusal: Option<Refusal>,
     /// What the courier notes, or forgets.
     pub(super) notes: Vec<(String, Option<String>)>,
+}
+
+/// What has come into an outbox since somebody looked.
+#[derive(Debug)]
+pub(in crate::sink) struct News {
+    pub(in crate::sink) heads: Vec<Head>,
+    /// From here on nothing is known yet.
+    pub(in crate::sink) end: u64,
+    /// Somebody waits for room.
+    pub(in crate::sink) is_full: bool,
 }
 
 /// The rows that wait for one destination.
@@ -69,6 +79,8 @@ struct Inner {
     closed: bool,
     /// Bytes that may wait.
     bytes_max: u64,
+    /// Somebody waits for room.
+    is_full: bool,
     /// Who delivers; an earlier one is to end.
     deliverer: u64,
 }
@@ -139,6 +151,7 @@ impl Outbox {
             spoilt: false,
             closed: false,
             bytes_max,
+            is_full: false,
             deliverer: 0,
         };
         inner.recover()?;
@@ -200,12 +213,18 @@ impl Outbox {
             && inner.state.waiting_bytes + inner.staged_bytes + bytes > inner.bytes_max
         {
             if stopping() || inner.closed {
+                inner.is_full = false;
                 return Err(stopped(&self.name));
+            }
+            if !inner.is_full {
+                inner.is_full = true;
+                self.changed.notify_all();
             }
             let waited = self.changed.wait_timeout(inner, LOOK);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        inner.staged += items.len() as u64;
+        inner.is_full = false;
+        inner.staged += items.iter().map(|item| item.rows).sum::<u64>();
         inner.staged_bytes += bytes;
         inner.buffer_bytes += bytes;
         inner.buffer.extend(items);
@@ -288,7 +307,7 @@ impl Outbox {
     }
 
     /// Whoever delivers from now on has this number; an earlier one ends.
-    pub(super) fn new_deliverer(&self) -> u64 {
+    pub(in crate::sink) fn new_deliverer(&self) -> u64 {
         let mut inner = self.lock();
         inner.deliverer += 1;
         self.changed.notify_all();
@@ -315,6 +334,96 @@ impl Outbox {
             let waited = self.changed.wait(inner);
             inner = waited.unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// What is known of the messages from a number on; waits for one, or until somebody waits for room, for
+    /// so long at the most (`None`: without end). `None`: the one who asks is to end.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(in crate::sink) fn news(
+        &self,
+        from: u64,
+        wait: Option<Duration>,
+        deliverer: u64,
+    ) -> Result<Option<News>> {
+        let mut inner = self.lock();
+        let nothing =
+            |inner: &mut Inner| !inner.ends(deliverer) && !inner.is_full && inner.marks.end <= from;
+        inner = match wait {
+            Some(wait) => {
+                let waited = self.changed.wait_timeout_while(inner, wait, nothing);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.changed.wait_while(inner, nothing);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        if inner.ends(deliverer) {
+            return Ok(None);
+        }
+        let (end, is_full) = (inner.marks.end, inner.is_full);
+        let heads = match end > from {
+            true => inner.file.read(|read| tables::heads(read, from, end)),
+            false => Ok(Vec::new()),
+        };
+        let heads = inner.checked(heads)?;
+        Ok(Some(News {
+            heads,
+            end,
+            is_full,
+        }))
+    }
+
+    /// What a message holds; `None`: there is no such message.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(in crate::sink) fn payload(&self, number: u64) -> Result<Option<Vec<u8>>> {
+        let mut inner = self.lock();
+        let payload = inner.file.read(|read| tables::payload(read, number));
+        inner.checked(payload)
+    }
+
+    /// Notes a decision before it is acted upon: it lasts when this returns.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(in crate::sink) fn decide(&self, name: &str, text: &str) -> Result<()> {
+        let mut inner = self.lock();
+        let number = inner.marks.end;
+        let act = |write: &redb::WriteTransaction| {
+            tables::set_note(write, name, Some(text), number)
+        };
+        let done = inner.file.write(act);
+        inner.checked(done)
+    }
+
+    /// Takes messages out that were acted upon as was decided under a name.
+    ///
+    /// # Errors
+    /// What the disk says; then they are there still.
+    pub(in crate::sink) fn done(&self, name: &str, numbers: &[u64]) -> Result<()> {
+        let message = |number: &u64| Message {
+            number: *number,
+            epoch: 0,
+            row: 0,
+            at: ProcessingTime(0),
+            key: String::new(),
+            payload: Vec::new(),
+        };
+        let messages: Vec<Message> = numbers.iter().map(message).collect();
+        self.settle(&Settled {
+            messages: &messages,
+            refusal: None,
+            notes: vec![(name.to_owned(), None)],
+        })
+    }
+
+    /// Chosen by chance when the outbox was made: no other of its name has it.
+    pub(in crate::sink) fn id(&self) -> String {
+        format!("{:08x}", self.lock().marks.id >> 32)
     }
 
     /// Takes messages out that were taken or are dead letters now, with what the courier notes of them.
@@ -357,7 +466,7 @@ impl Outbox {
         state.waiting_bytes -= removed.bytes;
         state.oldest_at = removed.oldest;
         match &settled.refusal {
-            None => state.delivered += count,
+            None => state.delivered += removed.count,
             Some(why) => {
                 state.dead = state.dead + count - made_room;
                 state.last_error = Some((why.reason.clone(), now));
@@ -372,7 +481,7 @@ impl Outbox {
     }
 
     /// Something went wrong on the way and is tried again.
-    pub(super) fn note_retry(&self, reason: &str) {
+    pub(in crate::sink) fn note_retry(&self, reason: &str) {
         let now = self.clock.now();
         let state = &mut self.lock().state;
         state.retried += 1;
@@ -380,7 +489,7 @@ impl Outbox {
     }
 
     /// Waits so long, or until the one who waits is to end; false then.
-    pub(super) fn pause(&self, duration: Duration, deliverer: u64) -> bool {
+    pub(in crate::sink) fn pause(&self, duration: Duration, deliverer: u64) -> bool {
         let inner = self.lock();
         let waited = self
             .changed

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 
@@ -16,12 +16,19 @@ use crate::format::JsonEncoder;
 use crate::sink::{Outside, Sink, Stopping};
 use crate::types::{ChangeBatch, ProcessingTime};
 
+/// How rows lie in an outbox.
+pub(in crate::sink) trait Form: Send {
+    /// What rows of one micro-batch become.
+    ///
+    /// # Errors
+    /// When a row cannot be written so.
+    fn items(&self, rows: &RecordBatch, at: ProcessingTime) -> Result<Vec<Item>>;
+}
+
 /// Takes the rows of one query for an outbox.
 pub struct OutboxSink {
     outbox: Arc<Outbox>,
-    encoder: JsonEncoder,
-    /// The column with the rows' idempotency keys.
-    key_column: Option<usize>,
+    form: Box<dyn Form>,
     writer: u64,
     stopping: Option<Stopping>,
 }
@@ -33,27 +40,43 @@ impl OutboxSink {
     /// # Errors
     /// When the column is not there, a column has no form in JSON, or what the disk says.
     pub fn open(outbox: Arc<Outbox>, schema: &SchemaRef, key_column: Option<&str>) -> Result<Self> {
-        outbox.recover()?;
         let key_column = key_column.map(|name| {
             schema.index_of(name).map_err(|_| {
                 let text = format!("column \"{name}\" of key_column is not in the sink's query");
                 Error::user(SqlState::UndefinedColumn, text)
             })
         });
-        Ok(Self {
-            outbox,
+        let form = JsonRows {
             encoder: JsonEncoder::try_new(Arc::clone(schema))?,
             key_column: key_column.transpose()?,
+        };
+        Self::with(outbox, Box::new(form))
+    }
+
+    /// A sink whose rows lie in the outbox in a form of their own.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(in crate::sink) fn with(outbox: Arc<Outbox>, form: Box<dyn Form>) -> Result<Self> {
+        outbox.recover()?;
+        Ok(Self {
+            outbox,
+            form,
             writer: 0,
             stopping: None,
         })
     }
+}
 
-    fn items(&self, rows: &ChangeBatch, at: ProcessingTime) -> Result<Vec<Item>> {
-        if !rows.only_inserts() {
-            return Err(Error::internal("a row changes, and the sink only adds"));
-        }
-        let rows = rows.rows();
+/// A row each, as a JSON object.
+struct JsonRows {
+    encoder: JsonEncoder,
+    /// The column with the rows' idempotency keys.
+    key_column: Option<usize>,
+}
+
+impl Form for JsonRows {
+    fn items(&self, rows: &RecordBatch, at: ProcessingTime) -> Result<Vec<Item>> {
         let keys = match self.key_column {
             Some(column) => Some(cast(rows.column(column), &DataType::Utf8).map_err(|error| {
                 Error::internal(format!("an idempotency key has no form as text: {error}"))
@@ -71,6 +94,7 @@ impl OutboxSink {
             .map(|(row, payload)| Item {
                 at,
                 key: key_of(row),
+                rows: 1,
                 payload,
             })
             .collect())
@@ -97,7 +121,10 @@ impl Sink for OutboxSink {
     }
 
     fn stage(&mut self, rows: &ChangeBatch, at: ProcessingTime) -> Result<()> {
-        let items = self.items(rows, at)?;
+        if !rows.only_inserts() {
+            return Err(Error::internal("a row changes, and the sink only adds"));
+        }
+        let items = self.form.items(rows.rows(), at)?;
         let stopping = || self.stopping.as_ref().is_some_and(|stopping| stopping());
         self.outbox.stage(items, &stopping)
     }

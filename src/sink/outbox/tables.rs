@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! meta      epoch, writer, end, id   the last epoch that was committed; messages from `end` on are none's yet
-//! messages  number ─► time, key, row
+//! messages  number ─► (time, key, what it holds), how many rows
 //! epochs    number ─► epoch          of an epoch's first message
 //! dead      number ─► message, why
 //! notes     name ─► text, number     what a courier remembers; the oldest make room
@@ -12,7 +12,7 @@ use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 
-use super::message::{DeadLetter, Item, Message, Refusal, bytes};
+use super::message::{DeadLetter, Head, Item, Message, Refusal, bytes};
 use crate::redb_file::{Fault, META};
 use crate::types::ProcessingTime;
 
@@ -20,7 +20,7 @@ type Waiting = (i64, &'static str, &'static [u8]);
 type Why = (u16, u32, i64, &'static str);
 type Dead = ((u64, u64), Waiting, Why);
 
-const MESSAGES: TableDefinition<'static, u64, Waiting> = TableDefinition::new("messages");
+const MESSAGES: TableDefinition<'static, u64, (Waiting, u64)> = TableDefinition::new("messages");
 const EPOCHS: TableDefinition<'static, u64, u64> = TableDefinition::new("epochs");
 const DEAD: TableDefinition<'static, u64, Dead> = TableDefinition::new("dead");
 const NOTES: TableDefinition<'static, &str, (&str, u64)> = TableDefinition::new("notes");
@@ -63,7 +63,7 @@ pub(super) fn marks(read: &ReadTransaction) -> Result<Option<Marks>, Fault> {
     }))
 }
 
-/// How many messages of committed epochs there are, what they count for, and the oldest one's time.
+/// How many rows of committed epochs there are, what they count for, and the oldest one's time.
 pub(super) fn sums(
     read: &ReadTransaction,
     end: u64,
@@ -71,8 +71,8 @@ pub(super) fn sums(
     let (mut count, mut sum, mut oldest) = (0, 0, None);
     for entry in read.open_table(MESSAGES)?.range(..end)? {
         let (_, value) = entry?;
-        let (at, key, payload) = value.value();
-        count += 1;
+        let ((at, key, payload), rows) = value.value();
+        count += rows;
         sum += bytes(key, payload);
         oldest = oldest.or(Some(ProcessingTime(at)));
     }
@@ -84,7 +84,8 @@ pub(super) fn add(write: &WriteTransaction, first: u64, items: &[Item]) -> Resul
     let mut messages = write.open_table(MESSAGES)?;
     for (number, item) in (first..).zip(items) {
         let key = item.key.as_deref().unwrap_or_default();
-        messages.insert(number, (item.at.0, key, item.payload.as_slice()))?;
+        let waiting = (item.at.0, key, item.payload.as_slice());
+        messages.insert(number, (waiting, item.rows))?;
     }
     Ok(())
 }
@@ -124,7 +125,7 @@ pub(super) fn oldest(
     for entry in read.open_table(MESSAGES)?.range(..end)?.take(count) {
         let (number, value) = entry?;
         let number = number.value();
-        let (at, key, payload) = value.value();
+        let ((at, key, payload), _) = value.value();
         let epoch = epochs.range(..=number)?.next_back().transpose()?;
         let (first, epoch) = epoch.map_or((number, 0), |(f, e)| (f.value(), e.value()));
         let row = number - first;
@@ -143,9 +144,32 @@ pub(super) fn oldest(
     Ok(found)
 }
 
+/// What is known of the messages from one number to another.
+pub(super) fn heads(read: &ReadTransaction, from: u64, end: u64) -> Result<Vec<Head>, Fault> {
+    let mut heads = Vec::new();
+    for entry in read.open_table(MESSAGES)?.range(from..end)? {
+        let (number, value) = entry?;
+        let ((at, key, payload), _) = value.value();
+        heads.push(Head {
+            number: number.value(),
+            at: ProcessingTime(at),
+            key: key.to_owned(),
+            bytes: payload.len() as u64,
+        });
+    }
+    Ok(heads)
+}
+
+/// What a message holds.
+pub(super) fn payload(read: &ReadTransaction, number: u64) -> Result<Option<Vec<u8>>, Fault> {
+    let message = read.open_table(MESSAGES)?.get(number)?;
+    Ok(message.map(|message| message.value().0.2.to_vec()))
+}
+
 /// What taking messages out has done.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Removed {
+    /// Rows.
     pub(super) count: u64,
     pub(super) bytes: u64,
     /// The time of the oldest that is left.
@@ -162,14 +186,14 @@ pub(super) fn remove(
     let mut messages = write.open_table(MESSAGES)?;
     for number in numbers {
         if let Some(message) = messages.remove(number)? {
-            let (_, key, payload) = message.value();
-            removed.count += 1;
+            let ((_, key, payload), rows) = message.value();
+            removed.count += rows;
             removed.bytes += bytes(key, payload);
         }
     }
     let first = messages.range(..end)?.next().transpose()?;
     let (first, at) = match first {
-        Some((number, value)) => (number.value(), Some(ProcessingTime(value.value().0))),
+        Some((number, value)) => (number.value(), Some(ProcessingTime(value.value().0.0))),
         None => (end, None),
     };
     // Epochs of which nothing is left: all before the one that the first message belongs to.
