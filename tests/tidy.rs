@@ -15,7 +15,8 @@ use source::{File, named_rooms, project, words};
 const FOR_TESTS: [&str; 2] = ["broker", "functions"];
 
 /// Rooms that every room may name: they name none but each other.
-const SHARED: &str = "types error config clock task crash_point directory_lock redb_file bucket telemetry";
+const SHARED: &str =
+    "types error config clock task crash_point directory_lock redb_file bucket telemetry";
 
 /// The rooms in the reading order of `src/lib.rs`, each with the rooms that it may name beside the shared ones.
 const ROOMS: &str = "
@@ -95,11 +96,7 @@ const WORDS: &[(&str, Place, &str)] = &[
         Only("src/redb_file src/engine/set_aside src/sink/outbox"),
         "keep it in `engine/set_aside` or `sink/outbox`",
     ),
-    (
-        "object_store",
-        Only("src/bucket"),
-        "use a `Bucket`",
-    ),
+    ("object_store", Only("src/bucket"), "use a `Bucket`"),
     ("indicatif", Only("src/cli"), "show progress in `cli`"),
     (
         "datafusion_pg_catalog",

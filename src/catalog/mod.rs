@@ -36,9 +36,10 @@ pub use definition::{Definition, Definitions};
 pub use query_options::query_options;
 pub use secret::SecretDefinition;
 pub use sink::{
-    DELIVERY_DEFAULT, Delivery, DeliveryOptions, HttpMethod, KafkaSinkTarget, PostgresMode,
-    PostgresSinkTarget, SinkDefinition, SinkFormat, SinkRows, SinkTarget, SlackSinkTarget,
-    SlackWay, WebhookSinkTarget,
+    DELIVERY_DEFAULT, Delivery, DeliveryOptions, FileSinkCompression, FileSinkFormat,
+    FileSinkPartition, FileSinkPlace, FileSinkTarget, FileSinkUnit, HttpMethod, KafkaSinkTarget,
+    PostgresMode, PostgresSinkTarget, SinkDefinition, SinkFormat, SinkRows, SinkTarget,
+    SlackSinkTarget, SlackWay, WebhookSinkTarget,
 };
 pub use table::{
     Column, ColumnOrigin, EVENT_TIME_MARK, KafkaTableOptions, TableDefinition, WatermarkDefinition,

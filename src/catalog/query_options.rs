@@ -15,9 +15,10 @@ const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// A longer one would not fit into a transaction of Kafka, which takes a quarter of an hour at most.
 const INTERVAL_MAX: Duration = Duration::from_secs(600);
 /// Options of views and sinks that stay as they were when these were created.
-const FIXED: [&str; 22] = [
+const FIXED: [&str; 27] = [
     "allowed_lateness",
     "bootstrap_servers",
+    "compression",
     "connector",
     "create_table",
     "database",
@@ -27,9 +28,13 @@ const FIXED: [&str; 22] = [
     "host",
     "key_columns",
     "mode",
+    "partition_by",
     "partitions",
     "password",
+    "path",
     "port",
+    "roll_bytes",
+    "roll_interval",
     "sslmode",
     "sslrootcert",
     "state_ttl",

@@ -6,11 +6,13 @@
 //! Invariant: a sink of which the outside keeps the epoch lets no row be seen before its epoch's commit.
 
 pub mod blackhole;
+pub mod file;
 pub mod http;
 pub mod kafka;
 pub mod outbox;
 pub mod postgres;
 pub mod print;
+mod texts;
 
 use std::sync::Arc;
 

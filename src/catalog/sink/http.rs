@@ -7,7 +7,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::sql::CreateSink;
 
 /// Bytes that may wait in a sink's outbox unless it says otherwise.
-const OUTBOX_BYTES: u64 = 256 << 20;
+pub(super) const OUTBOX_BYTES: u64 = 256 << 20;
 
 /// How long what waits for a destination is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +47,15 @@ fn max_attempts(options: &mut Options<'_>) -> Result<Option<u32>> {
     }
 }
 
-/// A number of bytes: `1000000`, `'64 MiB'`.
-fn bytes(options: &mut Options<'_>, name: &'static str) -> Result<Option<u64>> {
-    const UNITS: [(&str, u64); 4] = [
+/// A number of bytes: `1000000`, `'64 MiB'`, `'64 MB'`.
+pub(super) fn bytes(options: &mut Options<'_>, name: &'static str) -> Result<Option<u64>> {
+    const UNITS: [(&str, u64); 7] = [
         ("KIB", 1 << 10),
         ("MIB", 1 << 20),
         ("GIB", 1 << 30),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
         ("", 1),
     ];
     let Some(clause) = options.take(name)? else {

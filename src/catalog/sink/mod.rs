@@ -3,6 +3,7 @@
 //! Each connector's options have a file of their own here. A sink without a query is a destination
 //! that others name.
 
+mod file;
 mod http;
 mod kafka;
 mod plain;
@@ -10,6 +11,10 @@ mod postgres;
 mod slack;
 mod webhook;
 
+pub use file::{
+    FileSinkCompression, FileSinkFormat, FileSinkPartition, FileSinkPlace, FileSinkTarget,
+    FileSinkUnit,
+};
 pub use http::DeliveryOptions;
 pub use kafka::{DELIVERY_DEFAULT, KafkaSinkTarget, SinkFormat};
 pub use postgres::{PostgresMode, PostgresSinkTarget};
@@ -50,6 +55,8 @@ pub struct SinkDefinition {
 pub enum SinkTarget {
     /// Nowhere.
     Blackhole,
+    /// Files.
+    File(FileSinkTarget),
     /// A topic.
     Kafka(KafkaSinkTarget),
     /// A table of PostgreSQL.
@@ -95,6 +102,7 @@ impl Delivery {
 #[derive(Debug, Clone, Copy)]
 enum Connector {
     Blackhole,
+    File,
     Kafka,
     Postgres,
     Print,
@@ -102,8 +110,9 @@ enum Connector {
     Webhook,
 }
 
-const CONNECTORS: [(&str, Connector); 6] = [
+const CONNECTORS: [(&str, Connector); 7] = [
     ("blackhole", Connector::Blackhole),
+    ("file", Connector::File),
     ("kafka", Connector::Kafka),
     ("postgres", Connector::Postgres),
     ("print", Connector::Print),
@@ -121,6 +130,7 @@ impl SinkDefinition {
         let connector = options.word("connector", &CONNECTORS, Connector::Kafka)?;
         let target = match connector {
             Connector::Blackhole => plain::target(clause, SinkTarget::Blackhole)?,
+            Connector::File => SinkTarget::File(file::target(&mut options, clause)?),
             Connector::Kafka => SinkTarget::Kafka(kafka::target(&mut options, clause, defaults)?),
             Connector::Postgres => SinkTarget::Postgres(postgres::target(&mut options, clause)?),
             Connector::Print => plain::target(clause, SinkTarget::Print)?,
@@ -151,6 +161,7 @@ impl SinkDefinition {
         match &self.target {
             SinkTarget::Kafka(target) => Some(target),
             SinkTarget::Blackhole
+            | SinkTarget::File(_)
             | SinkTarget::Postgres(_)
             | SinkTarget::Print
             | SinkTarget::Slack(_)
@@ -169,6 +180,7 @@ impl SinkTarget {
     pub fn connector(&self) -> &'static str {
         match self {
             Self::Blackhole => "blackhole",
+            Self::File(_) => "file",
             Self::Kafka(_) => "kafka",
             Self::Postgres(_) => "postgres",
             Self::Print => "print",
@@ -180,6 +192,7 @@ impl SinkTarget {
     /// What it writes to, without secrets; `None`: there is only one.
     pub fn place(&self) -> Option<String> {
         match self {
+            Self::File(target) => Some(target.place()),
             Self::Kafka(target) => Some(target.topic.clone()),
             Self::Postgres(target) => Some(target.place()),
             Self::Slack(target) => Some(target.place()),
@@ -192,7 +205,7 @@ impl SinkTarget {
     pub fn delivery(&self) -> Delivery {
         match self {
             Self::Kafka(target) => target.delivery,
-            Self::Postgres(_) => Delivery::ExactlyOnce,
+            Self::File(_) | Self::Postgres(_) => Delivery::ExactlyOnce,
             Self::Blackhole | Self::Print | Self::Slack(_) | Self::Webhook(_) => {
                 Delivery::AtLeastOnce
             }
@@ -205,7 +218,7 @@ impl SinkTarget {
             Self::Kafka(target) => target.rows(),
             Self::Postgres(target) => target.rows(),
             Self::Blackhole | Self::Print => SinkRows::Changes,
-            Self::Slack(_) | Self::Webhook(_) => SinkRows::Added,
+            Self::File(_) | Self::Slack(_) | Self::Webhook(_) => SinkRows::Added,
         }
     }
 
@@ -214,7 +227,9 @@ impl SinkTarget {
         match self {
             Self::Kafka(target) => &target.key_columns,
             Self::Postgres(target) => &target.key_columns,
-            Self::Blackhole | Self::Print | Self::Slack(_) | Self::Webhook(_) => &[],
+            Self::Blackhole | Self::File(_) | Self::Print | Self::Slack(_) | Self::Webhook(_) => {
+                &[]
+            }
         }
     }
 
@@ -225,6 +240,7 @@ impl SinkTarget {
                 ("key_columns", &target.key_columns),
                 ("headers", &target.headers),
             ],
+            Self::File(target) => vec![("partition_by", &target.partition_columns)],
             Self::Postgres(target) => vec![("key_columns", &target.key_columns)],
             Self::Slack(target) => vec![
                 ("channel_column", target.channel_column()),
@@ -240,7 +256,9 @@ impl SinkTarget {
         match self {
             Self::Kafka(target) => target.check(clause),
             Self::Postgres(target) => target.check(clause),
-            Self::Blackhole | Self::Print | Self::Slack(_) | Self::Webhook(_) => Ok(()),
+            Self::Blackhole | Self::File(_) | Self::Print | Self::Slack(_) | Self::Webhook(_) => {
+                Ok(())
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! What is particular to a connector stands in `open_sink` and `prepare`, an arm each.
 
+mod file;
 mod http;
 mod kafka;
 mod postgres;
@@ -21,6 +22,7 @@ use crate::error::{Error, Result, SqlState, nearest};
 use crate::plan::{Changelog, StreamPlan};
 use crate::session::{Outcome, Services, Session};
 use crate::sink::blackhole::BlackholeSink;
+use crate::sink::outbox::OutboxName;
 use crate::sink::print::PrintSink;
 use crate::sql::CreateSink;
 
@@ -124,6 +126,18 @@ impl Writer<'_> {
             Self::Alert { alert, sink } => format!("{alert}/{sink}"),
         }
     }
+
+    /// Whose its outbox is.
+    fn outbox(self) -> OutboxName {
+        let (query, sink) = match self {
+            Self::Query(query) => (query, None),
+            Self::Alert { alert, sink } => (alert, Some(sink.to_owned())),
+        };
+        OutboxName {
+            query: query.to_owned(),
+            sink,
+        }
+    }
 }
 
 /// Looks whether a target can take the rows of a schema, as far as that is known without it.
@@ -137,6 +151,7 @@ pub(in crate::session) fn check_rows(
     schema: &Schema,
 ) -> Result<()> {
     match target {
+        SinkTarget::File(target) => file::check(services, target, writer, schema),
         SinkTarget::Slack(target) => http::check_slack(services, target, writer, schema),
         SinkTarget::Webhook(target) => http::check_webhook(services, target, writer, schema),
         SinkTarget::Blackhole
@@ -156,6 +171,7 @@ pub(in crate::session) fn open_sink(
     let server_id = services.catalog.server_id();
     let (name, schema) = (writer.name(), Arc::clone(schema));
     match target {
+        SinkTarget::File(target) => file::open(services, target, writer, &schema),
         SinkTarget::Slack(target) => http::open_slack(services, target, writer, &schema),
         SinkTarget::Webhook(target) => http::open_webhook(services, target, writer, &schema),
         SinkTarget::Blackhole => Box::new(|_| Ok(Box::new(BlackholeSink))),
@@ -175,6 +191,10 @@ async fn prepare(
 ) -> Result<Vec<String>> {
     match &sink.target {
         SinkTarget::Blackhole | SinkTarget::Print => Ok(Vec::new()),
+        SinkTarget::File(target) => {
+            let writer = Writer::Query(&sink.name);
+            file::prepare(services, target, writer).await
+        }
         SinkTarget::Kafka(target) => kafka::prepare(target, plan).await,
         SinkTarget::Postgres(target) => {
             let server_id = services.catalog.server_id();

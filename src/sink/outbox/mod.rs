@@ -22,9 +22,10 @@ mod tables;
 
 pub(super) use backoff::Backoff;
 pub use delivery::{Courier, Pick, Verdict};
-pub(super) use message::{Head, Item};
 pub use message::{DeadLetter, Message, OutboxState};
+pub(super) use message::{Head, Item};
+pub(super) use outboxes::Work;
 pub use outboxes::{OutboxName, OutboxSettings, Outboxes};
 pub use queue::Outbox;
-pub use sink::OutboxSink;
 pub(super) use sink::Form;
+pub use sink::OutboxSink;

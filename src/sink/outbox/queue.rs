@@ -393,9 +393,8 @@ impl Outbox {
     pub(in crate::sink) fn decide(&self, name: &str, text: &str) -> Result<()> {
         let mut inner = self.lock();
         let number = inner.marks.end;
-        let act = |write: &redb::WriteTransaction| {
-            tables::set_note(write, name, Some(text), number)
-        };
+        let act =
+            |write: &redb::WriteTransaction| tables::set_note(write, name, Some(text), number);
         let done = inner.file.write(act);
         inner.checked(done)
     }
@@ -465,6 +464,9 @@ impl Outbox {
         state.waiting -= removed.count;
         state.waiting_bytes -= removed.bytes;
         state.oldest_at = removed.oldest;
+        // Whoever waits for room looks again, and says so if it was not enough.
+        inner.is_full = false;
+        let state = &mut inner.state;
         match &settled.refusal {
             None => state.delivered += removed.count,
             Some(why) => {

@@ -12,18 +12,18 @@
 //! is then applied.
 //!
 //! ```text
-//! connect, tls ─ a client             types, text ─ a row as COPY has it
+//! connect, tls ─ a client             types, copy ─ a row as COPY has it
 //! table ─ is it there, does it fit    epochs ─ what counts, and whose it is
 //!                        └────── postgres_sink ──────┘
 //! ```
 //! Invariant: only one of those who opened a sink can commit: the last.
 
 mod connect;
+mod copy;
 mod epochs;
 mod errors;
 mod postgres_sink;
 mod table;
-mod text;
 mod tls;
 mod types;
 

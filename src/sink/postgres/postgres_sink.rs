@@ -10,12 +10,13 @@ use postgres::Client;
 
 use super::PostgresSinkOptions;
 use super::connect::connect;
+use super::copy::line;
 use super::epochs::Epochs;
 use super::errors::{told, told_writing};
 use super::table::{list, quoted, ready};
-use super::text::{Texts, Written};
 use crate::crash_point;
 use crate::error::{Error, Result};
+use crate::sink::texts::{Texts, Written};
 use crate::sink::{Outside, Sink};
 use crate::types::{ChangeBatch, Op, ProcessingTime};
 
@@ -212,7 +213,7 @@ impl Form {
     ) -> Result<()> {
         let deleted = match (&mut *self, op) {
             (Self::Append { .. }, Op::Insert) => {
-                rows.row(row, into);
+                line(rows, row, into);
                 into.push(b'\n');
                 return Ok(());
             }
@@ -228,7 +229,7 @@ impl Form {
                 't'
             }
         };
-        rows.row(row, into);
+        line(rows, row, into);
         into.extend_from_slice(format!("\t{number}\t{deleted}\n").as_bytes());
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::sink::http::{
     SlackOptions, SlackSink, SlackTarget, Threads, WebhookMethod, WebhookOptions, WebhookSink,
     check_url, lookup,
 };
-use crate::sink::outbox::{OutboxName, OutboxSettings};
+use crate::sink::outbox::OutboxSettings;
 
 /// How long a name may take to be looked up when a sink is created.
 const LOOKUP: Duration = Duration::from_secs(3);
@@ -175,15 +175,8 @@ fn slack(target: &SlackSinkTarget, writer: Writer<'_>) -> SlackOptions {
 }
 
 fn outbox(delivery: DeliveryOptions, writer: Writer<'_>) -> OutboxSettings {
-    let (query, sink) = match writer {
-        Writer::Query(query) => (query, None),
-        Writer::Alert { alert, sink } => (alert, Some(sink.to_owned())),
-    };
     OutboxSettings {
-        name: OutboxName {
-            query: query.to_owned(),
-            sink,
-        },
+        name: writer.outbox(),
         bytes_max: delivery.outbox_bytes_max,
         attempts_max: delivery.max_attempts,
     }

@@ -19,6 +19,7 @@ fn items(numbers: std::ops::Range<u32>) -> Vec<Item> {
     let item = |n: u32| Item {
         at: ProcessingTime(i64::from(n)),
         key: (n == 3).then(|| "own".to_owned()),
+        rows: 1,
         payload: n.to_string().into_bytes(),
     };
     numbers.map(item).collect()
@@ -89,6 +90,7 @@ fn an_epoch_that_is_larger_than_the_memory_for_it_is_whole_or_not_there() {
     let large = Item {
         at: ProcessingTime(0),
         key: None,
+        rows: 1,
         payload: vec![b'x'; 700_000],
     };
     for _ in 0..4 {
