@@ -26,6 +26,7 @@ mod budget;
 mod webhook;
 mod view_recovery;
 mod object_store;
+mod file_sink;
 mod crash_points;
 mod demo;
 mod equivalence;
