@@ -16,7 +16,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
 use crate::support::broker::{Broker, not_here};
-use crate::support::client::{Client, Failure};
+use crate::support::client::{Answer, Client, Failure};
 use crate::support::messages::{Cluster, Record};
 use crate::support::server::Server;
 use crate::support::wait;
@@ -372,8 +372,9 @@ async fn dies_at(nth: usize) -> bool {
         client.simple(&sink).await?;
         client.simple("FLUSH").await?;
         let sql = "SELECT 1 FROM headwater.outboxes WHERE waiting > 0";
-        wait::until_async("empty outbox", async || match client.rows_or(sql).await {
-            Ok(rows) => rows.is_empty().then_some(Ok(())),
+        wait::until_async("empty outbox", async || match client.simple(sql).await {
+            Ok(Answer::Rows(rows)) => rows.is_empty().then_some(Ok(())),
+            Ok(Answer::Done(_)) => None,
             Err(failure) => Some(Err(failure)),
         })
         .await
