@@ -76,7 +76,7 @@ impl SchemaProvider for SystemTables {
             "late_rows" => late_rows(&self.engine)?,
             "outbox_dead_letters" => outboxes::dead_letters(&self.outboxes)?,
             "outboxes" => outboxes::outboxes(&self.outboxes)?,
-            "sinks" => definitions::sinks(&self.engine, &self.catalog.snapshot())?,
+            "sinks" => definitions::sinks(&self.engine, &self.outboxes, &self.catalog.snapshot())?,
             "secrets" => definitions::secrets(&self.catalog.snapshot())?,
             _ => return Ok(None),
         };

@@ -125,7 +125,10 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
             if path.is_dir() {
                 left.push(path);
             } else if !is_hidden {
-                let name = path.strip_prefix(dir).expect("it is below").to_string_lossy();
+                let name = path
+                    .strip_prefix(dir)
+                    .expect("it is below")
+                    .to_string_lossy();
                 let bytes = std::fs::read(&path).expect("it can be read");
                 found.insert(name.into_owned(), bytes);
             }
@@ -162,9 +165,10 @@ async fn read_parquet(dir: &Path, sql: &str) -> Vec<String> {
     let mut all = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            let values = batch.columns().iter().map(|column| {
-                array_value_to_string(column, row).expect("a value has a text")
-            });
+            let values = batch
+                .columns()
+                .iter()
+                .map(|column| array_value_to_string(column, row).expect("a value has a text"));
             all.push(values.collect::<Vec<_>>().join("|"));
         }
     }
@@ -175,16 +179,24 @@ async fn read_parquet(dir: &Path, sql: &str) -> Vec<String> {
 async fn each_row_is_in_one_file_in_the_folder_of_its_values_in_every_format() {
     let world = World::start().await;
     world
-        .sink("lines", ", format = 'ndjson', partition_by = 'who, day(at)', roll_interval = '100 ms'")
+        .sink(
+            "lines",
+            ", format = 'ndjson', partition_by = 'who, day(at)', roll_interval = '100 ms'",
+        )
         .await;
     world
-        .sink("csv", ", format = 'csv', partition_by = 'hour(at)', roll_interval = '100 ms'")
+        .sink(
+            "csv",
+            ", format = 'csv', partition_by = 'hour(at)', roll_interval = '100 ms'",
+        )
         .await;
     world
         .sink("columns", ", format = 'parquet', roll_interval = '100 ms'")
         .await;
     for part in 0..3 {
-        world.cluster.produce("numbers", &rows(part * 40..(part + 1) * 40));
+        world
+            .cluster
+            .produce("numbers", &rows(part * 40..(part + 1) * 40));
         world.written().await;
     }
     let all: Vec<i64> = (0..120).collect();
@@ -199,7 +211,10 @@ async fn each_row_is_in_one_file_in_the_folder_of_its_values_in_every_format() {
         let folder = format!("who={who}/at_day=2026-01-{:02}/part-", 1 + n / 48);
         assert!(name.starts_with(&folder), "row {n} is in {name}");
         assert!(name.ends_with(".ndjson"), "{name}");
-        assert!(first.get("who").is_none(), "its value is in the folder's name");
+        assert!(
+            first.get("who").is_none(),
+            "its value is in the folder's name"
+        );
     }
 
     let csv = files(&world.dir("csv"));
@@ -209,7 +224,12 @@ async fn each_row_is_in_one_file_in_the_folder_of_its_values_in_every_format() {
         let mut found = text(bytes).lines();
         assert_eq!(found.next(), Some("n,who,at"), "{name}");
         for line in found {
-            let n: i64 = line.split(',').next().expect("a value").parse().expect("a number");
+            let n: i64 = line
+                .split(',')
+                .next()
+                .expect("a value")
+                .parse()
+                .expect("a number");
             let is_empty = WHO[usize::try_from(n).expect("small") % WHO.len()].is_empty();
             assert_eq!(line.contains(",\"\","), is_empty, "{line}");
             numbers.push(n);
@@ -251,7 +271,11 @@ async fn duckdb_reads_the_parquet_files_with_their_folders() {
         let done = done.expect("Python runs");
         let errors = String::from_utf8_lossy(&done.stderr).into_owned();
         let answer = String::from_utf8_lossy(&done.stdout).into_owned();
-        assert_eq!(answer.trim(), "100|4950|4|2026-01-01 00:00:00|25", "{errors}");
+        assert_eq!(
+            answer.trim(),
+            "100|4950|4|2026-01-01 00:00:00|25",
+            "{errors}"
+        );
     }
 }
 
@@ -261,7 +285,9 @@ async fn a_file_ends_by_its_size_and_what_is_left_waits_through_a_crash() {
     let options = ", format = 'ndjson', roll_bytes = '2 KB', roll_interval = 'off'";
     world.sink("sized", options).await;
     for part in 0..30 {
-        world.cluster.produce("numbers", &rows(part * 10..(part + 1) * 10));
+        world
+            .cluster
+            .produce("numbers", &rows(part * 10..(part + 1) * 10));
         world.client.run("FLUSH").await;
     }
     let sql = "SELECT waiting, delivered FROM headwater.outboxes";
@@ -305,7 +331,9 @@ async fn a_full_outbox_makes_files_before_their_time() {
     let options = ", format = 'ndjson', roll_interval = 'off', outbox_bytes_max = '4 KB'";
     world.sink("tight", options).await;
     for part in 0..30 {
-        world.cluster.produce("numbers", &rows(part * 10..(part + 1) * 10));
+        world
+            .cluster
+            .produce("numbers", &rows(part * 10..(part + 1) * 10));
         world.client.run("FLUSH").await;
     }
     let sql = "SELECT waiting FROM headwater.outboxes";
@@ -329,7 +357,7 @@ async fn a_directory_that_is_gone_is_told_and_the_sink_goes_on_when_it_can_be_ma
     world.cluster.produce("numbers", &rows(0..10));
     world.client.run("FLUSH").await;
     let error = wait::until_async("error", async || {
-        let sql = "SELECT last_error FROM headwater.outboxes WHERE last_error IS NOT NULL";
+        let sql = "SELECT last_error FROM headwater.sinks WHERE last_error IS NOT NULL";
         world.client.rows(sql).await.into_iter().next()
     })
     .await;
@@ -390,7 +418,11 @@ async fn dies_at(nth: usize) -> bool {
             acted.unwrap_or_else(|failure| panic!("place {nth}: {failure}"));
         }
         let found = numbers_in(&files(&dir));
-        assert_eq!(found, (0..part * 20).collect::<Vec<_>>(), "place {nth}, died: {died}");
+        assert_eq!(
+            found,
+            (0..part * 20).collect::<Vec<_>>(),
+            "place {nth}, died: {died}"
+        );
         cluster.produce("numbers", &rows(part * 20..(part + 1) * 20));
     }
     died
@@ -427,7 +459,12 @@ async fn files_go_into_an_object_store_and_a_bucket_that_is_not_there_is_told() 
         return;
     };
     let folder = TempDir::new().expect("a temporary folder");
-    let own = folder.path().file_name().expect("a name").to_string_lossy().into_owned();
+    let own = folder
+        .path()
+        .file_name()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned();
     let file = folder.path().join("headwater.toml");
     let text = format!(
         "[object_store]\nendpoint_url = \"{endpoint}\"\nallow_http = true\n\

@@ -8,13 +8,21 @@ use datafusion::error::Result;
 use super::{Columns, batch};
 use crate::catalog::{Definition, Definitions, SinkDefinition};
 use crate::engine::{Engine, QueryKind, QueryStatus};
+use crate::sink::outbox::{OutboxName, OutboxState, Outboxes};
 use crate::types::ProcessingTime;
 
 /// A sink, and the numbers of its query, if it has one.
 type Watched = (Arc<SinkDefinition>, Option<QueryStatus>);
 
+/// What went wrong last, and when.
+type Trouble = (String, ProcessingTime);
+
 /// `headwater.sinks`.
-pub(super) fn sinks(engine: &Engine, definitions: &Definitions) -> Result<RecordBatch> {
+pub(super) fn sinks(
+    engine: &Engine,
+    outboxes: &Outboxes,
+    definitions: &Definitions,
+) -> Result<RecordBatch> {
     let queries = engine.queries();
     let status_of = |name: &str| {
         let is_meant = |query: &&Arc<_>| is_of_sink(query, name);
@@ -27,6 +35,8 @@ pub(super) fn sinks(engine: &Engine, definitions: &Definitions) -> Result<Record
             _ => None,
         })
         .collect();
+    let outboxes = outboxes.states();
+    let trouble = |(sink, status): &Watched| latest(sink, status.as_ref(), &outboxes);
     let column = Columns { rows: &rows };
     batch(vec![
         ("name", column.text(|(sink, _)| Some(sink.name.clone()))),
@@ -53,13 +63,31 @@ pub(super) fn sinks(engine: &Engine, definitions: &Definitions) -> Result<Record
         ),
         (
             "last_error",
-            column.text(|(_, s)| s.as_ref()?.last_error.as_ref().map(ToString::to_string)),
+            column.text(|watched| trouble(watched).map(|(text, _)| text)),
         ),
         (
             "last_error_at",
-            column.time(|(_, s)| s.as_ref()?.last_error_at.map(|ProcessingTime(at)| at)),
+            column.time(|watched| trouble(watched).map(|(_, ProcessingTime(at))| at)),
         ),
     ])
+}
+
+/// What went wrong last with a sink's query or with what waits in its outbox.
+fn latest(
+    sink: &SinkDefinition,
+    status: Option<&QueryStatus>,
+    outboxes: &[(OutboxName, OutboxState)],
+) -> Option<Trouble> {
+    let of_query = status.and_then(|status| {
+        let text = status.last_error.as_ref()?.to_string();
+        Some((text, status.last_error_at?))
+    });
+    let own = outboxes.iter().filter(|(name, _)| match &name.sink {
+        Some(of_alert) => *of_alert == sink.name,
+        None => name.query == sink.name,
+    });
+    let of_outboxes = own.filter_map(|(_, state)| state.last_error.clone());
+    of_outboxes.chain(of_query).max_by_key(|(_, at)| *at)
 }
 
 fn is_of_sink(query: &crate::engine::QueryShared, name: &str) -> bool {

@@ -113,6 +113,43 @@ fn an_epoch_that_is_larger_than_the_memory_for_it_is_whole_or_not_there() {
 }
 
 #[test]
+fn what_was_decided_lasts_until_it_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(dir.path(), u64::MAX);
+    let several: Vec<Item> = items(0..4)
+        .into_iter()
+        .map(|item| Item { rows: 10, ..item })
+        .collect();
+    outbox.stage(several, &|| false).unwrap();
+    outbox.commit(1, 1).unwrap();
+    assert_eq!(outbox.state().waiting, 40);
+    let wait = Some(Duration::ZERO);
+    let news = outbox.news(1, wait, 0).unwrap().expect("it is open");
+    let numbers: Vec<u64> = news.heads.iter().map(|head| head.number).collect();
+    assert_eq!((numbers, news.end), (vec![1, 2, 3], 4));
+    assert_eq!(
+        (news.heads[2].key.as_str(), news.heads[2].bytes),
+        ("own", 1)
+    );
+    let news = outbox.news(4, wait, 0).unwrap().expect("it is open");
+    assert_eq!((news.heads.len(), news.is_full), (0, false));
+    outbox.decide("next", "1 to 2").unwrap();
+    drop(outbox);
+    let outbox = open(dir.path(), u64::MAX);
+    assert_eq!(outbox.note("next").unwrap().as_deref(), Some("1 to 2"));
+    assert_eq!(outbox.payload(1).unwrap().as_deref(), Some(&b"1"[..]));
+    outbox.done("next", &[1, 2]).unwrap();
+    drop(outbox);
+    let outbox = open(dir.path(), u64::MAX);
+    assert_eq!(outbox.note("next").unwrap(), None);
+    assert_eq!(outbox.payload(1).unwrap(), None);
+    assert_eq!(
+        (texts(&outbox), outbox.state().waiting),
+        (vec!["0".to_owned(), "3".to_owned()], 20)
+    );
+}
+
+#[test]
 fn what_was_settled_is_gone_and_what_was_refused_is_kept_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let outbox = open(dir.path(), u64::MAX);
