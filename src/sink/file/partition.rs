@@ -153,7 +153,7 @@ impl Level {
         };
         let of = field.data_type();
         let refused = |what: &str, hint: &str| {
-            let name = sql_name(of);
+            let name = sql_name(&of.to_string());
             let text = format!("{what} column \"{}\" of type {name}", by.column);
             Error::user(SqlState::DatatypeMismatch, text).hint(hint)
         };

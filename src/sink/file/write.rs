@@ -40,7 +40,7 @@ impl FileWriter {
         let writer = Self { format, schema };
         // A file without rows shows what the library does not write.
         if let FileFormat::Parquet(_) = format {
-            let written = writer.write(&mut Vec::new(), &mut || Ok(None));
+            let written = writer.write(&mut Vec::<u8>::new(), &mut || Ok(None));
             written.map_err(|error| {
                 let text = format!("the query's columns cannot be written as Parquet: {error}");
                 Error::user(SqlState::FeatureNotSupported, text)
