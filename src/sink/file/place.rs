@@ -4,7 +4,7 @@
 //! begins with a dot and is none of a finished file's; an object store shows it when its last byte has come.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, IntoInnerError, Write};
+use std::io::{self, BufWriter, ErrorKind, IntoInnerError};
 use std::path::{Path, PathBuf};
 
 use super::{FileOptions, FilePlace};
@@ -155,6 +155,8 @@ fn told(path: &Path, error: &io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
