@@ -445,12 +445,8 @@ async fn try_places(next: Arc<AtomicUsize>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crash_at_any_place_leaves_each_row_in_one_whole_file() {
     let next = Arc::new(AtomicUsize::new(1));
-    let runs: Vec<_> = (0..SIDE_BY_SIDE)
-        .map(|_| tokio::spawn(try_places(Arc::clone(&next))))
-        .collect();
-    for run in runs {
-        run.await.expect("a run ends");
-    }
+    let runs = (0..SIDE_BY_SIDE).map(|_| Box::pin(try_places(Arc::clone(&next))));
+    futures::future::join_all(runs).await;
     let tried = next.load(Ordering::Relaxed) - SIDE_BY_SIDE;
     assert!(tried > 10, "there are only {tried} places");
 }

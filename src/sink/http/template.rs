@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(two.unwrap(), "2.5;2.5;");
         assert_eq!(
             rendered("{{ row | tojson }}", &[r#"{"market":"a\"b"}"#]).unwrap(),
-            r#"{"market":"a\"b"}"#
+            r#"{"market": "a\"b"}"#
         );
     }
 
