@@ -63,7 +63,7 @@ pub(super) fn target(
         connection: options.connection(defaults)?,
         format: options.word("format", &FORMATS, SinkFormat::Json)?,
         key_columns: key_columns(clause, options)?,
-        headers: names_of(options.text("headers")?),
+        headers: names_of(options.text("headers")?.as_deref()),
         delivery: options.word("delivery", &DELIVERIES, DELIVERY_DEFAULT)?,
         transactional_id: transactional_id(options)?,
         partitions: options.count("partitions")?,

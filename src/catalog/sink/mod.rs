@@ -264,7 +264,7 @@ impl SinkTarget {
 }
 
 /// The names in a list such as `'a, b'`.
-fn names_of(list: Option<String>) -> Vec<String> {
+fn names_of(list: Option<&str>) -> Vec<String> {
     list.iter()
         .flat_map(|text| text.split(','))
         .map(|name| name.trim().to_owned())
@@ -274,7 +274,7 @@ fn names_of(list: Option<String>) -> Vec<String> {
 
 /// The key's columns, by the clause or by the option.
 fn key_columns(clause: &CreateSink, options: &mut Options<'_>) -> Result<Vec<String>> {
-    let option = names_of(options.text("key_columns")?);
+    let option = names_of(options.text("key_columns")?.as_deref());
     let by_clause: Vec<String> = clause
         .primary_key
         .iter()

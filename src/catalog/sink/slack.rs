@@ -51,7 +51,7 @@ pub(super) fn target(options: &mut Options<'_>, clause: &CreateSink) -> Result<S
     let target = SlackSinkTarget {
         way: way(options, clause)?,
         text: options.text("text")?,
-        thread_columns: names_of(options.text("thread_columns")?),
+        thread_columns: names_of(options.text("thread_columns")?.as_deref()),
         delivery: http::delivery(options, TIMEOUT)?,
     };
     if let (SlackWay::Webhook { .. }, false) = (&target.way, target.thread_columns.is_empty()) {

@@ -288,8 +288,11 @@ fn without_an_order_rows_are_taken_as_they_come() {
     }
 }
 
+/// Times, prices and volumes by minute and market.
+type Trades = BTreeMap<(String, String), Vec<(i64, f64, f64)>>;
+
 /// Prices and volumes of `tests/data/trades.ndjson` by minute and market, with their times in milliseconds of the minute.
-fn trades() -> BTreeMap<(String, String), Vec<(i64, f64, f64)>> {
+fn trades() -> Trades {
     let mut trades: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for line in include_str!("../../../../tests/data/trades.ndjson").lines() {
         let Ok(trade) = serde_json::from_str::<serde_json::Value>(line) else {

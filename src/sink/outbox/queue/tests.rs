@@ -8,6 +8,7 @@ use super::{Outbox, Settled};
 use crate::clock::SystemClock;
 use crate::error::SqlState;
 use crate::sink::outbox::message::{Item, Message, Refusal};
+use crate::task;
 use crate::types::ProcessingTime;
 
 fn open(dir: &Path, bytes_max: u64) -> Outbox {
@@ -189,7 +190,8 @@ fn who_stages_waits_while_the_outbox_is_full_until_there_is_room_or_it_is_to_sto
     let error = outbox.stage(items(20..21), &|| true).unwrap_err();
     assert_eq!(error.state(), SqlState::QueryCanceled, "{error}");
     let waiting = Arc::clone(&outbox);
-    let staged = std::thread::spawn(move || waiting.stage(items(20..21), &|| false).is_ok());
+    let stages = move || waiting.stage(items(20..21), &|| false).is_ok();
+    let staged = task::spawn_thread("stage", stages).unwrap();
     assert!(outbox.pause(Duration::from_millis(50), 0), "it is open");
     assert!(!staged.is_finished(), "there is no room");
     settle(&outbox, &look(&outbox), None);
