@@ -1,14 +1,12 @@
 //! An outbox on a disk and in memory: what is in it once, and what comes again.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Outbox, Settled};
 use crate::clock::SystemClock;
 use crate::error::SqlState;
 use crate::sink::outbox::message::{Item, Message, Refusal};
-use crate::task;
 use crate::types::ProcessingTime;
 
 fn open(dir: &Path, bytes_max: u64) -> Outbox {
@@ -183,19 +181,19 @@ fn what_was_settled_is_gone_and_what_was_refused_is_kept_with_its_reason() {
 #[test]
 fn who_stages_waits_while_the_outbox_is_full_until_there_is_room_or_it_is_to_stop() {
     let dir = tempfile::tempdir().unwrap();
-    let outbox = Arc::new(open(dir.path(), 100));
+    let outbox = open(dir.path(), 100);
     stage(&outbox, 0..10);
     stage(&outbox, 10..20);
     outbox.commit(1, 1).unwrap();
     let error = outbox.stage(items(20..21), &|| true).unwrap_err();
     assert_eq!(error.state(), SqlState::QueryCanceled, "{error}");
-    let waiting = Arc::clone(&outbox);
-    let stages = move || waiting.stage(items(20..21), &|| false).is_ok();
-    let staged = task::spawn_thread("stage", stages).unwrap();
-    assert!(outbox.pause(Duration::from_millis(50), 0), "it is open");
-    assert!(!staged.is_finished(), "there is no room");
-    settle(&outbox, &look(&outbox), None);
-    assert!(staged.join().unwrap(), "there is room");
+    std::thread::scope(|scope| {
+        let staged = scope.spawn(|| outbox.stage(items(20..21), &|| false).is_ok());
+        assert!(outbox.pause(Duration::from_millis(50), 0), "it is open");
+        assert!(!staged.is_finished(), "there is no room");
+        settle(&outbox, &look(&outbox), None);
+        assert!(staged.join().unwrap(), "there is room");
+    });
     outbox.close();
     assert!(outbox.look(1, 0).unwrap().is_none());
 }
