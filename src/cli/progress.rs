@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::engine::{Engine, QueryState};
+use crate::engine::{Engine, QueryKind, QueryState};
 
 /// How often the line is drawn again while nothing is reported.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 /// The share of what there is from which on a query counts as caught up: messages still come.
 const CAUGHT_UP: f64 = 0.999;
 
-/// What the engine's queries still have to read, in a few words; empty when they have caught up.
+/// What the engine's queries still have to read, in a few words; empty when they have caught up. Alerts are not
+/// waited for: nobody looks at their rows.
 pub(super) fn catching_up(engine: &Engine) -> String {
     let queries = engine.queries();
-    let behind = queries.iter().filter_map(|query| {
+    let watched = queries
+        .iter()
+        .filter(|query| query.kind != QueryKind::Alert);
+    let behind = watched.filter_map(|query| {
         let status = query.status();
         let share = match status.state {
             QueryState::Starting => 0.0,

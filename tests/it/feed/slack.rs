@@ -19,7 +19,11 @@ async fn api(socket_url: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let router = Router::new().fallback(move |uri: Uri, headers: HeaderMap| {
-        assert_eq!(uri.path(), "/api/apps.connections.open");
+        assert_eq!(
+            uri.path(),
+            "/api/apps.connections.open",
+            "the one method that is asked"
+        );
         let given = headers
             .get("authorization")
             .and_then(|given| given.to_str().ok());
