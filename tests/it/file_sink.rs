@@ -263,8 +263,8 @@ async fn duckdb_reads_the_parquet_files_with_their_folders() {
         let glob = world.dir(compression).join("*").join("*.parquet");
         let program = format!(
             "import duckdb\n\
-             rows = duckdb.sql(\"SELECT count(*), sum(n), count(DISTINCT who), min(at), \
-             count(*) FILTER (WHERE who = 'b/o b') FROM read_parquet('{}', hive_partitioning = true)\")\n\
+             rows = duckdb.sql(\"\"\"SELECT count(*), sum(n), count(DISTINCT who), min(\"at\"), \
+             count(*) FILTER (WHERE who = 'b/o b') FROM read_parquet('{}', hive_partitioning = true)\"\"\")\n\
              print(*rows.fetchone(), sep='|')\n",
             glob.display()
         );
