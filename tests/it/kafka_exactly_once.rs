@@ -219,26 +219,24 @@ async fn a_group_that_is_not_the_sinks_is_not_taken_for_an_epoch() {
 }
 
 #[tokio::test]
-async fn a_commit_with_and_without_rows_costs_milliseconds() {
+async fn a_commit_does_not_wait_for_the_librarys_tenth_of_a_second() {
     everywhere(async |place| {
         let start = Instant::now();
         let mut sink = place.open();
         let opened = start.elapsed();
-        let mut median = |rows: i64| {
-            let mut times: Vec<Duration> = (1..=40)
-                .map(|epoch| {
-                    stage(&mut sink, 0..rows).unwrap();
-                    let start = Instant::now();
-                    sink.commit(epoch).unwrap();
-                    start.elapsed()
-                })
-                .collect();
-            times.sort();
-            times[times.len() / 2]
+        // The least: a busy machine makes single ones longer, the wait would be in each.
+        let mut least = |rows: i64| {
+            let times = (1..=40).map(|epoch| {
+                stage(&mut sink, 0..rows).unwrap();
+                let start = Instant::now();
+                sink.commit(epoch).unwrap();
+                start.elapsed()
+            });
+            times.min().expect("there are some")
         };
-        let (empty, small, large) = (median(0), median(10), median(10_000));
+        let (empty, small, large) = (least(0), least(10), least(10_000));
         println!(
-            "open {opened:?}; commit p50: empty {empty:?}, 10 rows {small:?}, 10000 {large:?}"
+            "open {opened:?}; least commit: empty {empty:?}, 10 rows {small:?}, 10000 {large:?}"
         );
         assert!(empty < Duration::from_millis(90), "{empty:?}");
         assert!(small < Duration::from_millis(90), "{small:?}");
