@@ -26,9 +26,9 @@ fn demo(folder: &TempDir) -> Process {
         "0",
         // A build without optimisation keeps up with this beside other tests.
         "--rate",
-        "300",
+        "50",
         "--history-seconds",
-        "70",
+        "500",
     ]);
     command.arg("--data-dir").arg(folder.path().join("data"));
     Process::start(&mut command, &folder.path().join("demo.log"))

@@ -265,7 +265,7 @@ async fn duckdb_reads_the_parquet_files_with_their_folders() {
             "import duckdb\n\
              rows = duckdb.sql(\"\"\"SELECT count(*), sum(n), count(DISTINCT who), min(\"at\"), \
              count(*) FILTER (WHERE who = 'b/o b') FROM read_parquet('{}', hive_partitioning = true)\"\"\")\n\
-             print(*rows.fetchone(), sep='|')\n",
+             print(*rows.fetchall()[0], sep='|')\n",
             glob.display()
         );
         let done = Command::new(&python).args(["-c", &program]).output();
