@@ -20,7 +20,7 @@ use crate::types::WindowKind;
 
 const TAG: &str = "CREATE ALERT";
 /// Messages between two looks at the groups of an aggregate.
-const ROWS_MAX: usize = 256;
+const ROWS_MAX: usize = 64;
 
 pub(in crate::session) async fn run(session: &mut Session, clause: CreateAlert) -> Result<Outcome> {
     if clause.if_not_exists && is_there(session, &clause.name) {
