@@ -259,6 +259,10 @@ impl Query {
                 return Ok(Ended::Stopped);
             }
             for input in parts(input, self.plan.options.rows_max) {
+                // What is left of them was not read.
+                if self.shared.stopping() {
+                    break;
+                }
                 if let Some(ended) = self.micro_batch(input)? {
                     self.finish_epoch()?;
                     return Ok(ended);

@@ -10,6 +10,9 @@ use crate::support::wait;
 
 const NUMBERS: &str = "CREATE TABLE numbers (n bigint) WITH (connector = 'kafka', topic = 'numbers', format = 'json')";
 
+/// One id for the sinks of two servers.
+const SHARED: &str = ", transactional_id = 'shared'";
+
 /// A sink that copies the numbers, and ends an epoch when it is told to.
 fn copy(create: &str, expression: &str, more: &str) -> String {
     format!(
@@ -23,6 +26,17 @@ async fn stage() -> (Broker, Cluster) {
     let cluster = Cluster::at(broker.bootstrap());
     cluster.create_topic("numbers", 1).await;
     (broker, cluster)
+}
+
+/// Two servers with a table of the numbers each.
+async fn two_servers(broker: &Broker) -> ([Server; 2], [Client; 2]) {
+    let mut servers = [(); 2].map(|()| Server::start(&broker.bootstrap()));
+    let [first, second] = &mut servers;
+    let clients = [first.connect().await, second.connect().await];
+    for client in &clients {
+        client.run(NUMBERS).await;
+    }
+    (servers, clients)
 }
 
 fn produce(cluster: &Cluster, number: usize) {
@@ -45,16 +59,9 @@ async fn failure(client: &Client) -> String {
 #[tokio::test]
 async fn a_transactional_id_of_another_servers_sink_is_refused_until_that_one_is_dropped() {
     let (broker, cluster) = stage().await;
-    let mut servers = [
-        Server::start(&broker.bootstrap()),
-        Server::start(&broker.bootstrap()),
-    ];
+    let (_servers, [first, second]) = two_servers(&broker).await;
     produce(&cluster, 0);
-    let create = copy("CREATE SINK", "n", ", transactional_id = 'shared'");
-    let (first, second) = (servers[0].connect().await, servers[1].connect().await);
-    for client in [&first, &second] {
-        client.run(NUMBERS).await;
-    }
+    let create = copy("CREATE SINK", "n", SHARED);
     first.run(&create).await;
     first.run("FLUSH").await;
 
@@ -78,15 +85,10 @@ async fn a_transactional_id_of_another_servers_sink_is_refused_until_that_one_is
 #[tokio::test]
 async fn a_sink_whose_id_was_taken_by_force_says_so_and_writes_no_more() {
     let (broker, cluster) = stage().await;
-    let mut servers = [
-        Server::start(&broker.bootstrap()),
-        Server::start(&broker.bootstrap()),
-    ];
+    let (_servers, [first, second]) = two_servers(&broker).await;
     produce(&cluster, 0);
-    let create = copy("CREATE SINK", "n", ", transactional_id = 'shared'");
-    let (first, second) = (servers[0].connect().await, servers[1].connect().await);
+    let create = copy("CREATE SINK", "n", SHARED);
     for client in [&first, &second] {
-        client.run(NUMBERS).await;
         client.run(&create).await;
         client.run("FLUSH").await;
         cluster.delete_group("shared").await;

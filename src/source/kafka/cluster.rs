@@ -196,8 +196,9 @@ impl Cluster {
     /// # Errors
     /// A user who may not see it, no answer in time.
     pub fn group_is_there(&self, group: &str, timeout: Duration) -> Result<bool> {
-        let answer = admin::group_is_there(&self.client, group, timeout)?;
-        answer.map_err(|failure| self.translate(None, &failure))
+        self.of_coordinator(timeout, |left| {
+            admin::group_is_there(&self.client, group, left)
+        })
     }
 
     /// Deletes a consumer group with its offsets, if it is there.
@@ -205,8 +206,36 @@ impl Cluster {
     /// # Errors
     /// A group with members, a user who may not delete it, no answer in time.
     pub fn delete_group(&self, group: &str, timeout: Duration) -> Result<()> {
-        let answer = admin::delete_group(&self.client, group, timeout)?;
-        answer.map_err(|failure| self.translate(None, &failure))
+        self.of_coordinator(timeout, |left| {
+            admin::delete_group(&self.client, group, left)
+        })
+    }
+
+    /// Asks a group's coordinator, again while one is chosen or reads its groups: on a new cluster the
+    /// first question is what makes it do so.
+    fn of_coordinator<T>(
+        &self,
+        timeout: Duration,
+        ask: impl Fn(Duration) -> Result<std::result::Result<T, Failure>>,
+    ) -> Result<T> {
+        const PASSING: [Resp; 3] = [
+            Resp::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+            Resp::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+            Resp::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+        ];
+        let start = clock::instant();
+        loop {
+            let left = timeout.saturating_sub(start.elapsed());
+            let failure = match ask(left)? {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let passes = PASSING.into_iter().any(|code| failure.code.is(code));
+            if !passes || start.elapsed() + RETRY_PAUSE > timeout {
+                return Err(self.translate(None, &failure));
+            }
+            std::thread::sleep(RETRY_PAUSE);
+        }
     }
 
     /// A new topic is known to its controller first, to the other brokers a little later, and last
