@@ -67,9 +67,11 @@ pub(super) enum Refusal {
 }
 
 /// Decides from the manifests that are there, in ascending order, and from what is committed. A query
-/// that `is_new` has yet to write its first: what its sink says is of an earlier one.
+/// that `is_new` has yet to write its first: what its sink says, and what is there of another statement,
+/// is of an earlier one.
 pub(super) fn decide(found: &[Found], committed: Committed, is_new: bool) -> Decision {
-    if is_new && found.is_empty() {
+    let is_of_another = |found: &Found| found.condition == Condition::OfAnotherText;
+    if is_new && found.iter().all(is_of_another) {
         return Decision::StartAnew;
     }
     for Found { epoch, condition } in found.iter().rev() {
@@ -83,6 +85,10 @@ pub(super) fn decide(found: &[Found], committed: Committed, is_new: bool) -> Dec
     match committed {
         Committed::Epoch(None) | Committed::Latest if found.is_empty() => {
             Decision::Refuse(Refusal::Gone)
+        }
+        // The sink was made ready for a new one of the same statement.
+        Committed::Epoch(None) if is_new && found.iter().all(|found| found.epoch > 0) => {
+            Decision::StartAnew
         }
         Committed::Epoch(committed) => exactly(found, committed),
         Committed::Latest => newest(found),
@@ -372,5 +378,18 @@ mod tests {
         }
         let one = found(6, "r");
         assert_eq!(decide(&one, at(7), true), missing(7, &[6]));
+        assert_eq!(decide(&one, NONE, true), Decision::StartAnew);
+        assert_eq!(
+            decide(&found(0, "r"), NONE, true),
+            Decision::ReadState(0),
+            "its first is there, the mark was not deleted yet"
+        );
+        let of_another = found(6, "tt");
+        assert_eq!(decide(&of_another, at(7), true), Decision::StartAnew);
+        let refused = decide(&of_another, LATEST, false);
+        assert_eq!(
+            refused,
+            Decision::Refuse(Refusal::OfAnotherText { epoch: 7 })
+        );
     }
 }

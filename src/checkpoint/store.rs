@@ -7,7 +7,8 @@
 //!                            └── take, start anew, or refuse
 //! ```
 //! Invariant: nothing is written or deleted before a recovery has said what is there; and after a
-//! crash between any two steps the checkpoint before, or the new one, is whole.
+//! crash between any two steps the checkpoint before, or the new one, is whole. From the moment when a
+//! query's definition is kept to its first checkpoint the mark of a new query is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -22,11 +23,14 @@ use super::manifest::{
 use super::segment::{Segment, SegmentWriter};
 use super::storage::Storage;
 use super::{Checkpoint, Committed};
+use crate::crash_point;
 use crate::error::{Error, Result, SqlState};
 use crate::types::{StateImage, TableId, TableRows};
 
 /// It is there from a query's creation to its first checkpoint.
 const NEW: &str = "new";
+/// What it holds while the rest of the place is of an earlier query.
+const ALONE: &[u8] = b"alone";
 
 /// The checkpoints of one query.
 #[derive(Debug)]
@@ -108,14 +112,48 @@ impl CheckpointStore {
         self.storage.put(NEW, &mut |_| Ok(()))
     }
 
-    /// Makes the place ready for a query that is created: what a crash has left of an earlier one of
-    /// its name goes, and until its first checkpoint it starts anew, whatever its sink says.
+    /// Takes an announcement back: the query of that name goes on, if one has checkpoints here.
+    ///
+    /// # Errors
+    /// When the place refuses.
+    pub fn withdraw(&self) -> Result<()> {
+        let names = self.storage.list()?;
+        match names.iter().any(|name| manifest_epoch(name).is_some()) {
+            true => self.storage.delete(NEW),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes the place ready for a query that is created: what is there of an earlier one of its name
+    /// goes, and until its first checkpoint it starts anew, whatever its sink says. A crash at any moment
+    /// leaves the mark of that.
     ///
     /// # Errors
     /// When the place refuses.
     pub fn create(&mut self) -> Result<()> {
-        self.remove()?;
+        self.base = Base::Unknown;
+        self.storage.put(NEW, &mut |to| to.write_all(ALONE))?;
+        crash_point::reach("a query is created, what is there of an earlier one is not gone");
+        self.leave_alone()?;
+        self.base = Base::Nothing;
+        Ok(())
+    }
+
+    /// Deletes all but the mark of a new query, which then says no more than that it is new.
+    fn leave_alone(&self) -> Result<()> {
+        for name in self.storage.list()?.iter().filter(|name| *name != NEW) {
+            self.storage.delete(name)?;
+        }
         self.announce()
+    }
+
+    /// Whether the query has yet to write its first checkpoint.
+    fn is_new(&self) -> Result<bool> {
+        let mark = self.storage.read(NEW, 0, ALONE.len() as u64)?;
+        if mark.as_deref() == Some(ALONE) {
+            self.leave_alone()?;
+        }
+        Ok(mark.is_some())
     }
 
     /// Forgets the query.
@@ -136,12 +174,13 @@ impl CheckpointStore {
     /// When there is one and it cannot be used, or when the place refuses.
     pub fn recover(&mut self, text: &str, committed: Committed) -> Result<Option<Recovered>> {
         self.base = Base::Unknown;
+        let is_new = self.is_new()?;
         let (mut found, mut manifests) = self.look(text)?;
-        let is_new = self.storage.list()?.iter().any(|name| name == NEW);
         let mut read: Option<StateImage> = None;
         loop {
             match decide(&found, committed, is_new) {
                 Decision::StartAnew => {
+                    self.leave_alone()?;
                     self.base = Base::Nothing;
                     return Ok(None);
                 }
@@ -323,10 +362,10 @@ impl CheckpointStore {
             |name: &&String| manifest_epoch(name).is_some_and(|epoch| !manifests.contains(&epoch));
         let old_file =
             |name: &&String| state_epoch(name).is_some_and(|epoch| !files.contains(&epoch));
+        // Only of the query that writes its first; another one of its name may have been announced since.
+        let mark = |name: &&String| *name == NEW && matches!(self.base, Base::Nothing);
         // A manifest goes before the state that it names.
-        let old = there
-            .iter()
-            .filter(|name| *name == NEW || old_manifest(name));
+        let old = there.iter().filter(|name| mark(name) || old_manifest(name));
         let old = old.chain(there.iter().filter(old_file));
         old.filter_map(|name| self.storage.delete(name).err())
             .map(|error| format!("What is no longer needed was not deleted: {error}."))

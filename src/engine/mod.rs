@@ -136,8 +136,6 @@ struct Entry {
     control: Arc<Control>,
     view: Option<Arc<Materialized>>,
     alert: Option<Arc<AlertShared>>,
-    /// To forget them when the query is dropped.
-    checkpoints: Option<OpenCheckpoints>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -244,6 +242,14 @@ impl Engine {
         self.checkpoints(name)().announce()
     }
 
+    /// Takes that back: no definition of the name was kept.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn withdraw(&self, name: &str) -> Result<()> {
+        self.checkpoints(name)().withdraw()
+    }
+
     fn checkpoints(&self, name: &str) -> OpenCheckpoints {
         self.inner.options.checkpoints.opener(name)
     }
@@ -295,7 +301,6 @@ impl Engine {
                 | Destination::View { .. }
                 | Destination::Sink { .. } => None,
             },
-            checkpoints: (kind != QueryKind::Live).then(|| self.checkpoints(&name)),
         };
         self.lock().insert(id, entry);
         self.forget_ended();
@@ -351,7 +356,6 @@ impl Engine {
                 control,
                 view: None,
                 alert: None,
-                checkpoints: (kind != QueryKind::Live).then(|| self.checkpoints(name)),
             },
         );
     }
@@ -361,12 +365,23 @@ impl Engine {
     /// # Errors
     /// When it does not end within some seconds, or the disk refuses.
     pub fn drop_query(&self, name: &str) -> Result<()> {
+        match self.retire_query(name)? {
+            true => self.checkpoints(name)().remove(),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends a query that a new one of its name replaces, which clears its checkpoints away; false if there
+    /// is none.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn retire_query(&self, name: &str) -> Result<bool> {
         let found = self.lock().iter().find_map(|(id, entry)| {
             (entry.shared.kind != QueryKind::Live && entry.shared.name == name).then_some(*id)
         });
-        let Some(id) = found else { return Ok(()) };
-        let Some(entry) = self.lock().remove(&id) else {
-            return Ok(());
+        let Some(entry) = found.and_then(|id| self.lock().remove(&id)) else {
+            return Ok(false);
         };
         entry.shared.stop();
         entry.control.wake();
@@ -377,10 +392,7 @@ impl Engine {
         if entry.shared.kind == QueryKind::Alert {
             self.inner.alert_events.forget(name)?;
         }
-        match entry.checkpoints {
-            Some(checkpoints) => checkpoints().remove(),
-            None => Ok(()),
-        }
+        Ok(true)
     }
 
     /// Ends every query, for the server's end; waits up to `timeout` in all.

@@ -5,8 +5,6 @@
 use std::sync::Arc;
 
 use super::input::Collected;
-use super::shared_scan::Fetched;
-use crate::types::MessageBatch;
 
 /// What was collected, in parts of so many messages at the most. That of several lanes stays whole.
 pub(super) fn parts(mut input: Collected, rows_max: Option<usize>) -> Vec<Collected> {
@@ -15,14 +13,13 @@ pub(super) fn parts(mut input: Collected, rows_max: Option<usize>) -> Vec<Collec
     };
     let mut parts = Vec::new();
     for (place, fetched) in std::mem::take(&mut input.lanes[0]) {
-        let MessageBatch { buffer, messages } = &fetched.messages;
-        if messages.len() <= rows_max {
+        let messages = fetched.messages.messages.len();
+        if messages <= rows_max {
             parts.push((place, fetched));
             continue;
         }
-        for messages in messages.chunks(rows_max) {
-            let (buffer, messages) = (buffer.clone(), messages.to_vec());
-            let part = Fetched::new(MessageBatch { buffer, messages });
+        for first in (0..messages).step_by(rows_max) {
+            let part = fetched.part(first..messages.min(first + rows_max));
             parts.push((place, Arc::new(part)));
         }
     }

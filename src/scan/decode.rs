@@ -7,6 +7,7 @@
 //! Invariant: rows and rejections together are as many as the messages.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -57,6 +58,37 @@ impl DecodedRows {
         self.source_rows
             .as_ref()
             .map_or(row, |rows| rows[row] as usize)
+    }
+
+    /// Those of some of the messages, by the places of these.
+    pub fn part(&self, messages: Range<usize>) -> Self {
+        let place = |message: usize| u32::try_from(message).unwrap_or(u32::MAX);
+        let (first, end) = (place(messages.start), place(messages.end));
+        let rows = match &self.source_rows {
+            None => messages.clone(),
+            Some(rows) => {
+                let before = |end: u32| rows.partition_point(|message| *message < end);
+                before(first)..before(end)
+            }
+        };
+        let source_rows = self.source_rows.as_ref();
+        let rejected = self.rejected.iter();
+        Self {
+            batch: self.batch.slice(rows.start, rows.len()),
+            source_rows: source_rows.map(|of| {
+                of[rows.clone()]
+                    .iter()
+                    .map(|message| message - first)
+                    .collect()
+            }),
+            rejected: rejected
+                .filter(|rejected| messages.contains(&rejected.message))
+                .map(|rejected| Rejected {
+                    message: rejected.message - messages.start,
+                    ..rejected.clone()
+                })
+                .collect(),
+        }
     }
 }
 
@@ -529,5 +561,33 @@ mod tests {
                 "0 rejected: column \"a\" is NOT NULL and must not be null"
             ]
         );
+    }
+
+    #[test]
+    fn a_part_of_the_rows_is_what_its_messages_alone_become() {
+        let spec = spec(
+            vec![(Field::new("n", DataType::Int64, true), payload("n"))],
+            None,
+        );
+        let of = |texts: &[&'static str]| {
+            let all: Vec<Parts<'_>> = texts.iter().map(|text| (None, None, Some(*text))).collect();
+            Decode::try_new(&spec).unwrap().decode(&messages(&all))
+        };
+        let texts = ["{\"n\":0}", "{\"n\":1}", "broken", "{\"n\":3}", "[]"];
+        for all in [&texts[..], &texts[..2]] {
+            let whole = of(all).unwrap();
+            for start in 0..=all.len() {
+                for end in start..=all.len() {
+                    let (part, alone) = (whole.part(start..end), of(&all[start..end]).unwrap());
+                    assert_eq!(part.batch, alone.batch, "{start}..{end}");
+                    assert_eq!(part.rejected, alone.rejected, "{start}..{end}");
+                    let places = |rows: &DecodedRows| -> Vec<usize> {
+                        let rows_of = 0..rows.batch.num_rows();
+                        rows_of.map(|row| rows.message_of(row)).collect()
+                    };
+                    assert_eq!(places(&part), places(&alone), "{start}..{end}");
+                }
+            }
+        }
     }
 }

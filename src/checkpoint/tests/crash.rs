@@ -137,3 +137,87 @@ fn a_write_that_failed_may_be_tried_again() {
         assert!(failures > 0 || steps >= 7, "{steps} steps were enough");
     }
 }
+
+/// What is there after a history of six epochs.
+fn of_an_earlier_query(history: &[Epoch]) -> Memory {
+    let place = Memory::announced();
+    assert_eq!(write_until_stopped(&place, history), history.len());
+    place
+}
+
+/// A query of this text that was announced and whose creation stopped after so many steps; false if
+/// it did not stop.
+fn created_until_stopped(place: &Memory, steps: usize) -> bool {
+    let mut store = CheckpointStore::new(Box::new(place.clone()));
+    store.announce().unwrap();
+    place.stop_after(Some(steps));
+    let stopped = store.create().is_err();
+    place.stop_after(None);
+    stopped
+}
+
+#[test]
+fn a_query_that_replaces_another_starts_anew_after_a_crash_at_any_step() {
+    let history = history(14, 6);
+    let committed = [Committed::Latest, Committed::Epoch(None)];
+    for steps in 0.. {
+        let mut stopped = false;
+        for committed in committed {
+            let place = of_an_earlier_query(&history);
+            stopped = created_until_stopped(&place, steps);
+            let mut store = CheckpointStore::new(Box::new(place.clone()));
+            let recovered = store.recover("SELECT another", committed);
+            assert!(recovered.unwrap().is_none(), "step {steps}");
+            assert_eq!(place.objects().len(), 1, "step {steps}: only the mark");
+        }
+        if !stopped {
+            assert!(steps > 5, "only {steps} steps were tried");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_query_that_replaces_the_same_one_starts_anew_or_goes_on_after_a_crash_at_any_step() {
+    let history = history(14, 6);
+    for steps in 0.. {
+        let place = of_an_earlier_query(&history);
+        let stopped = created_until_stopped(&place, steps);
+        let mut store = CheckpointStore::new(Box::new(place.clone()));
+        let recovered = store.recover(super::TEXT, Committed::Latest).unwrap();
+        let last = &history[history.len() - 1];
+        match recovered {
+            Some(recovered) => {
+                assert_same(&recovered.checkpoint, last.checkpoint.epoch, &last.contents);
+            }
+            None => assert_eq!(place.objects().len(), 1, "step {steps}: only the mark"),
+        }
+        if !stopped {
+            return;
+        }
+    }
+}
+
+#[test]
+fn an_announcement_lasts_while_the_query_before_writes_on_and_can_be_withdrawn() {
+    let history = history(14, 6);
+    let place = Memory::announced();
+    let mut before = CheckpointStore::new(Box::new(place.clone()));
+    before.recover(super::TEXT, Committed::Latest).unwrap();
+    before.write(&history[0].checkpoint).unwrap();
+    let another = CheckpointStore::new(Box::new(place.clone()));
+    another.announce().unwrap();
+    before.write(&history[1].checkpoint).unwrap();
+    let recover = || {
+        let mut store = CheckpointStore::new(Box::new(Memory::with(place.objects())));
+        store.recover("SELECT another", Committed::Latest)
+    };
+    assert!(recover().unwrap().is_none(), "it is of the new one");
+    another.withdraw().unwrap();
+    assert!(recover().is_err(), "it is of the one before");
+    let announced = Memory::announced();
+    CheckpointStore::new(Box::new(announced.clone()))
+        .withdraw()
+        .unwrap();
+    assert_eq!(announced.objects().len(), 1, "a new query's mark stays");
+}

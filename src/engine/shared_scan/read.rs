@@ -3,6 +3,7 @@
 //! Invariant: rows are used only where a member alone would have made the same ones.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use arrow::buffer::Buffer;
@@ -110,6 +111,21 @@ impl Fetched {
                 && to.get(partition).is_none_or(|to| message.offset < *to)
         });
         Self::new(messages)
+    }
+
+    /// A part of them, its rows with it if they are there; `messages`: which, by their places.
+    pub(in crate::engine) fn part(&self, messages: Range<usize>) -> Self {
+        let rows = self.rows.as_ref().map(|union| UnionRows {
+            columns: Arc::clone(&union.columns),
+            rows: union.rows.part(messages.clone()),
+        });
+        Self {
+            rows,
+            ..Self::new(MessageBatch {
+                buffer: self.messages.buffer.clone(),
+                messages: self.messages.messages[messages].to_vec(),
+            })
+        }
     }
 
     /// The rows of a member's columns, if they are there; with the messages that are none.

@@ -37,6 +37,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::{Notice, Session, Severity};
 use crate::catalog::{CreateMode, Created, Definition};
+use crate::crash_point;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::Name;
@@ -77,14 +78,21 @@ async fn define(
     task::spawn_blocking(move || {
         let (kind, name) = (definition.kind(), definition.name().to_owned());
         let replaces = services.catalog.snapshot().get(&name).is_some();
-        if definition.query_options().is_some() {
+        let has_query = definition.query_options().is_some();
+        if has_query {
             // A definition that is found after a crash without this mark has lost its checkpoints.
             services.engine.announce(&name)?;
         }
-        if services.catalog.create(definition, mode)? == Created::Existed {
-            return Ok(());
+        let created = services.catalog.create(definition, mode);
+        if !matches!(created, Ok(Created::New)) {
+            let withdrawn = match has_query {
+                true => services.engine.withdraw(&name),
+                false => Ok(()),
+            };
+            return created.and(withdrawn);
         }
-        services.engine.drop_query(&name)?;
+        crash_point::reach("a definition is kept, its query not started");
+        services.engine.retire_query(&name)?;
         let started = start(&services.engine);
         if started.is_err() && !replaces {
             services.catalog.drop(kind, &[&name], false)?;
