@@ -10,20 +10,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use serde_json::{Map, Value};
 
 use super::clock::AlertClock;
-use super::key_state::{Event, Rules};
+use super::key_state::Rules;
 use super::keys::{Facts, Key, Keys, Sighting, Told};
 use super::message::message;
 use super::notification::{Notification, text_of};
+use super::said::Said;
 use crate::error::{Error, Result, from_arrow};
 use crate::format::JsonEncoder;
-use crate::types::{ChangeBatch, EventTime, Op, ProcessingTime};
+use crate::types::{ChangeBatch, EventTime, ProcessingTime};
 
 /// Under this key the clock is written down: no key of an alert is empty.
 const CLOCK: &str = "";
@@ -214,53 +213,38 @@ impl Evaluator {
         moment: &Moment,
         told: &mut Vec<Told>,
     ) -> Result<()> {
+        let said = Said::of(&self.watch, batch)?;
+        let rules = self.rules.rules;
+        let idle = |row: usize| said.event(row, "").is_none_or(|e| e.is_idle(&rules));
         let rows = batch.rows();
-        let (keys, ids) = (self.key.texts(rows)?, self.row.texts(rows)?);
-        let holds = self.watch.holds.map(|column| booleans(rows, column));
-        let clear = self.watch.clear.map(|column| booleans(rows, column));
-        let times = self
-            .watch
-            .time
-            .map(|column| times_of(rows, column))
-            .transpose()?;
-        let window = self.watch.window;
-        let windows = match window {
-            Some((start, end)) => Some((times_of(rows, start)?, times_of(rows, end)?)),
-            None => None,
+        let all = 0..rows.num_rows();
+        // Most rows say that all is well of keys of which nothing else is known: they need no texts.
+        let first = match self.keys.are_at_rest() {
+            true => all.clone().find(|row| !idle(*row)).unwrap_or(all.end),
+            false => 0,
         };
-        let is_true = |of: &Option<Option<BooleanArray>>, row: usize| {
-            let of = of.as_ref().and_then(Option::as_ref);
-            of.is_some_and(|of| of.is_valid(row) && of.value(row))
-        };
-        for row in 0..rows.num_rows() {
-            if batch.op(row) == Op::UpdateBefore {
+        if first == all.end {
+            return Ok(());
+        }
+        let from_first = rows.slice(first, all.end - first);
+        let (keys, ids) = (self.key.texts(&from_first)?, self.row.texts(&from_first)?);
+        for row in first..all.end {
+            let Some(event) = said.event(row, &ids[row - first]) else {
                 continue;
-            }
-            let own = times.as_ref().and_then(|times| time_at(times, row));
-            let Some(at) = own.or(now) else { continue };
-            let window = windows
-                .as_ref()
-                .and_then(|(start, end)| Some((time_at(start, row)?, time_at(end, row)?)));
-            let id = ids[row].as_str();
-            let event = match batch.op(row) {
-                Op::Delete => Event::Gone { id },
-                Op::Insert | Op::UpdateBefore | Op::UpdateAfter => Event::Row {
-                    id,
-                    holds: is_true(&holds, row),
-                    clear: is_true(&clear, row),
-                    until: window.map(|(_, end)| end).filter(|_| self.watch.is_open),
-                },
             };
-            let (key, event) = (keys[row].as_str(), &event);
+            let Some(at) = said.time(row).or(now) else {
+                continue;
+            };
             let facts = || {
                 Ok(Facts {
                     values: self.shown.text(rows, row)?,
                     offsets: moment.offsets.clone().unwrap_or_default(),
-                    window,
+                    window: said.window(row),
                 })
             };
+            let (key, event) = (keys[row - first].as_str(), &event);
             let sighting = Sighting { key, event, at };
-            self.keys.sight(&self.rules.rules, sighting, facts, told)?;
+            self.keys.sight(&rules, sighting, facts, told)?;
         }
         Ok(())
     }
@@ -357,20 +341,6 @@ impl Columns {
         let mut texts = self.texts(&rows.slice(row, 1))?;
         Ok(texts.pop().unwrap_or_default())
     }
-}
-
-fn booleans(rows: &RecordBatch, column: usize) -> Option<BooleanArray> {
-    rows.column(column).as_boolean_opt().cloned()
-}
-
-fn times_of(rows: &RecordBatch, column: usize) -> Result<ArrayRef> {
-    let wanted = DataType::Timestamp(TimeUnit::Microsecond, None);
-    cast(rows.column(column), &wanted).map_err(from_arrow)
-}
-
-fn time_at(times: &ArrayRef, row: usize) -> Option<EventTime> {
-    let times = times.as_primitive::<TimestampMicrosecondType>();
-    times.is_valid(row).then(|| EventTime(times.value(row)))
 }
 
 /// A key for people: `symbol BTC`.

@@ -71,7 +71,7 @@ pub struct KeyState {
 }
 
 /// What happens to a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A row came, or changed.
     Row {
@@ -96,6 +96,16 @@ pub enum Event<'a> {
     },
     /// Time has passed.
     Timer,
+}
+
+impl Event<'_> {
+    /// True if it changes nothing of a key that is at rest.
+    pub fn is_idle(&self, rules: &Rules) -> bool {
+        match self {
+            Self::Row { holds, clear, .. } => !rules.no_data && !holds && (*clear || !rules.clears),
+            Self::Gone { .. } | Self::Closed { .. } | Self::Timer => true,
+        }
+    }
 }
 
 /// Something to be told.
@@ -174,6 +184,11 @@ impl KeyState {
     /// How many transitions there were.
     pub fn transitions(&self) -> u64 {
         self.transitions
+    }
+
+    /// True if nothing happens to it before a row comes for which the condition holds.
+    pub fn is_at_rest(&self) -> bool {
+        self.phase == Phase::Ok && self.rows.is_empty()
     }
 
     /// True if it is as a key that was never seen.

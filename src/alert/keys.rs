@@ -61,9 +61,16 @@ pub(super) struct Keys {
     unwritten: BTreeSet<String>,
     /// Keys that changed since they were last shown.
     unshown: BTreeSet<String>,
+    /// How many are not at rest.
+    awake: usize,
 }
 
 impl Keys {
+    /// True if only a row for which the condition holds can change anything.
+    pub(super) fn are_at_rest(&self) -> bool {
+        self.awake == 0
+    }
+
     /// Looks at a row; `facts` is asked for what is known of it if that is needed.
     ///
     /// # Errors
@@ -77,12 +84,11 @@ impl Keys {
     ) -> Result<()> {
         let Sighting { key, event, at } = sighting;
         let holds = matches!(event, Event::Row { holds: true, .. }) || rules.no_data;
-        let is_idle = !rules.no_data
-            && matches!(event, Event::Row { holds: false, clear, .. } if *clear || !rules.clears);
-        if is_idle && !self.all.contains_key(key) {
+        let rests = |own: &Key| own.state.is_at_rest();
+        if event.is_idle(rules) && self.all.get(key).is_none_or(rests) {
             return Ok(());
         }
-        self.forget_times(rules, key);
+        self.let_go(rules, key);
         let own = self.all.entry(key.to_owned()).or_default();
         let timed = own.state.due(rules).filter(|due| *due <= at);
         if let Some(transition) = timed.and_then(|due| own.state.step(rules, &Event::Timer, due)) {
@@ -122,7 +128,7 @@ impl Keys {
                 (None, None) => return,
             };
             let key = key.clone();
-            self.forget_times(rules, &key);
+            self.let_go(rules, &key);
             let own = self.all.entry(key.clone()).or_default();
             if let Some(transition) = own.state.step(rules, &event, at) {
                 told.push(Told::new(&key, transition, own.facts.clone()));
@@ -171,6 +177,7 @@ impl Keys {
     /// When that is no text of ours.
     pub(super) fn read(&mut self, rules: &Rules, key: &str, text: &str) -> Result<()> {
         let own = serde_json::from_str(text).map_err(|error| odd(key, &error))?;
+        self.let_go(rules, key);
         self.all.insert(key.to_owned(), own);
         self.keep(rules, key);
         self.unwritten.remove(key);
@@ -194,8 +201,10 @@ impl Keys {
         self.all.iter().map(bytes).sum()
     }
 
-    fn forget_times(&mut self, rules: &Rules, key: &str) {
+    /// Before a key changes: forgets its times.
+    fn let_go(&mut self, rules: &Rules, key: &str) {
         let Some(own) = self.all.get(key) else { return };
+        self.awake -= usize::from(!own.state.is_at_rest());
         if let Some(due) = own.state.due(rules) {
             self.timers.remove(&(due, key.to_owned()));
         }
@@ -204,6 +213,7 @@ impl Keys {
         }
     }
 
+    /// After it has.
     fn keep(&mut self, rules: &Rules, key: &str) {
         self.unwritten.insert(key.to_owned());
         self.unshown.insert(key.to_owned());
@@ -217,6 +227,7 @@ impl Keys {
             self.all.remove(key);
             return;
         }
+        self.awake += usize::from(!own.state.is_at_rest());
         if let Some(due) = own.state.due(rules) {
             self.timers.insert((due, key.to_owned()));
         }

@@ -12,6 +12,7 @@ mod key_state;
 mod keys;
 mod message;
 mod notification;
+mod said;
 
 pub use evaluator::{AlertRules, Evaluator, Moment, Watch};
 pub use key_state::{Event, KeyState, Phase, Rules, Transition};
