@@ -101,6 +101,14 @@ metrics! {
     PartitionEventTimeSeconds = "partition_event_time_max_timestamp_seconds", Gauge, "The greatest event time of the partition's rows";
     PartitionWatermarkSeconds = "partition_watermark_timestamp_seconds", Gauge, "The partition's watermark";
     PartitionIdle = "partition_idle", Gauge, "1 while the partition does not hold the watermark back";
+    AlertKeysPending = "alert_keys_pending", Gauge, "Keys for which the alert's condition has yet to last";
+    AlertKeysFiring = "alert_keys_firing", Gauge, "Keys for which the alert fires";
+    OutboxWaiting = "outbox_waiting", Gauge, "Rows that wait for the destination";
+    OutboxWaitingBytes = "outbox_waiting_bytes", Gauge, "What these count for in the outbox's bound";
+    OutboxOldestSeconds = "outbox_oldest_seconds", Gauge, "How long the oldest of them has waited";
+    OutboxDelivered = "outbox_delivered", Counter, "Rows that the destination has taken";
+    OutboxRetried = "outbox_retried", Counter, "Sendings that did not succeed and were repeated";
+    OutboxDead = "outbox_dead", Gauge, "Messages given up and kept as dead letters";
     QueryStateRows = "query_state_rows", Gauge, "Groups that the query holds";
     QueryStateBytes = "query_state_bytes", Gauge, "Memory that the query's groups hold";
 }

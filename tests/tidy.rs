@@ -48,7 +48,7 @@ checkpoint:
 engine:     plan source scan watermark operator sink alert checkpoint
 session:    sql catalog planner plan engine format source scan sink alert checkpoint
 server:     session
-console:    session engine
+console:    session engine sink
 broker:
 demo:
 feed:       source sink

@@ -16,7 +16,7 @@ use super::listen::{self, Port};
 use super::output;
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::console::{self, ConsoleState, ProcessNumbers, QueryNumbers};
+use crate::console::{self, ConsoleState, OutboxNumbers, ProcessNumbers, QueryNumbers};
 use crate::error::Result;
 use crate::server::Server;
 use crate::session::{self, Services};
@@ -116,5 +116,6 @@ fn sources(services: &Arc<Services>) -> Vec<Arc<dyn Observe>> {
         Arc::new(ProcessNumbers::new(clock())),
         Arc::clone(&services.counters) as Arc<dyn Observe>,
         Arc::new(QueryNumbers::new(services.engine.clone(), clock())),
+        Arc::new(OutboxNumbers::new(Arc::clone(&services.outboxes), clock())),
     ]
 }

@@ -9,6 +9,7 @@
 //! | `/metrics` | every metric of [`crate::telemetry::Metric`] |
 
 mod metrics;
+mod outboxes;
 mod process;
 mod queries;
 
@@ -22,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+pub use outboxes::OutboxNumbers;
 pub use process::ProcessNumbers;
 pub use queries::QueryNumbers;
 

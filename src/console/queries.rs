@@ -64,9 +64,27 @@ impl QueryNumbers {
                 value,
             }));
         }
+        self.observe_alert(query, samples);
         for (place, partition) in &status.partitions {
             observe_partition(query, *place, partition, samples);
         }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+    fn observe_alert(&self, query: &QueryShared, samples: &mut Vec<Sample>) {
+        let Some(alert) = self.engine.alert(&query.name) else {
+            return;
+        };
+        let (pending, firing) = alert.counts();
+        let numbers = [
+            (Metric::AlertKeysPending, pending),
+            (Metric::AlertKeysFiring, firing),
+        ];
+        samples.extend(numbers.map(|(metric, keys)| Sample {
+            metric,
+            labels: vec![("query", query.name.clone())],
+            value: keys as f64,
+        }));
     }
 }
 

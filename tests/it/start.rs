@@ -1,12 +1,12 @@
 //! What stops the server from starting, and limits on what a client may send: one clear error, and nothing left behind.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::support::broker::Broker;
+use crate::support::http::get;
 use crate::support::process::Process;
 use crate::support::server::Server;
 use crate::support::wait;
@@ -141,28 +141,13 @@ async fn health_and_metrics_answer() {
         ("/readyz", "200"),
         ("/metrics", "# EOF"),
     ] {
-        let answer = http_get(server.http(), path);
+        let answer = get(server.http(), path);
         assert!(answer.contains(expected), "{path}: {answer}");
     }
     assert!(
-        http_get(server.http(), "/nothing").contains("404"),
+        get(server.http(), "/nothing").contains("404"),
         "an unknown path is told"
     );
-}
-
-fn http_get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    stream
-        .set_read_timeout(Some(wait::PATIENCE))
-        .expect("a time-out can be set");
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: tests\r\nConnection: close\r\n\r\n"
-    )
-    .expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    answer
 }
 
 #[test]

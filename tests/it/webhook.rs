@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::support::broker::Broker;
 use crate::support::client::Client;
 use crate::support::hook::{Hook, Reply, Request};
+use crate::support::http;
 use crate::support::messages::{Cluster, Record};
 use crate::support::server::Server;
 use crate::support::wait;
@@ -214,6 +215,15 @@ async fn a_row_that_a_webhook_refuses_is_a_dead_letter_and_the_next_one_goes_on(
         texts,
         [r#"{"n":3}"#, "422", "1", "HTTP status 422: no threes"]
     );
+    let metrics = http::get(world.server.http(), "/metrics");
+    for (name, value) in [
+        ("delivered_total", "5.0"),
+        ("dead", "1.0"),
+        ("waiting", "0.0"),
+    ] {
+        let line = format!("headwater_outbox_{name}{{query=\"hook\",sink=\"hook\"}} {value}");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
     assert_eq!(dead.len(), 1);
 }
 

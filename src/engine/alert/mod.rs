@@ -21,7 +21,7 @@ pub(super) use stage::{AlertStage, Seen};
 
 use super::supervisor::Destination;
 use super::{Engine, OpenSink, QueryKind};
-use crate::alert::{AlertRules, Key, Watch};
+use crate::alert::{AlertRules, Key, Phase, Watch};
 use crate::checkpoint::OpenCheckpoints;
 use crate::error::Result;
 use crate::plan::StreamPlan;
@@ -84,6 +84,17 @@ impl AlertShared {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = shown.keys.iter();
         keys.map(|(key, own)| (key.clone(), own.clone())).collect()
+    }
+
+    /// How many keys are pending, and how many are firing.
+    pub fn counts(&self) -> (u64, u64) {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |(pending, firing), own: &Key| match own.state.phase() {
+            Phase::Ok => (pending, firing),
+            Phase::Pending { .. } => (pending + 1, firing),
+            Phase::Firing { .. } => (pending, firing + 1),
+        };
+        shown.keys.values().fold((0, 0), count)
     }
 
     /// The columns that make the key, in their order.

@@ -6,6 +6,7 @@
 pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod hook;
+pub(crate) mod http;
 pub(crate) mod messages;
 pub(crate) mod pages;
 pub(crate) mod postgres;
