@@ -42,6 +42,7 @@ pub(super) fn explain(all: Vec<TokenWithSpan>, source: Source<'_>) -> Result<Sta
         | Statement::Insert(_)
         | Statement::CreateMaterializedView(_)
         | Statement::CreateSink(_)
+        | Statement::CreateAlert(_)
         | Statement::Execute(_) => {}
         Statement::Declare(declare) => {
             let query = Statement::Query(declare.query.clone());
@@ -55,7 +56,7 @@ pub(super) fn explain(all: Vec<TokenWithSpan>, source: Source<'_>) -> Result<Sta
         _ => {
             return Err(
                 Error::user(SqlState::SyntaxError, "this statement has no plan")
-                    .hint("EXPLAIN takes SELECT, INSERT, CREATE MATERIALIZED VIEW and CREATE SINK.")
+                    .hint("EXPLAIN takes SELECT, INSERT, and CREATE of a materialized view, sink or alert.")
                     .at(Some(place)),
             );
         }

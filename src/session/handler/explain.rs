@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::continuous::{Wanted, options};
 use super::{explain_stream, query, subscribe};
-use crate::catalog::{MaterializedViewDefinition, SinkDefinition};
+use crate::catalog::{AlertDefinition, MaterializedViewDefinition, SinkDefinition};
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, RowsTag, Session};
 use crate::sql::{Explain, ExplainTarget, Statement, StreamQuery};
@@ -51,6 +51,9 @@ async fn plan_of(
             let wanted = Wanted::sink(&sink).ok_or_else(no_plan)?;
             explain_stream::plan(session, wanted).await
         }
+        Statement::CreateAlert(clause) => {
+            explain_stream::alert(session, &AlertDefinition::try_new(&clause)?).await
+        }
         other => {
             let query = query_of(other)?;
             if let Some(subscription) = &query.subscription
@@ -81,5 +84,5 @@ fn query_of(statement: Statement) -> Result<StreamQuery> {
 
 fn no_plan() -> Error {
     Error::user(SqlState::FeatureNotSupported, "this statement has no plan")
-        .hint("EXPLAIN takes a SELECT, a COPY, or a CREATE of a view or sink.")
+        .hint("EXPLAIN takes a SELECT, a COPY, or a CREATE of a view, sink or alert.")
 }

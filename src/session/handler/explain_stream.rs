@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous};
-use super::explain_progress;
+use super::{create_alert, explain_progress};
+use crate::catalog::AlertDefinition;
 use crate::engine::QueryKind;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Lanes, StreamPlan};
+use crate::plan::{Emission, Lanes, StreamPlan};
 use crate::session::{Services, Session};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
-use crate::sql::Name;
+use crate::sql::{self, Name};
 use crate::task;
 use crate::types::KafkaConnection;
 
@@ -20,6 +21,67 @@ pub(in crate::session) async fn plan(session: &mut Session, wanted: Wanted<'_>) 
     let plan = continuous(&services, &state, wanted).await?;
     let lanes = lanes(&services, &plan).await;
     Ok(plan.describe(lanes))
+}
+
+/// What an alert looks at, over the streaming plan of its query.
+pub(in crate::session) async fn alert(
+    session: &mut Session,
+    alert: &AlertDefinition,
+) -> Result<String> {
+    let services = Arc::clone(session.services());
+    let state = session.state()?;
+    let (plan, _) = create_alert::planned(&services, &state, alert).await?;
+    let lanes = lanes(&services, &plan).await;
+    Ok(alert_lines(alert, &plan) + &indented(&plan.describe(lanes)))
+}
+
+fn alert_lines(alert: &AlertDefinition, plan: &StreamPlan) -> String {
+    let clause = &alert.clause;
+    let names = |names: &mut dyn Iterator<Item = &String>| {
+        let names: Vec<String> = names.map(|name| sql::quote(name)).collect();
+        names.join(", ")
+    };
+    let length = |length: i64| sql::interval::format(length);
+    let looks = match (plan.emission, plan.options.rows_max) {
+        (Emission::Final, _) => "when a window closes".to_owned(),
+        (_, Some(rows)) => format!("after each {rows} messages"),
+        (_, None) => "at each row".to_owned(),
+    };
+    let when = clause.when.as_ref();
+    let lines = [
+        (
+            "key",
+            Some(names(&mut clause.key.iter().map(|key| &key.name))),
+        ),
+        (
+            "when",
+            Some(when.map_or("no data".to_owned(), |when| when.text.clone())),
+        ),
+        ("for", clause.lasts.map(|(lasts, _)| length(lasts))),
+        (
+            "clear when",
+            clause.clear.as_ref().map(|clear| clear.text.clone()),
+        ),
+        ("cooldown", clause.cooldown.map(length)),
+        (
+            "notify",
+            Some(names(&mut clause.notify.iter().map(|sink| &sink.name))),
+        ),
+        ("looks", Some(looks)),
+    ];
+    let lines = lines
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let lines = lines.filter(|(_, value)| !value.is_empty());
+    let lines: String = lines
+        .map(|(name, value)| format!("  {name}: {value}\n"))
+        .collect();
+    format!("alert\n{lines}")
+}
+
+/// A plan under a line of its own.
+fn indented(plan: &str) -> String {
+    plan.lines().map(|line| format!("    {line}\n")).collect()
 }
 
 /// The lanes that the query would have now, if its broker tells the partitions.
@@ -53,11 +115,7 @@ pub(in crate::session) fn followed(session: &Session, view: &str) -> Result<Stri
         .iter()
         .find(|query| query.kind == QueryKind::MaterializedView && query.name == view)
         .ok_or_else(|| Error::internal("the view's query is gone"))?;
-    let inner: String = query
-        .plan
-        .lines()
-        .map(|line| format!("    {line}\n"))
-        .collect();
+    let inner = indented(&query.plan);
     Ok(format!("subscribe\n  materialized view: {view}\n{inner}"))
 }
 
