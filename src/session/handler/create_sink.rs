@@ -127,7 +127,7 @@ pub(in crate::session) enum Writer<'a> {
 
 impl Writer<'_> {
     /// A name that no other writer has.
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         match self {
             Self::Query(name) => name.to_owned(),
             Self::Alert { alert, sink } => format!("{alert}/{sink}"),

@@ -48,6 +48,7 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
             Err(error) => return Err(error.at(Some(name.position))),
         }
     }
+    let before = services.catalog.snapshot();
     let dropped = services.catalog.drop(drop.kind, &names, drop.cascade)?;
     for definition in dropped {
         if !names.contains(&definition.name()) {
@@ -59,8 +60,15 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
             notice(session, Error::user(SqlState::SuccessfulCompletion, text));
         }
         let waiting = forget(session, &definition).await?;
-        if let Definition::Sink(sink) = &definition {
-            transactional_id::release(session, sink).await;
+        match &definition {
+            Definition::Sink(sink) => transactional_id::release(session, sink).await,
+            Definition::Alert(alert) => {
+                transactional_id::release_alert(session, alert, &before).await;
+            }
+            Definition::Table(_)
+            | Definition::View(_)
+            | Definition::MaterializedView(_)
+            | Definition::Secret(_) => {}
         }
         if waiting > 0 {
             notice(session, given_up(definition.name(), waiting));
