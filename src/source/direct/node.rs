@@ -247,7 +247,7 @@ impl DirectReader {
         };
         part.known_end = Some(limit);
         if reach.whole == 0 {
-            part.backoff.succeeded();
+            part.answered();
             if bytes.is_empty() {
                 ends.extend(part.end(limit));
             } else {
@@ -265,7 +265,7 @@ impl DirectReader {
         let batches = found.records.start..found.records.start + reach.whole;
         sections.push_back(Section::new(id, batches, part.next, found.aborted));
         part.next = reach.next;
-        part.backoff.succeeded();
+        part.answered();
         part.bytes_max = None;
         part.end_told = None;
         Ok(())
@@ -278,7 +278,9 @@ impl DirectReader {
         let part = found.expect("its caller has found it");
         let (id, next) = (part.id, Offset(part.next));
         let error = match code.meaning() {
-            Meaning::OffsetGone => offset_gone(topic, Some(id), next, &code.to_string()),
+            Meaning::OffsetGone if part.is_gone(now) => {
+                offset_gone(topic, Some(id), next, &code.to_string())
+            }
             Meaning::Refused => refused(topic),
             Meaning::Corrupt => corrupt(topic, Some(id), &code.to_string()),
             Meaning::Fatal | Meaning::NotAuthenticated => unreadable(topic, &code.to_string()),

@@ -40,6 +40,8 @@ const WAIT_MIN: Duration = Duration::from_millis(1);
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// Problems kept until they are taken; more are dropped.
 const PROBLEMS_MAX: usize = 64;
+/// For so long a partition that was read is asked again before its offset is taken for gone.
+const DENIED_MAX: Duration = Duration::from_secs(3);
 
 /// Reads messages.
 #[derive(Debug)]
@@ -74,6 +76,8 @@ pub(super) struct Part {
     pub(super) end_told: Option<i64>,
     /// Its leader denies that it exists.
     pub(super) is_doubted: bool,
+    /// Since when leaders deny that its offset exists.
+    pub(super) denied_since: Option<Instant>,
     /// Bytes to ask for, once a batch was larger than the usual.
     pub(super) bytes_max: Option<i32>,
     /// The end that its leader told last, whether it is read up to there or not.
@@ -83,6 +87,19 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn is_due(&self, now: Instant) -> bool {
         !self.is_doubted && self.backoff.is_over(now)
+    }
+
+    /// True when a leader's word that the offset does not exist is to be believed. One that has just
+    /// become the leader may not know yet how far the one before had come.
+    pub(super) fn is_gone(&mut self, now: Instant) -> bool {
+        let since = *self.denied_since.get_or_insert(now);
+        self.known_end.is_none() || now.duration_since(since) >= DENIED_MAX
+    }
+
+    /// Its leader has answered.
+    pub(super) fn answered(&mut self) {
+        self.backoff.succeeded();
+        self.denied_since = None;
     }
 
     /// Its end, when it stands there and that is not told yet.
@@ -125,6 +142,7 @@ impl DirectReader {
             end_told: None,
             known_end: None,
             is_doubted: false,
+            denied_since: None,
             bytes_max: None,
         });
         Ok(Self {
