@@ -267,3 +267,55 @@ async fn slack_gets_the_rows_of_a_second_in_one_message_and_answers_in_its_threa
     assert_eq!(hook.requests()[0].header("authorization"), "Bearer t");
     assert_eq!(hook.requests()[0].line, "POST /hook/chat.postMessage");
 }
+
+#[tokio::test]
+async fn a_slack_thread_whose_first_message_was_deleted_begins_anew() {
+    let hook = Hook::start(|_, request| {
+        let body: serde_json::Value = serde_json::from_str(&request.body).expect("it is JSON");
+        match body["thread_ts"].as_str() {
+            Some("1.0") => Reply::With(200, "", r#"{"ok":false,"error":"thread_not_found"}"#),
+            _ if body["text"] == "n is 0" => Reply::With(200, "", r#"{"ok":true,"ts":"1.0"}"#),
+            _ => Reply::With(200, "", r#"{"ok":true,"ts":"2.0"}"#),
+        }
+    });
+    let world = World::start().await;
+    let sql = format!(
+        "CREATE SINK ops WITH (connector = 'slack', token = 't', channel = '#ops', api_url = '{}', \
+         text = 'n is {{{{ n }}}}', thread_columns = 'all') AS SELECT n, 'one' AS \"all\" FROM numbers",
+        hook.url()
+    );
+    world.client.run(&sql).await;
+    for number in 0..3 {
+        world.produce(number..number + 1);
+        let text = format!("n is {number}");
+        wait::until("the message", || {
+            let all = hook.requests();
+            all.iter().any(|r| r.body.contains(&text)).then_some(())
+        });
+    }
+    let sent = wait::until("the last one's thread", || {
+        let all = hook.requests().into_iter();
+        let bodies: Vec<serde_json::Value> = all
+            .map(|request| serde_json::from_str(&request.body).expect("it is JSON"))
+            .collect();
+        let pair = |body: &serde_json::Value| (body["text"].clone(), body["thread_ts"].clone());
+        let pairs: Vec<_> = bodies.iter().map(pair).collect();
+        (pairs.len() >= 4).then_some(pairs)
+    });
+    let expected = [
+        ("n is 0", None),
+        ("n is 1", Some("1.0")),
+        ("n is 1", None),
+        ("n is 2", Some("2.0")),
+    ];
+    assert_eq!(
+        sent,
+        expected.map(|(text, thread)| (text.into(), thread.into()))
+    );
+    let dead = "SELECT * FROM headwater.outbox_dead_letters";
+    assert_eq!(
+        world.client.rows(dead).await.len(),
+        0,
+        "nothing is given up"
+    );
+}

@@ -340,6 +340,12 @@ impl Slack {
         }
         match slack_answer::read(&answer, outbox.now()) {
             Posted::Not(verdict) => verdict,
+            // Somebody has deleted its first message: this one begins it anew.
+            Posted::ThreadGone if thread.is_some() => self.post(rows, None, outbox),
+            Posted::ThreadGone => Verdict::Again {
+                reason: "Slack says thread_not_found of a message without a thread".to_owned(),
+                after: None,
+            },
             Posted::At(stamp) => Verdict::Taken {
                 notes: notes(rows, thread, &stamp),
             },

@@ -27,7 +27,7 @@ const PASSING: [(&str, &str); 14] = [
 ];
 
 /// Errors that the message or its channel has for ever, as far as one can tell.
-const LASTING: [(&str, &str); 7] = [
+const LASTING: [(&str, &str); 6] = [
     (
         "channel_not_found",
         "there is no such channel, or the bot may not see it",
@@ -40,7 +40,6 @@ const LASTING: [(&str, &str); 7] = [
     ),
     ("msg_too_long", "the text is too long"),
     ("no_text", "the text is empty"),
-    ("thread_not_found", "the message to be answered is gone"),
 ];
 
 /// What became of a message.
@@ -48,6 +47,8 @@ const LASTING: [(&str, &str); 7] = [
 pub(super) enum Posted {
     /// It is there, under this time stamp.
     At(String),
+    /// It is not: the message that it was to answer is gone.
+    ThreadGone,
     /// It is not.
     Not(Verdict),
 }
@@ -78,6 +79,9 @@ pub(super) fn read(answer: &Answer, now: ProcessingTime) -> Posted {
             "Slack's answer says neither yes nor no: \"{text}\""
         ));
     };
+    if code == "thread_not_found" {
+        return Posted::ThreadGone;
+    }
     let meaning = |known: &[(&str, &'static str)]| {
         let found = known.iter().find(|(name, _)| *name == code);
         found.map(|(_, meaning)| *meaning)
@@ -140,6 +144,12 @@ mod tests {
             assert_eq!(is_again, again, "{code}");
             assert!(text.contains(code) && text.contains(word), "{text}");
         }
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_is_told_apart() {
+        let posted = read_from(200, r#"{"ok":false,"error":"thread_not_found"}"#);
+        assert_eq!(posted, Posted::ThreadGone);
     }
 
     #[test]
