@@ -308,10 +308,11 @@ async fn a_slack_thread_whose_first_message_was_deleted_begins_anew() {
         ("n is 1", None),
         ("n is 2", Some("2.0")),
     ];
-    assert_eq!(
-        sent,
-        expected.map(|(text, thread)| (text.into(), thread.into()))
-    );
+    let expected: Vec<(serde_json::Value, serde_json::Value)> = expected
+        .iter()
+        .map(|(text, thread)| ((*text).into(), (*thread).into()))
+        .collect();
+    assert_eq!(sent, expected);
     let dead = "SELECT * FROM headwater.outbox_dead_letters";
     assert_eq!(
         world.client.rows(dead).await.len(),
