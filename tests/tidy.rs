@@ -91,7 +91,11 @@ const WORDS: &[(&str, Place, &str)] = &[
         Only("src/feed"),
         "keep other people's endpoints in `feed`",
     ),
-    ("axum", Only("src/console"), "keep HTTP in `console`"),
+    (
+        "axum",
+        Only("src/console src/feed/slack/events_api"),
+        "keep HTTP in `console`, and what Slack sends in `feed/slack/events_api`",
+    ),
     (
         "reqwest",
         Only("src/sink/http src/feed"),

@@ -25,6 +25,7 @@ mod target;
 mod web;
 mod websocket;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -33,8 +34,8 @@ pub use http::{HttpOptions, Paging};
 pub use json_path::JsonPath;
 pub use local::{FileOptions, ReplayOptions};
 pub use notes::{Counts, Notes};
-pub use pump::{FeedOptions, run};
-pub use slack::SlackOptions;
+pub use pump::{Feed, FeedOptions};
+pub use slack::{EventsApiOptions, SlackOptions, SocketModeOptions};
 pub use websocket::WebsocketOptions;
 
 use crate::error::Result;
@@ -75,7 +76,7 @@ impl SourceOptions {
             }
             Self::Http(options) => Box::new(http::HttpSource::open(options, position, notes)?),
             Self::Websocket(options) => Box::new(websocket::WebsocketSource::open(options, notes)?),
-            Self::Slack(options) => Box::new(slack::SlackSource::open(options, notes)?),
+            Self::Slack(options) => slack::open(options, notes).await?,
         })
     }
 }
@@ -96,6 +97,11 @@ struct Batch {
 /// ```
 #[async_trait]
 trait Source: Send {
+    /// Where it listens, if messages are sent to it.
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// The next messages, at most so many, as soon as there are any; `None` at the end. A batch may
     /// be empty. A call that is given up loses nothing that another run would not find again.
     ///

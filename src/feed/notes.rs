@@ -34,7 +34,7 @@ pub struct Counts {
     pub skipped: u64,
     /// What a source sent that holds no item: confirmations, heartbeats.
     pub passed_over: u64,
-    /// Failures of the source or of Kafka that were tried again.
+    /// Failures of the source or of Kafka that were tried again, here or by who sent a message.
     pub errors: u64,
 }
 
@@ -88,6 +88,14 @@ impl Notes {
         if let Some(more) = self.may_tell(&self.about_outside) {
             let wait = wait.as_secs_f64();
             tracing::warn!(target: "feed", "{what}; tried again in {wait:.1} s{more}");
+        }
+    }
+
+    /// Who sent a message was told to send it again.
+    pub(super) fn put_off(&self, why: impl Display) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        if let Some(more) = self.may_tell(&self.about_outside) {
+            tracing::warn!(target: "feed", "a message was put off: {why}{more}");
         }
     }
 

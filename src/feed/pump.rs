@@ -1,5 +1,6 @@
 //! The loop of a feed: next → keys → rate → deliver → save → confirm.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -44,41 +45,8 @@ pub struct FeedOptions {
     pub limit: Option<u64>,
 }
 
-/// Runs until the source ends, the limit is reached or it is told to stop; what was read is delivered
-/// by then.
-///
-/// # Errors
-/// What does not pass by itself: an unknown topic, a refused token, a file that cannot be read.
-pub async fn run(options: FeedOptions, notes: Arc<Notes>, mut shutdown: Shutdown) -> Result<()> {
-    let (resume, position) = match options.resume {
-        None => (None, None),
-        Some(path) => {
-            let feed = format!("{} to topic \"{}\"", options.name, options.topic);
-            let (resume, position) = Resume::open(path, feed)?;
-            (Some(resume), position)
-        }
-    };
-    let source = options.source.open(position, &notes).await?;
-    let (connection, topic) = (options.connection, options.topic);
-    let create = options.create_topic;
-    let target = task::spawn_blocking(move || Target::open(connection, topic, create)).await?;
-    let mut pump = Pump {
-        source,
-        target: Arc::new(Mutex::new(target)),
-        key_path: options.key_path,
-        rate: options.rate.map(Rate::new),
-        left: options.limit.unwrap_or(u64::MAX),
-        resume,
-        start: clock::instant(),
-        notes,
-    };
-    let done = pump.run(&mut shutdown).await;
-    pump.source.close().await;
-    done
-}
-
-/// A feed that runs.
-struct Pump {
+/// A feed that is ready to run.
+pub struct Feed {
     source: Box<dyn Source>,
     target: Arc<Mutex<Target>>,
     key_path: Option<JsonPath>,
@@ -90,8 +58,53 @@ struct Pump {
     notes: Arc<Notes>,
 }
 
-impl Pump {
-    async fn run(&mut self, shutdown: &mut Shutdown) -> Result<()> {
+impl Feed {
+    /// Opens both ends.
+    ///
+    /// # Errors
+    /// What does not pass by itself: an unknown topic, a file that cannot be read, a port that is taken.
+    pub async fn open(options: FeedOptions, notes: Arc<Notes>) -> Result<Self> {
+        let (resume, position) = match options.resume {
+            None => (None, None),
+            Some(path) => {
+                let feed = format!("{} to topic \"{}\"", options.name, options.topic);
+                let (resume, position) = Resume::open(path, feed)?;
+                (Some(resume), position)
+            }
+        };
+        let source = options.source.open(position, &notes).await?;
+        let (connection, topic) = (options.connection, options.topic);
+        let create = options.create_topic;
+        let target = task::spawn_blocking(move || Target::open(connection, topic, create)).await?;
+        Ok(Self {
+            source,
+            target: Arc::new(Mutex::new(target)),
+            key_path: options.key_path,
+            rate: options.rate.map(Rate::new),
+            left: options.limit.unwrap_or(u64::MAX),
+            resume,
+            start: clock::instant(),
+            notes,
+        })
+    }
+
+    /// Where its source listens, if messages are sent to it.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.source.address()
+    }
+
+    /// Runs until the source ends, the limit is reached or it is told to stop; what was read is
+    /// delivered by then.
+    ///
+    /// # Errors
+    /// What does not pass by itself: a topic that is gone, a refused token.
+    pub async fn run(mut self, mut shutdown: Shutdown) -> Result<()> {
+        let done = self.pump(&mut shutdown).await;
+        self.source.close().await;
+        done
+    }
+
+    async fn pump(&mut self, shutdown: &mut Shutdown) -> Result<()> {
         while self.left > 0 {
             let messages_max = self.messages_max();
             let next = tokio::select! {

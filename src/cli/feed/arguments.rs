@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{self, CommonSettings};
-use crate::error::{Error, Result, SqlState};
+use super::secret::TOKEN;
+use super::slack::SlackArguments;
+use crate::config::CommonSettings;
+use crate::error::Result;
 use crate::feed::{
-    FileOptions, HttpOptions, JsonPath, Paging, ReplayOptions, SlackOptions, SourceOptions,
-    WebsocketOptions,
+    FileOptions, HttpOptions, JsonPath, Paging, ReplayOptions, SourceOptions, WebsocketOptions,
 };
 
 /// What stands for the token in a URL, a header or a message to subscribe.
@@ -51,7 +52,11 @@ pub(super) enum Source {
         #[command(flatten)]
         target: Target,
     },
-    /// Messages of Slack's channels, by Socket Mode.
+    /// Messages of Slack's channels, by Socket Mode or the Events API.
+    ///
+    /// Socket Mode connects to Slack and needs an app-level token (--token-env or --token-file). With
+    /// --listen Slack sends its events here instead: the Events API, which needs the app's signing
+    /// secret (--signing-secret-env or --signing-secret-file) and an https address that leads here.
     Slack {
         #[command(flatten)]
         slack: SlackArguments,
@@ -186,25 +191,6 @@ pub(super) struct WebsocketArguments {
     token: TokenArguments,
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct SlackArguments {
-    /// The environment variable that holds the app-level token (xapp-..)
-    #[arg(long, value_name = "NAME", default_value = "SLACK_APP_TOKEN")]
-    token_env: String,
-
-    /// A file that holds the token instead
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-
-    /// Only messages of this channel, by its id; may be repeated
-    #[arg(long = "channel", value_name = "ID")]
-    channels: Vec<String>,
-
-    /// Where Slack's API is
-    #[arg(long, value_name = "URL", default_value = "https://slack.com/api")]
-    api_url: String,
-}
-
 /// Where a token is, if one is needed: it is sent as "Authorization: Bearer TOKEN", or put where
 /// {token} stands in the URL, a header or a message.
 #[derive(Debug, clap::Args)]
@@ -315,20 +301,6 @@ impl WebsocketArguments {
     }
 }
 
-impl SlackArguments {
-    fn options(self) -> Result<SlackOptions> {
-        let (variable, file) = match self.token_file {
-            Some(file) => (None, Some(file)),
-            None => (Some(self.token_env), None),
-        };
-        Ok(SlackOptions {
-            token: token(variable, file)?.unwrap_or_default(),
-            api_url: self.api_url,
-            channels: self.channels,
-        })
-    }
-}
-
 impl TokenArguments {
     /// Puts the token where `{token}` stands in the texts and headers; where it stands nowhere, into a
     /// header of its own.
@@ -337,8 +309,10 @@ impl TokenArguments {
         texts: &mut [String],
         mut headers: Vec<(String, String)>,
     ) -> Result<Vec<(String, String)>> {
-        let Some(token) = token(self.token_env, self.token_file)? else {
-            return Ok(headers);
+        let token = match (self.token_env, self.token_file) {
+            (Some(variable), _) => TOKEN.of_variable(&variable)?,
+            (None, Some(path)) => TOKEN.of_file(&path)?,
+            (None, None) => return Ok(headers),
         };
         let values = headers.iter_mut().map(|(_, value)| value);
         let mut is_placed = false;
@@ -350,32 +324,6 @@ impl TokenArguments {
             headers.push(("Authorization".to_owned(), format!("Bearer {token}")));
         }
         Ok(headers)
-    }
-}
-
-/// The token of a variable or a file.
-fn token(variable: Option<String>, file: Option<PathBuf>) -> Result<Option<String>> {
-    let invalid = |message| Error::user(SqlState::InvalidParameterValue, message);
-    if let Some(name) = variable {
-        let value = config::environment(&name).filter(|value| !value.trim().is_empty());
-        return match value {
-            Some(value) => Ok(Some(value.trim().to_owned())),
-            None => Err(invalid(format!("environment variable {name} is not set"))
-                .hint("It is to hold the token; --token-env names another variable.")),
-        };
-    }
-    let Some(path) = file else {
-        return Ok(None);
-    };
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        invalid(format!(
-            "could not read the token in {}: {error}",
-            path.display()
-        ))
-    })?;
-    match text.trim() {
-        "" => Err(invalid(format!("there is no token in {}", path.display()))),
-        token => Ok(Some(token.to_owned())),
     }
 }
 

@@ -4,6 +4,8 @@
 //! file, never from the arguments, which every user of the machine can read.
 
 mod arguments;
+mod slack;
+mod secret;
 mod show;
 
 use std::process::ExitCode;
@@ -14,7 +16,8 @@ use super::{output, report, signals};
 use crate::clock;
 use crate::config::Settings;
 use crate::error::{Error, Result, SqlState};
-use crate::feed::{self, FeedOptions, Notes};
+use crate::feed::{Feed, FeedOptions, Notes};
+use crate::task::Shutdown;
 use crate::telemetry;
 pub(super) use arguments::Options;
 use show::Speed;
@@ -71,7 +74,7 @@ async fn pump(options: FeedOptions) -> Result<ExitCode> {
     let notes = Arc::new(Notes::default());
     let progress = Progress::counter();
     let mut speed = Speed::default();
-    let mut running = Box::pin(feed::run(options, Arc::clone(&notes), shutdown));
+    let mut running = Box::pin(open_and_run(options, &notes, &progress, shutdown));
     let done = loop {
         tokio::select! {
             done = &mut running => break done,
@@ -80,7 +83,23 @@ async fn pump(options: FeedOptions) -> Result<ExitCode> {
             }
         }
     };
+    drop(running);
     progress.finish();
     output::line(&show::at_the_end(notes.counts(), &topic))?;
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Opens the feed, says where it listens if it does, and runs it.
+async fn open_and_run(
+    options: FeedOptions,
+    notes: &Arc<Notes>,
+    progress: &Progress,
+    shutdown: Shutdown,
+) -> Result<()> {
+    let feed = Feed::open(options, Arc::clone(notes)).await?;
+    if let Some(address) = feed.address() {
+        let line = format!("listening on {address} (slack)");
+        progress.suspend(|| output::line(&line))?;
+    }
+    feed.run(shutdown).await
 }

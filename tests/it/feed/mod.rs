@@ -5,6 +5,7 @@
 mod http;
 mod local;
 mod slack;
+mod slack_events;
 mod websocket;
 
 use std::collections::BTreeMap;

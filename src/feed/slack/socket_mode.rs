@@ -16,13 +16,14 @@ use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::backoff::Backoff;
-use super::notes::Notes;
-use super::web::{self, Trouble};
-use super::websocket::Socket;
-use super::{Batch, Source};
+use super::event::message_of;
 use crate::clock;
 use crate::error::{Error, Result, SqlState};
+use crate::feed::backoff::Backoff;
+use crate::feed::notes::Notes;
+use crate::feed::web::{self, Trouble};
+use crate::feed::websocket::Socket;
+use crate::feed::{Batch, Source};
 
 /// Slack sends a ping every few seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,12 +35,10 @@ const PASSING: &[&str] = &[
     "service_unavailable",
     "request_timeout",
 ];
-/// What Slack tells about an event that belongs into the message beside the event's own fields.
-const ABOUT_EVENT: &[&str] = &["team_id", "event_id", "event_time"];
 
 /// How to reach Slack.
 #[derive(Debug, Clone)]
-pub struct SlackOptions {
+pub struct SocketModeOptions {
     /// The app-level token, `xapp-..`.
     pub token: String,
     /// The API's address, `https://slack.com/api`.
@@ -49,7 +48,7 @@ pub struct SlackOptions {
 }
 
 /// Stays connected to Slack.
-pub(super) struct SlackSource {
+pub(super) struct SocketModeSource {
     client: Client,
     open_url: Url,
     token: String,
@@ -95,12 +94,12 @@ enum Act {
     Nothing,
 }
 
-impl SlackSource {
+impl SocketModeSource {
     /// Prepares; connects later.
     ///
     /// # Errors
     /// When the API's address is none.
-    pub(super) fn open(options: SlackOptions, notes: Arc<Notes>) -> Result<Self> {
+    pub(super) fn open(options: SocketModeOptions, notes: Arc<Notes>) -> Result<Self> {
         let address = options.api_url.trim_end_matches('/');
         Ok(Self {
             client: web::client()?,
@@ -214,32 +213,12 @@ fn act(envelope: Envelope, channels: &[String]) -> Act {
         _ => None,
     };
     match message {
-        Some(message) => Act::Give(Event {
+        Some(payload) => Act::Give(Event {
             envelope: id,
-            payload: Value::Object(message).to_string().into_bytes(),
+            payload,
         }),
         None => Act::Acknowledge(id),
     }
-}
-
-/// The message event of a payload, with what Slack tells about it; `None` if it is another event or
-/// of another channel.
-fn message_of(mut payload: Map<String, Value>, channels: &[String]) -> Option<Map<String, Value>> {
-    let Some(Value::Object(mut event)) = payload.remove("event") else {
-        return None;
-    };
-    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
-    let is_wanted =
-        channels.is_empty() || channels.iter().any(|channel| channel == text("channel"));
-    if text("type") != "message" || !is_wanted {
-        return None;
-    }
-    for name in ABOUT_EVENT {
-        if let Some(value) = payload.remove(*name) {
-            event.entry(*name).or_insert(value);
-        }
-    }
-    Some(event)
 }
 
 async fn acknowledge(socket: &mut Socket, envelope: &str) -> Result<(), String> {
@@ -248,7 +227,7 @@ async fn acknowledge(socket: &mut Socket, envelope: &str) -> Result<(), String> 
 }
 
 #[async_trait]
-impl Source for SlackSource {
+impl Source for SocketModeSource {
     async fn next(&mut self, messages_max: usize) -> Result<Option<Batch>> {
         while self.waiting.is_empty() {
             match self.receive().await {
@@ -316,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_its_event_and_what_tells_it_from_others() {
+    fn a_message_is_given_out_with_its_envelope() {
         let Act::Give(Event { envelope, payload }) = decide(message("C1"), &[]) else {
             panic!("it is a message");
         };
