@@ -109,6 +109,7 @@ metrics! {
     OutboxDelivered = "outbox_delivered", Counter, "Rows that the destination has taken";
     OutboxRetried = "outbox_retried", Counter, "Sendings that did not succeed and were repeated";
     OutboxDead = "outbox_dead", Gauge, "Messages given up and kept as dead letters";
+    QueryCheckpointPauseSeconds = "query_checkpoint_pause_max_seconds", Gauge, "The longest that the end of an epoch kept the query from reading";
     QueryStateRows = "query_state_rows", Gauge, "Groups that the query holds";
     QueryStateBytes = "query_state_bytes", Gauge, "Memory that the query's groups hold";
 }

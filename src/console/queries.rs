@@ -54,6 +54,10 @@ impl QueryNumbers {
                 status.next_close.map(|(_, at)| at.0 as f64 / 1e6),
             ),
             (Metric::QuerySinkBacklog, Some(status.sink_backlog as f64)),
+            (
+                Metric::QueryCheckpointPauseSeconds,
+                Some(status.checkpoint_pause_max.as_secs_f64()),
+            ),
             (Metric::QueryStateRows, Some(status.state_rows as f64)),
             (Metric::QueryStateBytes, Some(status.state_bytes as f64)),
         ];

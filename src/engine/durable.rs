@@ -105,7 +105,7 @@ impl Query {
 
     /// Ends an epoch, unless nothing came in it or one is still on its way: what was staged lasts when
     /// [`Self::note_epoch`] says so.
-    pub(super) fn end_epoch(&mut self) -> Result<()> {
+    fn end_epoch(&mut self) -> Result<()> {
         if !self.dirty || self.under_way.is_some() {
             return Ok(());
         }
@@ -133,9 +133,34 @@ impl Query {
         Ok(())
     }
 
+    /// Ends the epoch if that is due, or does a part of what that takes. A micro-batch of `rows` was the
+    /// last one.
+    pub(super) fn may_end_epoch(&mut self, rows: u64) -> Result<()> {
+        let began = self.surroundings.clock.monotonic();
+        self.dirty |= self.renew.is_due(began) || self.output.is_urgent();
+        let at_once = self.shared.flush_wanted() || self.is_replaying();
+        if self.dirty && at_once {
+            return self.finish_epoch();
+        }
+        let is_urgent = self.output.is_urgent();
+        if !is_urgent && !self.epoch.is_due(began) {
+            return Ok(());
+        }
+        if is_urgent || self.image_ahead(rows)? {
+            self.end_epoch()?;
+        }
+        let pause = self.surroundings.clock.monotonic().saturating_sub(began);
+        if pause > self.checkpoint_pause_max {
+            self.checkpoint_pause_max = pause;
+            self.shared
+                .update(|status| status.checkpoint_pause_max = pause);
+        }
+        Ok(())
+    }
+
     /// Takes down a part of what the epoch's end must tell, so that the end itself is short however many
     /// groups have changed; true when the rest is small. A micro-batch of `rows` was the last one.
-    pub(super) fn image_ahead(&mut self, rows: u64) -> Result<bool> {
+    fn image_ahead(&mut self, rows: u64) -> Result<bool> {
         if !self.dirty || self.under_way.is_some() || !self.output.is_durable() {
             return Ok(true);
         }

@@ -131,6 +131,8 @@ pub(super) struct Query {
     pub(super) share: Share,
     /// When it is told again with whom it reads.
     pub(super) scans_told: Pace,
+    /// The longest that the end of an epoch has taken of this thread at once.
+    pub(super) checkpoint_pause_max: Duration,
 }
 
 /// Why a query ended by itself.
@@ -234,6 +236,7 @@ impl Query {
             unmeasured: false,
             held: (0, 0),
             scans_told: Pace::always(),
+            checkpoint_pause_max: Duration::ZERO,
         })
     }
 
@@ -310,16 +313,7 @@ impl Query {
             self.dirty = false;
             return Ok(Some(Ended::Stopped));
         }
-        let now = self.surroundings.clock.monotonic();
-        self.dirty |= self.renew.is_due(now) || self.output.is_urgent();
-        let at_once = self.shared.flush_wanted() || self.is_replaying();
-        if self.dirty && at_once {
-            self.finish_epoch()?;
-        } else if self.output.is_urgent()
-            || (self.epoch.is_due(now) && self.image_ahead(counted.messages)?)
-        {
-            self.end_epoch()?;
-        }
+        self.may_end_epoch(counted.messages)?;
         self.groups.tick();
         let complete = self.left == Some(0)
             || (self.tuning.trigger == Trigger::AvailableNow && self.is_caught_up());

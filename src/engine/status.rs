@@ -123,6 +123,9 @@ pub struct QueryStatus {
     pub micro_batches: u64,
     /// Epochs committed.
     pub epochs: u64,
+    /// The longest that the query's own thread has spent on the end of an epoch at once, since it
+    /// started or was resumed: meanwhile no row is processed.
+    pub checkpoint_pause_max: Duration,
     /// When it was started.
     pub started_at: ProcessingTime,
     /// When its last rows came.
@@ -246,6 +249,7 @@ impl QueryStatus {
             state_bytes: 0,
             micro_batches: 0,
             epochs: 0,
+            checkpoint_pause_max: Duration::ZERO,
             started_at,
             last_rows_at: None,
             last_out_at: None,
