@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::event_time::{RowTimes, Standing, Times, row_times};
 use super::input::OfInput;
-use super::shared_scan::{Fetched, Prefix, Wanted};
+use super::shared_scan::{Fetched, MemberRows, Prefix, Wanted};
 use crate::error::{Result, from_arrow};
 use crate::operator::{Aggregate, Lateness, Partial, RefusedRow, RowPipeline, Rows, TableUse};
 use crate::plan::{Changelog, SourcePlan, StreamPlan};
@@ -264,11 +264,10 @@ impl Lane {
         let messages = &fetched.messages;
         let lane_input = &mut self.inputs[input];
         let kept_max = lane_input.kept_max;
-        let shared = fetched.rows_of(&mut lane_input.wanted)?;
-        let is_shared = shared.is_some();
-        let mut decoded = match shared {
-            Some(rows) => rows,
-            None => lane_input.decode.decode(messages)?,
+        let shared = fetched.rows_of(&mut lane_input.wanted, &mut lane_input.decode)?;
+        let (mut decoded, is_shared) = match shared {
+            Some(MemberRows { rows, are_shared }) => (rows, are_shared),
+            None => (lane_input.decode.decode(messages)?, false),
         };
         let broken = std::mem::take(&mut decoded.rejected).into_iter();
         let broken = broken.map(|r| Rejection::up_to(kept_max, messages, r.message, r.reason));

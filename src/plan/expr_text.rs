@@ -152,6 +152,7 @@ fn constant(value: &ScalarValue) -> String {
                 months => format!("INTERVAL '{months} months {}'", length(micros)),
             }
         }
+        ScalarValue::DurationMicrosecond(Some(micros)) => format!("INTERVAL '{}'", length(*micros)),
         ScalarValue::TimestampMicrosecond(Some(micros), _) => {
             let time = chrono::DateTime::from_timestamp_micros(*micros);
             let time = time.map(|time| time.format("%Y-%m-%d %H:%M:%S%.f").to_string());

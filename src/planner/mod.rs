@@ -12,6 +12,7 @@ mod changelog;
 mod continuous;
 mod extend;
 mod fields;
+mod fixed_length;
 mod integers;
 mod keys;
 mod lower;

@@ -10,6 +10,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use sqlparser::ast::{Expr as SqlExpr, ExprWithAlias};
 
+use super::fixed_length::fixed_lengths;
 use super::watermark_rule;
 use super::window_relation::position;
 use crate::catalog::{Column, ColumnOrigin, TableDefinition};
@@ -151,9 +152,8 @@ pub(super) fn source(
     let scan = scan_spec(table, needed, Some(&name));
     let names = DFSchema::try_from(Arc::clone(&scan.schema)).map_err(from_datafusion)?;
     let compile = |expr: Expr| {
-        state
-            .create_physical_expr(expr, &names)
-            .map_err(from_datafusion)
+        let expr = state.create_physical_expr(expr, &names);
+        fixed_lengths(expr.map_err(from_datafusion)?, &scan.schema)
     };
     let (time, watermark) = (compile(time)?, compile(watermark)?);
     Ok(SourcePlan {

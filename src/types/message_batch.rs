@@ -61,6 +61,14 @@ impl MessageBatch {
         self.messages[row].payload.map(|span| span.of(&self.buffer))
     }
 
+    /// Those of these places alone.
+    pub fn some(&self, places: &[usize]) -> Self {
+        Self {
+            buffer: self.buffer.clone(),
+            messages: places.iter().map(|place| self.messages[*place]).collect(),
+        }
+    }
+
     /// The bytes of a message's key.
     pub fn key(&self, row: usize) -> Option<&[u8]> {
         self.messages[row].key.map(|span| span.of(&self.buffer))

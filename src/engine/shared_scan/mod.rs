@@ -29,4 +29,4 @@ pub(super) use prefix::Prefix;
 pub(super) use queue::{Note, Queue};
 #[cfg(test)]
 pub(super) use read::UnionDecode;
-pub(super) use read::{Fetched, Wanted};
+pub(super) use read::{Fetched, MemberRows, Wanted};

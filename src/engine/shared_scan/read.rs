@@ -128,18 +128,19 @@ impl Fetched {
         }
     }
 
-    /// The rows of a member's columns, if they are there; with the messages that are none.
+    /// The rows of a member's columns, if they are there; with the messages that are none. `decode` is
+    /// the member's own.
     ///
     /// # Errors
     /// When the columns do not fit their schema, which is a mistake of ours.
-    pub(in crate::engine) fn rows_of(&self, wanted: &mut Wanted) -> Result<Option<DecodedRows>> {
+    pub(in crate::engine) fn rows_of(
+        &self,
+        wanted: &mut Wanted,
+        decode: &mut Decode,
+    ) -> Result<Option<MemberRows>> {
         let Some(union) = &self.rows else {
             return Ok(None);
         };
-        // A message that is no row for one member may be one for another, which reads less of it.
-        if !union.rows.rejected.is_empty() && union.columns.len() != wanted.spec.columns.len() {
-            return Ok(None);
-        }
         let Some(places) = wanted.places(&union.columns) else {
             return Ok(None);
         };
@@ -151,12 +152,39 @@ impl Fetched {
         let rows = union.rows.batch.num_rows();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        Ok(Some(DecodedRows {
+        let source_rows = union.rows.source_rows.clone();
+        let rejected = &union.rows.rejected;
+        if rejected.is_empty() || union.columns.len() == wanted.spec.columns.len() {
+            let rejected = rejected.clone();
+            return Ok(Some(MemberRows {
+                rows: DecodedRows {
+                    batch,
+                    source_rows,
+                    rejected,
+                },
+                are_shared: true,
+            }));
+        }
+        // A message that is no row for all may be one for a member, which reads less of it.
+        let again: Vec<usize> = rejected.iter().map(|rejected| rejected.message).collect();
+        let messages = self.messages.some(&again);
+        let own = decode.decode(&messages)?.of_messages(&again);
+        let are_shared = own.batch.num_rows() == 0;
+        let shared = DecodedRows {
             batch,
-            source_rows: union.rows.source_rows.clone(),
-            rejected: union.rows.rejected.clone(),
-        }))
+            source_rows,
+            rejected: Vec::new(),
+        };
+        let rows = shared.and(own)?;
+        Ok(Some(MemberRows { rows, are_shared }))
     }
+}
+
+/// Rows as a member of a scan takes them.
+pub(in crate::engine) struct MemberRows {
+    pub rows: DecodedRows,
+    /// Every member has these rows.
+    pub are_shared: bool,
 }
 
 impl Fetched {

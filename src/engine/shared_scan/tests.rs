@@ -6,10 +6,12 @@ use std::time::Duration;
 use arrow::array::AsArray;
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::record_batch::RecordBatch;
 
 use super::queue::{Note, Offer, Queue};
-use super::read::{Fetched, SharedRead, UnionDecode, Wanted};
+use super::read::{Fetched, MemberRows, SharedRead, UnionDecode, Wanted};
 use crate::plan::{ScanColumn, ScanOrigin, ScanSpec};
+use crate::scan::Decode;
 use crate::source::FetchedBy;
 use crate::types::{
     FetchMode, KafkaConnection, Message, MessageBatch, Offset, PartitionId, PathStep, Span,
@@ -64,6 +66,17 @@ fn scan(names: &[&str]) -> ScanSpec {
     }
 }
 
+fn rows_of(fetched: &Fetched, spec: &ScanSpec) -> Option<MemberRows> {
+    let mut decode = Decode::try_new(spec).unwrap();
+    let rows = fetched.rows_of(&mut Wanted::new(spec), &mut decode);
+    rows.unwrap()
+}
+
+fn values(batch: &RecordBatch, column: usize) -> Vec<i64> {
+    let column = batch.column(column).as_primitive::<Int64Type>();
+    column.values().to_vec()
+}
+
 fn decoded(specs: &[&ScanSpec], payloads: &[&str]) -> Fetched {
     let mut decode = UnionDecode::of(specs.iter().copied()).unwrap();
     decode.decode(messages(5, payloads)).unwrap()
@@ -76,20 +89,7 @@ fn each_query_gets_its_own_columns_of_rows_that_were_made_once() {
         &[&one, &other],
         &[r#"{"a":1,"b":2,"c":3}"#, r#"{"a":4,"b":5,"c":6}"#],
     );
-    let rows = |spec: &ScanSpec| {
-        fetched
-            .rows_of(&mut Wanted::new(spec))
-            .unwrap()
-            .unwrap()
-            .batch
-    };
-    let values = |batch: &arrow::record_batch::RecordBatch, column: usize| {
-        batch
-            .column(column)
-            .as_primitive::<Int64Type>()
-            .values()
-            .to_vec()
-    };
+    let rows = |spec: &ScanSpec| rows_of(&fetched, spec).unwrap().rows.batch;
     assert_eq!(values(&rows(&one), 0), [2, 5]);
     let both = rows(&other);
     assert_eq!(both.schema(), other.schema);
@@ -100,21 +100,37 @@ fn each_query_gets_its_own_columns_of_rows_that_were_made_once() {
 }
 
 #[test]
-fn a_message_that_is_none_for_one_query_makes_each_decode_for_itself() {
+fn a_message_that_is_none_for_one_query_is_looked_at_by_each_for_itself() {
     let (one, other) = (scan(&["a"]), scan(&["a", "b"]));
-    let bad = [r#"{"a":1,"b":2}"#, r#"{"a":3,"b":"none"}"#];
-    let fetched = decoded(&[&one, &other], &bad);
-    assert!(fetched.rows_of(&mut Wanted::new(&one)).unwrap().is_none());
-    // Whoever reads all of it would reject the same.
-    let rows = fetched.rows_of(&mut Wanted::new(&other)).unwrap().unwrap();
-    assert_eq!((rows.batch.num_rows(), rows.rejected.len()), (1, 1));
+    let payloads = [
+        "broken",
+        r#"{"a":1,"b":2}"#,
+        r#"{"a":3,"b":"none"}"#,
+        r#"{"a":5,"b":6}"#,
+    ];
+    let fetched = decoded(&[&one, &other], &payloads);
+    let of = |spec: &ScanSpec| {
+        let MemberRows { rows, are_shared } = rows_of(&fetched, spec).unwrap();
+        let messages = 0..rows.batch.num_rows();
+        let messages: Vec<usize> = messages.map(|row| rows.message_of(row)).collect();
+        let rejected: Vec<usize> = rows.rejected.iter().map(|r| r.message).collect();
+        (values(&rows.batch, 0), messages, rejected, are_shared)
+    };
+    // What the other one rejects is a row for this one, in its place.
+    assert_eq!(of(&one), (vec![1, 3, 5], vec![1, 2, 3], vec![0], false));
+    assert_eq!(of(&other), (vec![1, 5], vec![1, 3], vec![0, 2], true));
+    let broken = decoded(&[&one, &other], &payloads[..2]);
+    let rows = rows_of(&broken, &one).unwrap();
+    assert!(rows.are_shared, "all reject the same");
+    assert_eq!(values(&rows.rows.batch, 0), [1]);
+    assert_eq!(rows.rows.rejected.len(), 1);
 }
 
 #[test]
 fn columns_that_were_not_decoded_yet_are_not_made_up() {
     let (one, late) = (scan(&["a"]), scan(&["b"]));
     let fetched = decoded(&[&one], &[r#"{"a":1,"b":2}"#]);
-    assert!(fetched.rows_of(&mut Wanted::new(&late)).unwrap().is_none());
+    assert!(rows_of(&fetched, &late).is_none(), "there are none");
 }
 
 #[test]
