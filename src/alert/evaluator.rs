@@ -381,10 +381,13 @@ fn id_of(watch: &Watch, key: &str, number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow::array::{
+        ArrayRef, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray,
+    };
     use arrow::datatypes::{Field, Schema};
 
     use super::*;
+    use crate::types::Op;
 
     const SECOND: i64 = 1_000_000;
 
