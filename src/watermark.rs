@@ -16,6 +16,9 @@ use std::time::Duration;
 
 use crate::types::{EventTime, InputPartition, Watermark};
 
+/// How soon something that was to happen already is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// The watermarks of one query's partitions.
 #[derive(Debug, Clone)]
 pub struct Watermarks {
@@ -183,13 +186,17 @@ impl Watermarks {
         self.partitions.iter().map(|(id, state)| (*id, *state))
     }
 
-    /// When, on the monotonic clock, `advance` may give something new although no row came.
-    pub fn next_change(&self, now: Duration) -> Option<Duration> {
+    /// When, on the monotonic clock, `advance` may give something new although no row came. While all
+    /// partitions are idle it goes with the clock: then it is asked for when it reaches `wanted`.
+    pub fn next_change(&self, now: Duration, wanted: Option<EventTime>) -> Option<Duration> {
         if self.partitions.is_empty() {
             return None;
         }
         if self.partitions.values().all(|p| p.idle) {
-            return Some(now + Duration::from_millis(200));
+            let left = wanted?.0.saturating_sub(self.current.0.0);
+            let left = u64::try_from(left).map_or(Duration::ZERO, Duration::from_micros);
+            let known = self.current > Watermark::MIN;
+            return known.then(|| now + if left.is_zero() { LOOK_AGAIN } else { left });
         }
         self.partitions
             .values()
@@ -202,6 +209,25 @@ impl Watermarks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn while_all_are_idle_only_what_is_wanted_is_waited_for() {
+        let mut marks = two();
+        marks.observe(part(0), mark(100), at(1));
+        marks.observe(part(1), mark(50), at(1));
+        (0..2).for_each(|partition| marks.reached_end(part(partition)));
+        assert_eq!(marks.next_change(at(2), None), Some(at(11)));
+        marks.advance(at(11));
+        let wanted = |seconds: i64| Some(EventTime(seconds * 1_000_000));
+        assert_eq!(marks.next_change(at(11), None), None);
+        assert_eq!(marks.next_change(at(11), wanted(107)), Some(at(18)));
+        marks.advance(at(15));
+        assert_eq!(marks.next_change(at(15), wanted(107)), Some(at(18)));
+        assert_eq!(
+            marks.next_change(at(15), wanted(99)),
+            Some(at(15) + LOOK_AGAIN)
+        );
+    }
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)

@@ -26,6 +26,7 @@ pub(super) use by_hand::ByHand;
 use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::crash_point;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::sink::Sink;
 use crate::task;
 use crate::types::{ChangeBatch, ProcessingTime};
@@ -34,8 +35,8 @@ use crate::types::{ChangeBatch, ProcessingTime};
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// How often a query that waits looks whether it is to stop, and how often a backlog is asked for.
 const LOOK: Duration = Duration::from_millis(100);
-/// The same without a backlog: many threads that have nothing to do shall cost nothing.
-const IDLE_LOOK: Duration = Duration::from_secs(1);
+/// The same without a backlog, which then comes with work alone.
+const IDLE_LOOK: Duration = Duration::from_secs(3_600);
 
 /// What an epoch is made to last in, besides its checkpoint.
 pub(super) enum Keeper {
@@ -246,6 +247,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until something is told; for so long at the most.
     fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Duration) -> MutexGuard<'a, State> {
         let waited = self.changed.wait_timeout(state, limit);
         waited.unwrap_or_else(PoisonError::into_inner).0
@@ -253,7 +255,7 @@ impl Shared {
 
     /// What is to be done next; `None`: the query is gone.
     fn next(&self, mut look: impl FnMut()) -> Option<Work> {
-        let mut state = self.lock();
+        let (mut state, mut is_idle) = (self.lock(), false);
         loop {
             if state.closed {
                 return None;
@@ -262,11 +264,21 @@ impl Shared {
                 self.changed.notify_all();
                 return Some(work);
             }
-            let limit = match self.backlog.load(Ordering::Relaxed) {
-                0 => IDLE_LOOK,
-                _ => LOOK,
+            let has_backlog = self.backlog.load(Ordering::Relaxed) > 0;
+            let limit = match (has_backlog, is_idle) {
+                (true, _) => LOOK,
+                (false, false) => memory::IDLE_AFTER,
+                (false, true) => IDLE_LOOK,
             };
-            state = self.wait(state, limit);
+            let waited = self.changed.wait_timeout(state, limit);
+            let (after, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = after;
+            if timed_out.timed_out() && !has_backlog && !is_idle {
+                is_idle = true;
+                drop(state);
+                memory::give_back();
+                state = self.lock();
+            }
             look();
         }
     }

@@ -32,10 +32,11 @@ use super::status::{PartitionStatus, QueryKind, QueryShared};
 use super::tuning::Tuning;
 use crate::clock::SharedClock;
 use crate::error::{Result, from_arrow};
+use crate::memory::Idle;
 use crate::operator::Refusals;
 use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
 use crate::task;
-use crate::types::{ChangeBatch, InputPartition, Offset, Watermark};
+use crate::types::{ChangeBatch, EventTime, InputPartition, Offset, Watermark};
 use crate::watermark::Watermarks;
 
 /// How long a query sleeps at the most before it looks whether its client is still there.
@@ -131,6 +132,8 @@ pub(super) struct Query {
     pub(super) share: Share,
     /// When it is told again with whom it reads.
     pub(super) scans_told: Pace,
+    /// Whether its thread has something to do.
+    pub(super) idle: Idle,
     /// The longest that the end of an epoch has taken of this thread at once.
     pub(super) checkpoint_pause_max: Duration,
 }
@@ -236,6 +239,7 @@ impl Query {
             unmeasured: false,
             held: (0, 0),
             scans_told: Pace::always(),
+            idle: Idle::default(),
             checkpoint_pause_max: Duration::ZERO,
         })
     }
@@ -313,6 +317,8 @@ impl Query {
             self.dirty = false;
             return Ok(Some(Ended::Stopped));
         }
+        self.idle
+            .note(counted.messages > 0, self.surroundings.clock.monotonic());
         self.may_end_epoch(counted.messages)?;
         self.groups.tick();
         let complete = self.left == Some(0)
@@ -364,11 +370,17 @@ impl Query {
             .aggregate
             .as_ref()
             .is_some_and(|a| a.window.is_some())
-            && let Some(change) = self.watermarks.next_change(now)
+            && let Some(change) = self.watermarks.next_change(now, self.next_close())
         {
             until = until.min(change);
         }
         until.saturating_sub(now)
+    }
+
+    /// The watermark at which the next window closes.
+    fn next_close(&self) -> Option<EventTime> {
+        let next = self.emitter.next_close(&self.lanes);
+        next.map(|(_, at)| at)
     }
 
     /// Runs each lane's messages, side by side when there are many.

@@ -47,7 +47,7 @@ pub struct DecodedRows {
     /// The rows, with the scan's schema.
     pub batch: RecordBatch,
     /// The index of the message of each row; `None` when every message is a row.
-    pub source_rows: Option<Vec<u32>>,
+    pub source_rows: Option<Arc<[u32]>>,
     /// The messages that are no rows, with the reasons, in the order of their messages.
     pub rejected: Vec<Rejected>,
 }
@@ -209,7 +209,7 @@ impl Decode {
             let batch = self.batch(columns, rows)?;
             return Ok(DecodedRows {
                 batch,
-                source_rows: kept,
+                source_rows: kept.map(Arc::from),
                 rejected,
             });
         }
@@ -345,7 +345,7 @@ impl Decode {
         let batch = self.batch(columns, source_rows.len())?;
         Ok(DecodedRows {
             batch,
-            source_rows: Some(source_rows),
+            source_rows: Some(source_rows.into()),
             rejected,
         })
     }
@@ -556,7 +556,7 @@ mod tests {
             .unwrap();
         assert_eq!(decoded.batch.num_rows(), 1);
         assert_eq!(decoded.batch.num_columns(), 0);
-        assert_eq!(decoded.source_rows, Some(vec![0]));
+        assert_eq!(decoded.source_rows.as_deref(), Some(&[0][..]));
         let rejected: Vec<usize> = decoded.rejected.iter().map(|one| one.message).collect();
         assert_eq!(rejected, [1, 2, 3]);
     }
