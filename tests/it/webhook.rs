@@ -215,15 +215,19 @@ async fn a_row_that_a_webhook_refuses_is_a_dead_letter_and_the_next_one_goes_on(
         texts,
         [r#"{"n":3}"#, "422", "1", "HTTP status 422: no threes"]
     );
-    let metrics = http::get(world.server.http(), "/metrics");
-    for (name, value) in [
+    let lines = [
         ("delivered_total", "5.0"),
         ("dead", "1.0"),
         ("waiting", "0.0"),
-    ] {
-        let line = format!("headwater_outbox_{name}{{query=\"hook\",sink=\"hook\"}} {value}");
-        assert!(metrics.contains(&line), "{line} is not in {metrics}");
-    }
+    ];
+    let lines = lines.map(|(name, value)| {
+        format!("headwater_outbox_{name}{{query=\"hook\",sink=\"hook\"}} {value}")
+    });
+    wait::until("the metrics", || {
+        let metrics = http::get(world.server.http(), "/metrics");
+        let has = |line: &String| metrics.lines().any(|there| there == line);
+        lines.iter().all(has).then_some(())
+    });
     assert_eq!(dead.len(), 1);
 }
 
