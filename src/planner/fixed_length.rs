@@ -56,7 +56,7 @@ fn length(binary: &BinaryExpr) -> Option<i64> {
     };
     let is_fixed =
         interval.months == 0 && interval.days == 0 && interval.nanoseconds % NANOS_A_MICRO == 0;
-    is_fixed.then(|| interval.nanoseconds / NANOS_A_MICRO)
+    is_fixed.then_some(interval.nanoseconds / NANOS_A_MICRO)
 }
 
 #[cfg(test)]

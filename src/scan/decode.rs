@@ -75,7 +75,7 @@ impl DecodedRows {
     ///
     /// # Errors
     /// When their schemas differ.
-    pub fn and(self, other: Self) -> Result<Self> {
+    pub fn and(self, other: &Self) -> Result<Self> {
         let mut rejected = self.rejected.clone();
         rejected.extend_from_slice(&other.rejected);
         rejected.sort_by_key(|rejected| rejected.message);
@@ -87,7 +87,7 @@ impl DecodedRows {
             rows.map(|row| (of.message_of(row), (from, row))).collect()
         };
         let mut rows = rows_of(0, &self);
-        rows.extend(rows_of(1, &other));
+        rows.extend(rows_of(1, other));
         rows.sort_unstable_by_key(|(message, _)| *message);
         let from: Vec<(usize, usize)> = rows.iter().map(|(_, from)| *from).collect();
         let batch = interleave_record_batch(&[&self.batch, &other.batch], &from);

@@ -175,7 +175,7 @@ impl Fetched {
             source_rows,
             rejected: Vec::new(),
         };
-        let rows = shared.and(own)?;
+        let rows = shared.and(&own)?;
         Ok(Some(MemberRows { rows, are_shared }))
     }
 }
