@@ -18,12 +18,14 @@
 
 mod bounds;
 mod decode;
+mod decoded_rows;
 mod metadata;
 mod reading;
 mod topic_scan;
 mod topic_table;
 
-pub use decode::{Decode, DecodedRows};
+pub use decode::Decode;
+pub use decoded_rows::DecodedRows;
 pub use reading::RejectedSink;
 pub use topic_scan::{Progress, TopicScanExec, progress};
 pub use topic_table::TopicTable;
