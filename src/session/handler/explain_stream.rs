@@ -42,8 +42,11 @@ fn alert_lines(alert: &AlertDefinition, plan: &StreamPlan) -> String {
         names.join(", ")
     };
     let length = |length: i64| sql::interval::format(length);
+    let is_windowed = plan
+        .aggregates()
+        .any(|aggregate| aggregate.window.is_some());
     let looks = match (plan.emission, plan.options.rows_max) {
-        (Emission::Final, _) => "when a window closes".to_owned(),
+        (Emission::Final, _) if is_windowed => "when a window closes".to_owned(),
         (_, Some(rows)) => format!("after each {rows} messages"),
         (_, None) => "at each row".to_owned(),
     };
