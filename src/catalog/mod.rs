@@ -104,10 +104,11 @@ impl Catalog {
             };
             definitions.insert(definition);
         }
+        let is_empty = definitions.all().next().is_none();
         let current = Mutex::new(Arc::new(definitions));
         Ok(Self {
             inner: Arc::new(Inner {
-                server_id: server_id::of(dir)?,
+                server_id: server_id::of(dir, is_empty)?,
                 current,
                 store: Some(store),
             }),

@@ -11,8 +11,12 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result, SqlState};
 
-/// The id of the server to which a data directory belongs; made if it has none yet.
-pub(super) fn of(dir: &Path) -> Result<String> {
+const NEEDED: &str = "Put back a copy of the file. Without it, sinks that deliver exactly once do not find \
+    what they have written.";
+
+/// The id of the server to which a data directory belongs; made if it `is_new`, which one with
+/// definitions is not.
+pub(super) fn of(dir: &Path, is_new: bool) -> Result<String> {
     let path = dir.join("server_id");
     let refused = |error: &std::io::Error| {
         let state = match error.kind() {
@@ -23,7 +27,8 @@ pub(super) fn of(dir: &Path) -> Result<String> {
     };
     match fs::read_to_string(&path) {
         Ok(text) => return parse(&path, &text),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if error.kind() == ErrorKind::NotFound && is_new => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(gone(&path)),
         Err(error) => return Err(refused(&error)),
     }
     let (id, beside) = (new(), dir.join("server_id.new"));
@@ -52,11 +57,15 @@ fn parse(path: &Path, text: &str) -> Result<String> {
             format!("the server's id {} cannot be used", path.display()),
         )
         .detail(format!("It is damaged: {error}."))
-        .hint(
-            "Put back a copy of the file. Without it, sinks that deliver exactly once do not find what \
-             they have written.",
-        )),
+        .hint(NEEDED)),
     }
+}
+
+fn gone(path: &Path) -> Error {
+    let text = format!("the server's id {} is gone", path.display());
+    Error::external(SqlState::DataCorrupted, false, text)
+        .detail("The directory has a catalog, so it has had an id.")
+        .hint(NEEDED)
 }
 
 #[cfg(test)]
@@ -66,9 +75,19 @@ mod tests {
     #[test]
     fn a_directory_keeps_its_id() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let id = of(one.path()).unwrap();
-        assert_eq!(of(one.path()).unwrap(), id);
-        assert_ne!(of(two.path()).unwrap(), id);
+        let id = of(one.path(), true).unwrap();
+        for is_new in [true, false] {
+            assert_eq!(of(one.path(), is_new).unwrap(), id);
+        }
+        assert_ne!(of(two.path(), true).unwrap(), id);
+    }
+
+    #[test]
+    fn a_directory_with_a_catalog_does_not_get_another_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = of(dir.path(), false).unwrap_err();
+        assert_eq!(error.state(), SqlState::DataCorrupted);
+        assert!(!dir.path().join("server_id").exists(), "nothing is made");
     }
 
     #[test]
@@ -76,7 +95,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("server_id");
         fs::write(&path, "1234").unwrap();
-        assert_eq!(of(dir.path()).unwrap_err().state(), SqlState::DataCorrupted);
+        assert_eq!(
+            of(dir.path(), true).unwrap_err().state(),
+            SqlState::DataCorrupted
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), "1234");
     }
 }

@@ -1,16 +1,17 @@
 //! Where a query puts what it cannot use: into what the server keeps, and into topics beside it.
 //!
-//! Invariant: a message goes to its topic when the server meets it for the first time, and a query waits
-//! for such a topic only a moment. What is kept lasts before the epoch that has read past it.
+//! Invariant: a message goes to its topic at least once, by the query that meets it first or, if that ends before
+//! the broker has confirmed it, by the next one; and a query waits for such a topic only a moment. What is kept
+//! lasts before the epoch that has read past it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::lane::{LaneOutput, Rejection};
 use super::rejected::{DeadLetter, LateRecord, bad_message};
-use super::set_aside::SetAside;
+use super::set_aside::{Kind, SetAside, ToTopic};
 use crate::crash_point;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{OnError, ScanSpec, SourcePlan};
 use crate::sink::kafka::{HeaderText, Outgoing, SideTopic};
 use crate::types::ProcessingTime;
@@ -35,8 +36,29 @@ pub(super) struct Aside {
 
 struct Input {
     source: Arc<SourcePlan>,
-    dead: Option<SideTopic>,
-    late: Option<SideTopic>,
+    dead: Option<Side>,
+    late: Option<Side>,
+}
+
+/// A topic beside the query.
+struct Side {
+    topic: SideTopic,
+    /// What the broker has yet to confirm, by the numbers of what is kept.
+    in_hand: Vec<u64>,
+}
+
+impl Side {
+    /// Sends a message that has this number; false when it does not go.
+    fn send(
+        &mut self,
+        number: u64,
+        scan: &ScanSpec,
+        message: &Rejection,
+        query: Option<&str>,
+    ) -> bool {
+        self.in_hand.push(number);
+        send(&self.topic, scan, message, query)
+    }
 }
 
 impl Aside {
@@ -49,9 +71,13 @@ impl Aside {
             let open = |topic: &Option<String>| {
                 let connection = &source.scan.connection;
                 let topic = topic.as_ref();
-                topic
-                    .map(|topic| SideTopic::open(connection, topic))
-                    .transpose()
+                let side = |topic: &String| {
+                    Ok::<_, Error>(Side {
+                        topic: SideTopic::open(connection, topic)?,
+                        in_hand: Vec::new(),
+                    })
+                };
+                topic.map(side).transpose()
             };
             Ok(Input {
                 dead: open(&source.dead_letter_topic)?,
@@ -59,21 +85,44 @@ impl Aside {
                 source: Arc::clone(source),
             })
         });
-        Ok(Self {
+        let mut aside = Self {
             query: query.to_owned(),
             created,
             kept: Arc::clone(kept),
             inputs: inputs.collect::<Result<_>>()?,
             lost: 0,
             fresh: false,
-        })
+        };
+        if created {
+            aside.send_again()?;
+        }
+        Ok(aside)
+    }
+
+    /// Sends what an earlier run, or another query of the table, has not brought to its topic.
+    fn send_again(&mut self) -> Result<()> {
+        for Input { source, dead, late } in &mut self.inputs {
+            let scan = &source.scan;
+            if let Some(side) = dead {
+                for (number, letter) in self.kept.unsent_dead(&scan.table)? {
+                    self.lost += u64::from(!side.send(number, scan, &letter.message, None));
+                }
+            }
+            if let Some(side) = late {
+                for (number, record) in self.kept.unsent_late(&self.query, &scan.table)? {
+                    let (message, query) = (&record.late.message, Some(self.query.as_str()));
+                    self.lost += u64::from(!side.send(number, scan, message, query));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes what a lane could not use, as each table wants it.
     pub(super) fn take(&mut self, output: &LaneOutput, at: ProcessingTime) -> Result<()> {
         self.fresh |= !output.rejected.is_empty() || !output.late.is_empty();
         for (input, message) in &output.rejected {
-            let Input { source, dead, .. } = &self.inputs[*input];
+            let Input { source, dead, .. } = &mut self.inputs[*input];
             match source.on_error {
                 OnError::Fail => return Err(bad_message(&source.scan.topic, message)),
                 OnError::Skip => continue,
@@ -86,23 +135,23 @@ impl Aside {
                 at,
             };
             let met_by = self.created.then_some((self.query.as_str(), *input));
-            let is_new = self.kept.dead(letter, met_by);
-            if let Some(topic) = dead.as_ref().filter(|_| is_new) {
-                self.lost += u64::from(!send(topic, &source.scan, message, None));
+            let number = self.kept.dead(letter, met_by, to_topic(dead.as_ref()));
+            if let Some((side, number)) = dead.as_mut().zip(number) {
+                self.lost += u64::from(!side.send(number, &source.scan, message, None));
             }
         }
         for (input, row) in &output.late {
-            let Input { source, late, .. } = &self.inputs[*input];
+            let Input { source, late, .. } = &mut self.inputs[*input];
             let record = LateRecord {
                 query: self.query.clone(),
                 table: source.scan.table.clone(),
                 late: row.clone(),
                 at,
             };
-            let is_new = self.kept.late(record);
-            if let Some(topic) = late.as_ref().filter(|_| is_new) {
+            let number = self.kept.late(record, to_topic(late.as_ref()));
+            if let Some((side, number)) = late.as_mut().zip(number) {
                 let query = Some(self.query.as_str());
-                self.lost += u64::from(!send(topic, &source.scan, &row.message, query));
+                self.lost += u64::from(!side.send(number, &source.scan, &row.message, query));
             }
         }
         Ok(())
@@ -115,9 +164,15 @@ impl Aside {
     /// A disk that refuses.
     pub(super) fn settle(&mut self, flush: bool) -> Result<u64> {
         let patience = if flush { FLUSH_PATIENCE } else { PATIENCE };
-        for input in &self.inputs {
-            for topic in input.dead.iter().chain(&input.late) {
-                self.lost += topic.settle(patience);
+        for (kind, side) in self.inputs.iter_mut().flat_map(Input::sides) {
+            let lost = side.topic.settle(patience);
+            self.lost += lost;
+            if lost > 0 {
+                // Which of them is not known: they go once more, by whoever starts next.
+                self.kept.give_up(kind, &std::mem::take(&mut side.in_hand));
+            } else if !side.in_hand.is_empty() && side.topic.is_drained() {
+                self.kept.sent(kind, &std::mem::take(&mut side.in_hand));
+                self.fresh = true;
             }
         }
         if self.fresh {
@@ -127,6 +182,25 @@ impl Aside {
         }
         Ok(self.lost)
     }
+}
+
+impl Input {
+    fn sides(&mut self) -> impl Iterator<Item = (Kind, &mut Side)> {
+        let dead = self.dead.iter_mut().map(|side| (Kind::Dead, side));
+        dead.chain(self.late.iter_mut().map(|side| (Kind::Late, side)))
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        for (kind, side) in self.inputs.iter_mut().flat_map(Input::sides) {
+            self.kept.give_up(kind, &side.in_hand);
+        }
+    }
+}
+
+fn to_topic(side: Option<&Side>) -> ToTopic {
+    side.map_or(ToTopic::Never, |_| ToTopic::Now)
 }
 
 /// Sends the message as it was, with headers that say why and from where, and for which query it was

@@ -337,6 +337,9 @@ impl Worker {
             }
             Work::Begin(checkpoint) => {
                 self.checkpoints.write(&checkpoint)?;
+                if let Keeper::Sink { sink, .. } = &mut self.keeper {
+                    sink.claim(checkpoint.epoch)?;
+                }
                 self.note(checkpoint.epoch);
                 self.shared.done();
             }

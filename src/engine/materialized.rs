@@ -131,9 +131,14 @@ impl Materialized {
     /// All rows as of now.
     ///
     /// # Errors
-    /// When rows cannot be turned back into columns, which is a mistake of ours.
+    /// When its query has failed before it could bring back the rows of an earlier run: that there are none
+    /// would be no answer. When rows cannot be turned back into columns, which is a mistake of ours.
     pub fn rows(&self) -> Result<Vec<RecordBatch>> {
-        self.rows_of(&self.read().rows)
+        let held = self.read();
+        match &held.ended {
+            Some(Some(error)) if !held.is_there => Err(error.clone()),
+            _ => self.rows_of(&held.rows),
+        }
     }
 
     /// Follows the view: its rows as of now if `snapshot` says so, then each change. `progress`:

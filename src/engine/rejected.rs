@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::lane::{LateMessage, Rejection};
-use super::set_aside::SetAside;
+use super::set_aside::{SetAside, ToTopic};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{OnError, ScanSpec};
@@ -73,7 +73,7 @@ impl RejectedSink for SnapshotRejects {
             (OnError::Fail, Some(bad)) => Err(bad_message(&spec.topic, &letter(bad).message)),
             (OnError::DeadLetter, Some(_)) => {
                 for letter in rejected.iter().map(letter) {
-                    self.set_aside.dead(letter, None);
+                    self.set_aside.dead(letter, None, ToTopic::Later);
                 }
                 self.set_aside.persist_now_and_then(at)
             }

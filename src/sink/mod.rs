@@ -58,6 +58,15 @@ pub trait Sink: Send {
     /// A wait of this sink ends, with an error of SQLSTATE 57014, when this says so.
     fn heed(&mut self, _stopping: Stopping) {}
 
+    /// Makes known outside that this writer has the sink, before its first epoch has ended: the epoch before
+    /// that one is handed in. Does nothing where nobody else could take it.
+    ///
+    /// # Errors
+    /// As [`Sink::commit`].
+    fn claim(&mut self, _epoch: u64) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes rows over, with the time of their micro-batch. A sink that promises "at least once" may
     /// publish them at once.
     ///

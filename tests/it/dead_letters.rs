@@ -1,8 +1,11 @@
 //! Messages that are no rows, and rows that came too late: what is kept of them through crashes.
 
+use std::collections::BTreeSet;
+
 use crate::support::broker::Broker;
 use crate::support::messages::{Cluster, Record};
 use crate::support::server::Server;
+use crate::support::wait;
 
 const CLICKS: &str = "CREATE TABLE clicks (who text, n int, at timestamp, WATERMARK FOR at AS at) \
     WITH (connector = 'kafka', topic = 'clicks', format = 'json', idle_timeout = 'off')";
@@ -81,6 +84,57 @@ async fn many_broken_messages_stay_within_the_bound_and_none_is_miscounted() {
     assert_eq!(client.rows(kept).await, [newest.to_vec()]);
     let file = std::fs::metadata(server.data().join("set_aside.redb")).expect("a file");
     assert!(file.len() < 32 << 20, "{} bytes", file.len());
+}
+
+/// The broken messages that have come to the topic beside the table, each once.
+fn sent(cluster: &Cluster) -> BTreeSet<String> {
+    cluster.read("dead").iter().map(Record::text).collect()
+}
+
+#[tokio::test]
+async fn every_broken_message_reaches_its_topic_whoever_dies_and_whoever_met_it_first() {
+    const EACH: usize = 40;
+    let (mut broker, cluster, mut server) = stage().await;
+    let client = server.connect().await;
+    cluster.create_topic("dead", 1).await;
+    let create = CLICKS.replace("idle_timeout", "dead_letter_topic = 'dead', idle_timeout");
+    client.run(&create).await;
+    let broken = |round: usize| -> Vec<Record> {
+        let numbers = round * EACH..(round + 1) * EACH;
+        let record = |n| click("\"x\"", &format!("not {n}"));
+        numbers.map(record).collect()
+    };
+    cluster.produce("clicks", &broken(0));
+    assert_eq!(client.value("SELECT count(n) FROM clicks").await, "0");
+    assert_eq!(
+        client.rows(LETTERS).await.len(),
+        EACH,
+        "a snapshot has met them"
+    );
+    for view in 0..3 {
+        let named = format!("per_minute_{view} WITH (checkpoint_interval = '20 ms')");
+        client.run(&PER_MINUTE.replace("per_minute", &named)).await;
+    }
+    client.run("FLUSH").await;
+    assert_eq!(sent(&cluster).len(), EACH);
+    for round in 1..6 {
+        cluster.produce("clicks", &broken(round));
+        if round % 2 == 0 {
+            broker.kill();
+        }
+        server.crash_and_start_again();
+        if round % 2 == 0 {
+            broker.start_again();
+        }
+    }
+    let client = server.connect().await;
+    client.run("FLUSH").await;
+    let all = wait::until("all of them", || {
+        let all = sent(&cluster);
+        (all.len() >= 6 * EACH).then_some(all)
+    });
+    assert_eq!(all.len(), 6 * EACH);
+    assert_eq!(client.rows(LETTERS).await.len(), 6 * EACH);
 }
 
 #[tokio::test]

@@ -102,6 +102,38 @@ async fn a_sink_whose_id_was_taken_by_force_says_so_and_writes_no_more() {
     assert_eq!(second.value(state).await, "running");
     let rows = copied(&cluster);
     assert_eq!(rows, [r#"{"n":0}"#, r#"{"n":0}"#, r#"{"n":1}"#]);
+
+    // Who lost it does not take it away from who has it.
+    first.run("DROP SINK copied").await;
+    let told = first.notices().join("\n");
+    assert!(told.contains("consumer group \"shared\""), "{told}");
+    produce(&cluster, 2);
+    second.run("FLUSH").await;
+    assert_eq!(second.value(state).await, "running");
+    assert_eq!(copied(&cluster).len(), 4);
+}
+
+#[tokio::test]
+async fn a_transactional_id_is_refused_although_its_sink_has_not_ended_an_epoch() {
+    let (broker, _cluster) = stage().await;
+    let (_servers, [first, second]) = two_servers(&broker).await;
+    let slow = format!("{SHARED}, checkpoint_interval = '10 minutes'");
+    first.run(&copy("CREATE SINK", "n", &slow)).await;
+    wait::until_async("the first sink", async || {
+        let sql = "SELECT state FROM headwater.queries";
+        (first.value(sql).await == "running").then_some(())
+    })
+    .await;
+    let create = copy("CREATE SINK", "n", SHARED);
+    let refused = wait::until_async("a refusal", async || {
+        let refused = second.simple(&create).await.err();
+        if refused.is_none() {
+            second.run("DROP SINK copied").await;
+        }
+        refused
+    })
+    .await;
+    assert_eq!(refused.state, "55006", "{}", refused.text);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Which queries have met which message that is no row: they have read past it without it.
+//! Notes about kept messages, by their numbers: which queries have met one and read past it, and which have
+//! yet to reach their topic.
 //!
 //! Invariant: what the disk has to do is what differs from what it has; what came and went in between
 //! leaves nothing.
@@ -13,7 +14,15 @@ use crate::redb_file::Fault;
 /// A kept message's number, a query, and which of its inputs.
 pub(super) type Mark = (u64, String, u32);
 
-const MET: TableDefinition<'static, (u64, &str, u32), ()> = TableDefinition::new("met");
+/// A table of marks.
+type Table = TableDefinition<'static, (u64, &'static str, u32), ()>;
+
+/// Which queries have met which message that is no row.
+pub(super) const MET: Table = TableDefinition::new("met");
+/// Messages that are no rows and have yet to reach their topic.
+pub(super) const UNSENT_DEAD: Table = TableDefinition::new("unsent_dead");
+/// The same of rows that came too late.
+pub(super) const UNSENT_LATE: Table = TableDefinition::new("unsent_late");
 
 /// All marks.
 #[derive(Debug, Default)]
@@ -25,9 +34,9 @@ pub(super) struct Marks {
 
 impl Marks {
     /// What the disk has.
-    pub(super) fn load(read: &ReadTransaction) -> Result<Self, Fault> {
+    pub(super) fn load(read: &ReadTransaction, table: Table) -> Result<Self, Fault> {
         let mut marks = Self::default();
-        if let Some(table) = there(read.open_table(MET))? {
+        if let Some(table) = there(read.open_table(table))? {
             for entry in table.iter()? {
                 let (key, _) = entry?;
                 let (number, query, input) = key.value();
@@ -85,8 +94,8 @@ impl Marks {
     }
 
     /// Brings the table to what there is.
-    pub(super) fn write(&self, write: &WriteTransaction) -> Result<(), Fault> {
-        let mut table = write.open_table(MET)?;
+    pub(super) fn write(&self, write: &WriteTransaction, table: Table) -> Result<(), Fault> {
+        let mut table = write.open_table(table)?;
         for ((number, query, input), is_there) in &self.changes {
             let key = (*number, query.as_str(), *input);
             match is_there {

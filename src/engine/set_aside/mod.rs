@@ -13,6 +13,7 @@ mod marks;
 mod replaying;
 mod replays;
 mod rows;
+mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,14 +23,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::lane::Rejection;
 use super::rejected::{DeadLetter, LateRecord};
 use crate::error::Result;
-use crate::redb_file::{About, RedbFile};
+use crate::redb_file::{About, Fault, RedbFile};
 use crate::types::{Offset, PartitionId, ProcessingTime};
 use kept::{KEPT_BYTES_MAX, Kept};
-use marks::Marks;
+use marks::{MET, Marks, UNSENT_DEAD, UNSENT_LATE};
 pub(super) use replaying::Begun;
 use replays::Replays;
 pub(super) use replays::{Again, Given, Outcome};
 use rows::Row;
+use unsent::Unsent;
 
 const FILE: &str = "set_aside.redb";
 const ABOUT: About = About {
@@ -57,6 +59,8 @@ struct Inner {
     dead: Kept<DeadKey, DeadLetter>,
     late: Kept<LateKey, LateRecord>,
     marks: Marks,
+    unsent_dead: Unsent,
+    unsent_late: Unsent,
     replays: Replays,
     store: RedbFile,
     /// When that of snapshots was made to last.
@@ -81,13 +85,22 @@ impl SetAside {
                 late.loaded(number, late_key(&record), size(&record.late.message));
             })
         })?;
-        let (marks, replays) = store.read(|read| Ok((Marks::load(read)?, Replays::load(read)?)))?;
+        let (marks, replays) =
+            store.read(|read| Ok((Marks::load(read, MET)?, Replays::load(read)?)))?;
+        let (mut unsent_dead, mut unsent_late) = store.read(|read| {
+            let unsent = |table| Ok::<_, Fault>(Unsent::of(Marks::load(read, table)?));
+            Ok((unsent(UNSENT_DEAD)?, unsent(UNSENT_LATE)?))
+        })?;
+        unsent_dead.retain(|number| dead.key(number).is_some());
+        unsent_late.retain(|number| late.key(number).is_some());
         Ok(Self {
             latest: AtomicU64::new(replays.latest),
             inner: Mutex::new(Inner {
                 dead,
                 late,
                 marks,
+                unsent_dead,
+                unsent_late,
                 replays,
                 store,
                 looked_at: None,
@@ -95,26 +108,91 @@ impl SetAside {
         })
     }
 
-    /// Keeps a message that is no row; false if it was met before. `met_by`: the created query that
-    /// has met it, and in which of its inputs.
-    pub fn dead(&self, letter: DeadLetter, met_by: Option<(&str, usize)>) -> bool {
+    /// Keeps a message that is no row. `met_by`: the created query that has met it, and in which of its
+    /// inputs. Gives its number if it was not met before, or is in nobody's hands: a caller that sends now
+    /// sends it, and says what came of it by [`SetAside::sent`] or [`SetAside::give_up`].
+    pub(super) fn dead(
+        &self,
+        letter: DeadLetter,
+        met_by: Option<(&str, usize)>,
+        to_topic: ToTopic,
+    ) -> Option<u64> {
         let (key, bytes) = (dead_key(&letter), size(&letter.message));
-        let Inner { dead, marks, .. } = &mut *self.lock();
+        let Inner {
+            dead,
+            marks,
+            unsent_dead,
+            ..
+        } = &mut *self.lock();
         let (is_new, gone) = dead.keep(key.clone(), bytes, || letter);
         for number in gone {
             marks.forget(number);
+            unsent_dead.forget(number);
         }
-        if let (Some((query, input)), Some(number)) = (met_by, dead.number(&key)) {
+        let number = dead.number(&key)?;
+        if let Some((query, input)) = met_by {
             let input = u32::try_from(input).unwrap_or(u32::MAX);
             marks.add((number, query.to_owned(), input));
         }
-        is_new
+        let is_to_send = hand_out(unsent_dead, number, is_new, to_topic);
+        is_to_send.then_some(number)
     }
 
-    /// Keeps a row that came too late; false if its query met it before.
-    pub fn late(&self, record: LateRecord) -> bool {
+    /// Keeps a row that came too late. Gives its number as [`SetAside::dead`] does; it is met again if its
+    /// query has met it.
+    pub(super) fn late(&self, record: LateRecord, to_topic: ToTopic) -> Option<u64> {
         let (key, bytes) = (late_key(&record), size(&record.late.message));
-        self.lock().late.keep(key, bytes, || record).0
+        let Inner {
+            late, unsent_late, ..
+        } = &mut *self.lock();
+        let (is_new, gone) = late.keep(key.clone(), bytes, || record);
+        gone.into_iter()
+            .for_each(|number| unsent_late.forget(number));
+        let number = late.number(&key)?;
+        hand_out(unsent_late, number, is_new, to_topic).then_some(number)
+    }
+
+    /// Messages are in their topic.
+    pub(super) fn sent(&self, kind: Kind, numbers: &[u64]) {
+        self.lock().unsent(kind).sent(numbers);
+    }
+
+    /// Messages are in nobody's hands any more; some may be in their topic.
+    pub(super) fn give_up(&self, kind: Kind, numbers: &[u64]) {
+        self.lock().unsent(kind).give_up(numbers);
+    }
+
+    /// Messages of a table that are no rows and in nobody's hands; they are in the caller's from now on.
+    ///
+    /// # Errors
+    /// A disk that refuses.
+    pub(super) fn unsent_dead(&self, table: &str) -> Result<Vec<(u64, DeadLetter)>> {
+        let Inner {
+            dead,
+            unsent_dead,
+            store,
+            ..
+        } = &mut *self.lock();
+        let is_its = |number| dead.key(number).is_some_and(|(of, ..)| of == table);
+        values_of(dead, store, &unsent_dead.take(is_its))
+    }
+
+    /// The same of a query's rows of a table that came too late.
+    ///
+    /// # Errors
+    /// A disk that refuses.
+    pub(super) fn unsent_late(&self, query: &str, table: &str) -> Result<Vec<(u64, LateRecord)>> {
+        let Inner {
+            late,
+            unsent_late,
+            store,
+            ..
+        } = &mut *self.lock();
+        let is_its = |number| {
+            let key = late.key(number);
+            key.is_some_and(|(by, of, ..)| by == query && of == table)
+        };
+        values_of(late, store, &unsent_late.take(is_its))
     }
 
     /// Makes what was set aside so far last.
@@ -167,6 +245,15 @@ impl SetAside {
         let Inner { dead, marks, .. } = &mut *inner;
         marks.retain(|(number, ..)| dead.key(*number).is_some());
         inner.late.retain(|(_, table, ..)| is_there(table));
+        let Inner {
+            dead,
+            late,
+            unsent_dead,
+            unsent_late,
+            ..
+        } = &mut *inner;
+        unsent_dead.retain(|number| dead.key(number).is_some());
+        unsent_late.retain(|number| late.key(number).is_some());
         inner.persist()
     }
 
@@ -175,26 +262,80 @@ impl SetAside {
     }
 }
 
+/// Whether a message that is kept goes to a topic too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ToTopic {
+    /// There is none.
+    Never,
+    /// Whoever meets it next, and can, sends it.
+    Later,
+    /// The caller sends it.
+    Now,
+}
+
+/// Notes who is to send a message; true if it is new, or the caller is to send one that was met before.
+fn hand_out(unsent: &mut Unsent, number: u64, is_new: bool, to_topic: ToTopic) -> bool {
+    if !is_new {
+        return to_topic == ToTopic::Now && unsent.take_one(number);
+    }
+    if to_topic != ToTopic::Never {
+        unsent.add(number);
+    }
+    if to_topic == ToTopic::Later {
+        unsent.give_up(&[number]);
+    }
+    true
+}
+
+/// What was set aside, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It is no row.
+    Dead,
+    /// It came too late.
+    Late,
+}
+
 impl Inner {
+    fn unsent(&mut self, kind: Kind) -> &mut Unsent {
+        match kind {
+            Kind::Dead => &mut self.unsent_dead,
+            Kind::Late => &mut self.unsent_late,
+        }
+    }
+
     fn persist(&mut self) -> Result<()> {
         let Self {
             dead,
             late,
             marks,
+            unsent_dead: Unsent { marks: no_rows, .. },
+            unsent_late: Unsent {
+                marks: too_late, ..
+            },
             store,
             ..
         } = self;
-        if !dead.is_behind() && !late.is_behind() && !marks.is_behind() {
+        let marks = [
+            (marks, MET),
+            (no_rows, UNSENT_DEAD),
+            (too_late, UNSENT_LATE),
+        ];
+        if !dead.is_behind() && !late.is_behind() && !marks.iter().any(|(m, _)| m.is_behind()) {
             return Ok(());
         }
         store.write(|write| {
             DeadLetter::write(write, dead)?;
             LateRecord::write(write, late)?;
-            marks.write(write)
+            marks
+                .iter()
+                .try_for_each(|(marks, table)| marks.write(write, *table))
         })?;
         dead.written();
         late.written();
-        marks.written();
+        for (marks, _) in marks {
+            marks.written();
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ mod replays;
 
 use std::path::Path;
 
-use super::SetAside;
+use super::{SetAside, ToTopic};
 use crate::engine::{DeadLetter, LateMessage, LateRecord, Rejection};
 use crate::types::{EventTime, Offset, PartitionId, ProcessingTime, Watermark};
 
@@ -64,20 +64,29 @@ fn offsets(kept: &SetAside) -> Vec<(String, i64)> {
 fn what_lasts_is_there_again_as_it_was_and_the_rest_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let kept = open(dir.path());
-    assert!(kept.dead(letter("t", 1), None));
-    assert!(kept.dead(letter("t", 0), None));
-    assert!(kept.late(late("q", 1)));
-    assert!(kept.late(late("r", 1)), "another query's");
+    assert!(kept.dead(letter("t", 1), None, ToTopic::Never).is_some());
+    assert!(kept.dead(letter("t", 0), None, ToTopic::Never).is_some());
+    assert!(kept.late(late("q", 1), ToTopic::Never).is_some());
+    assert!(
+        kept.late(late("r", 1), ToTopic::Never).is_some(),
+        "another query's"
+    );
     let before = told(&kept);
     kept.persist().unwrap();
     assert_eq!(told(&kept), before, "wherever it is read from");
-    assert!(kept.dead(letter("t", 2), None));
+    assert!(kept.dead(letter("t", 2), None, ToTopic::Never).is_some());
     drop(kept);
     let kept = open(dir.path());
     assert_eq!(told(&kept), before);
-    assert!(!kept.dead(letter("t", 1), None), "it was met before");
-    assert!(!kept.late(late("q", 1)));
-    assert!(kept.dead(letter("t", 2), None), "it was not kept for good");
+    assert!(
+        kept.dead(letter("t", 1), None, ToTopic::Never).is_none(),
+        "it was met before"
+    );
+    assert!(kept.late(late("q", 1), ToTopic::Never).is_none());
+    assert!(
+        kept.dead(letter("t", 2), None, ToTopic::Never).is_some(),
+        "it was not kept for good"
+    );
 }
 
 #[test]
@@ -85,7 +94,7 @@ fn the_bounds_hold_on_the_disk_too() {
     let dir = tempfile::tempdir().unwrap();
     let kept = open(dir.path());
     for offset in 0..50 {
-        kept.dead(letter("t", offset), None);
+        kept.dead(letter("t", offset), None, ToTopic::Never);
         kept.persist().unwrap();
     }
     drop(kept);
@@ -99,7 +108,7 @@ fn a_million_broken_messages_leave_a_small_file() {
     let dir = tempfile::tempdir().unwrap();
     let kept = SetAside::open(Some(dir.path()), 1_000, 1_000).unwrap();
     for offset in 0..1_000_000 {
-        kept.dead(letter("t", offset), None);
+        kept.dead(letter("t", offset), None, ToTopic::Never);
         if offset % 50_000 == 0 {
             kept.persist().unwrap();
         }
@@ -116,10 +125,10 @@ fn a_million_broken_messages_leave_a_small_file() {
 fn a_table_that_is_gone_is_forgotten_for_good() {
     let dir = tempfile::tempdir().unwrap();
     let kept = open(dir.path());
-    kept.dead(letter("t", 1), None);
+    kept.dead(letter("t", 1), None, ToTopic::Never);
     kept.persist().unwrap();
-    kept.dead(letter("u", 1), None);
-    kept.late(late("q", 1));
+    kept.dead(letter("u", 1), None, ToTopic::Never);
+    kept.late(late("q", 1), ToTopic::Never);
     kept.retain_tables(|table| table != "t").unwrap();
     drop(kept);
     let kept = open(dir.path());
@@ -130,8 +139,8 @@ fn a_table_that_is_gone_is_forgotten_for_good() {
 #[test]
 fn without_a_data_directory_it_is_kept_in_memory() {
     let kept = SetAside::open(None, 4, 4).unwrap();
-    assert!(kept.dead(letter("t", 1), None));
+    assert!(kept.dead(letter("t", 1), None, ToTopic::Never).is_some());
     kept.persist().unwrap();
-    assert!(!kept.dead(letter("t", 1), None));
+    assert!(kept.dead(letter("t", 1), None, ToTopic::Never).is_none());
     assert_eq!(offsets(&kept), [("t".to_owned(), 1)]);
 }

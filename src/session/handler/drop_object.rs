@@ -49,6 +49,7 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
         }
     }
     let before = services.catalog.snapshot();
+    let queries = services.engine.queries();
     let dropped = services.catalog.drop(drop.kind, &names, drop.cascade)?;
     for definition in dropped {
         if !names.contains(&definition.name()) {
@@ -61,7 +62,11 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
         }
         let waiting = forget(session, &definition).await?;
         match &definition {
-            Definition::Sink(sink) => transactional_id::release(session, sink).await,
+            Definition::Sink(sink) => {
+                let query = queries.iter().find(|query| query.name == sink.name);
+                let status = query.map(|query| query.status());
+                transactional_id::drop_sink(session, sink, status.as_ref()).await;
+            }
             Definition::Alert(alert) => {
                 transactional_id::release_alert(session, alert, &before).await;
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::create_sink::Writer;
 use crate::catalog::{AlertDefinition, Definition, Definitions, KafkaSinkTarget, SinkDefinition};
+use crate::engine::{QueryState, QueryStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Notice, Services, Session, Severity};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
@@ -55,6 +56,37 @@ pub(super) async fn refuse_taken(
             "Choose another id, or drop the sink where it runs. If no server runs it any more, delete the group \
              with kafka-consumer-groups.",
         ))
+}
+
+/// The sink is gone: another one may have its id, unless another one has it already.
+pub(super) async fn drop_sink(
+    session: &mut Session,
+    sink: &SinkDefinition,
+    status: Option<&QueryStatus>,
+) {
+    let id = sink.transactional_id(session.services().catalog.server_id());
+    let Some(id) = id.filter(|_| status.is_some_and(is_contested)) else {
+        return release(session, sink).await;
+    };
+    let text = format!("consumer group \"{id}\" of the sink stays: another sink may go on from it");
+    session.notice(Notice {
+        severity: Severity::Notice,
+        content: Error::user(SqlState::SuccessfulCompletion, text).hint(
+            "If no server runs one with this id, delete the group with kafka-consumer-groups.",
+        ),
+    });
+}
+
+/// Somebody else has written under the sink's id, as far as can be seen.
+fn is_contested(status: &QueryStatus) -> bool {
+    let states = [
+        SqlState::ObjectInUse,
+        SqlState::ObjectNotInPrerequisiteState,
+        SqlState::DataCorrupted,
+    ];
+    let error = status.last_error.as_ref();
+    matches!(status.state, QueryState::Failed)
+        && error.is_some_and(|error| states.contains(&error.state()))
 }
 
 /// The sink is gone: another one may have its id.

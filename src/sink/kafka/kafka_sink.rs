@@ -177,6 +177,15 @@ impl Sink for KafkaSink {
         }
     }
 
+    fn claim(&mut self, epoch: u64) -> Result<()> {
+        match &mut self.way {
+            Way::ExactlyOnce(transactions) if transactions.committed().is_none() => {
+                transactions.commit(epoch)
+            }
+            Way::ExactlyOnce(_) | Way::AtLeastOnce(_) => Ok(()),
+        }
+    }
+
     fn stage(&mut self, rows: &ChangeBatch, at: ProcessingTime) -> Result<()> {
         let encoded = self.records.encode(rows.rows())?;
         for row in 0..rows.rows().num_rows() {

@@ -259,7 +259,7 @@ impl Producer {
         self.in_flight()
     }
 
-    fn in_flight(&self) -> u64 {
+    pub(super) fn in_flight(&self) -> u64 {
         u64::try_from(self.client().in_flight_count()).unwrap_or(0)
     }
 

@@ -29,6 +29,11 @@ impl SideTopic {
         self.producer.try_send(message)
     }
 
+    /// True when the broker has everything that was sent, or it was lost.
+    pub fn is_drained(&self) -> bool {
+        self.producer.in_flight() == 0
+    }
+
     /// Waits up to `patience` until everything is confirmed; gives how many messages were lost since
     /// the last call.
     pub fn settle(&self, patience: Duration) -> u64 {

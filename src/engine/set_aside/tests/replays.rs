@@ -1,13 +1,13 @@
 //! A replay is taken once by each query that has met its messages, whatever happens in between.
 
 use super::{SetAside, letter, offsets, open};
-use crate::engine::set_aside::{Again, Outcome};
+use crate::engine::set_aside::{Again, Outcome, ToTopic};
 use crate::types::{Offset, PartitionId, ProcessingTime};
 
 /// A query that has met these messages of table `t`.
 fn met(kept: &SetAside, query: &str, all: &[i64]) {
     for offset in all {
-        kept.dead(letter("t", *offset), Some((query, 0)));
+        kept.dead(letter("t", *offset), Some((query, 0)), ToTopic::Never);
     }
 }
 
@@ -69,7 +69,7 @@ fn messages_leave_when_every_query_that_met_them_has_them() {
     let kept = open(dir.path());
     met(&kept, "q", &[1, 2]);
     met(&kept, "r", &[2]);
-    kept.dead(letter("t", 3), None);
+    kept.dead(letter("t", 3), None, ToTopic::Never);
     assert_eq!(begin(&kept, &[1, 2, 3], None), ["q", "r"]);
     assert_eq!(next(&kept, "q", 0).unwrap().1, [1, 2]);
     assert_eq!(next(&kept, "r", 0).unwrap().1, [2]);
@@ -92,7 +92,7 @@ fn messages_leave_when_every_query_that_met_them_has_them() {
 fn without_a_query_the_table_s_columns_decide() {
     let dir = tempfile::tempdir().unwrap();
     let kept = open(dir.path());
-    kept.dead(letter("t", 1), None);
+    kept.dead(letter("t", 1), None, ToTopic::Never);
     assert!(begin(&kept, &[1], Some("another reason")).is_empty());
     assert_eq!(reasons(&kept), [(1, "another reason".to_owned())]);
     assert!(begin(&kept, &[1], None).is_empty());
