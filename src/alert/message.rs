@@ -2,7 +2,7 @@
 //!
 //! Invariant: a template that was taken names no field that there is not.
 
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind, Template, UndefinedBehavior};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, SqlState, nearest};
@@ -17,7 +17,7 @@ const CHARS_MAX: usize = 4_000;
 /// Checks a template: it can be read, and there are the fields that it names.
 ///
 /// # Errors
-/// 42601 for what cannot be read, 42703 for an unknown field.
+/// 42601 for what cannot be read, 42703 for an unknown field, 42883 for an unknown filter or function.
 pub fn check_message(template: &str, columns: &[&str]) -> Result<()> {
     let environment = environment();
     let read = environment.template_from_str(template);
@@ -30,7 +30,7 @@ pub fn check_message(template: &str, columns: &[&str]) -> Result<()> {
     unknown.retain(|name| !FIELDS.contains(&name.as_str()) && !columns.contains(&name.as_str()));
     unknown.sort_unstable();
     let Some(name) = unknown.first() else {
-        return Ok(());
+        return check_functions(&read, columns);
     };
     let text = format!("message template: there is no field \"{name}\"");
     let error = Error::user(SqlState::UndefinedColumn, text);
@@ -42,6 +42,27 @@ pub fn check_message(template: &str, columns: &[&str]) -> Result<()> {
             FIELDS.join(", ")
         )),
     })
+}
+
+/// What a template calls is looked up when it is rendered: so it is rendered once, with made-up values.
+fn check_functions(read: &Template<'_, '_>, columns: &[&str]) -> Result<()> {
+    let names = FIELDS.iter().chain(columns);
+    let made_up: Map<String, Value> = names.map(|name| ((*name).to_owned(), "1".into())).collect();
+    let Err(error) = read.render(minijinja::value::Serde(&made_up)) else {
+        return Ok(());
+    };
+    let unknown = [
+        ErrorKind::UnknownFilter,
+        ErrorKind::UnknownFunction,
+        ErrorKind::UnknownTest,
+    ];
+    if !unknown.contains(&error.kind()) {
+        return Ok(());
+    }
+    let what = error.detail().unwrap_or("it calls what there is not");
+    let text = format!("message template: {what}");
+    Err(Error::user(SqlState::UndefinedFunction, text)
+        .hint("Filters are those of minijinja, such as upper, round, default, replace."))
 }
 
 /// The text for these fields. A template that cannot be rendered with them gives a text that says why:
@@ -101,5 +122,11 @@ mod tests {
             "{{ symbol ",
             "42601 message template: unexpected end of input, expected end of variable block",
         );
+        check(
+            "{{ symbol | uper }}",
+            "42883 message template: filter uper is unknown",
+        );
+        // What only these values cannot do may do with others.
+        check("{{ key.symbol | upper }}", "BTC");
     }
 }

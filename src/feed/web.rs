@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use crate::error::{Error, Result, SqlState};
@@ -16,6 +17,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of an answer at the most.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// So many redirects are followed.
+const REDIRECTS_MAX: usize = 5;
 /// What an endpoint may ask for as a wait at the most.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -54,11 +57,25 @@ pub(super) fn client() -> Result<Client> {
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(ANSWER_TIMEOUT)
         .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
+        // An address may hold a token.
+        .referer(false)
+        .redirect(Policy::custom(redirected))
         .build();
     client.map_err(|error| {
         let message = "could not set up HTTP";
         Error::external(SqlState::ConnectionUnable, false, message).detail(cause(error))
     })
+}
+
+/// Follows a redirect within the endpoint's own origin: another one is not to be sent its headers. Else the
+/// redirect is the answer.
+fn redirected(attempt: Attempt<'_>) -> Action {
+    let before = attempt.previous().last();
+    let is_own = before.is_some_and(|before| before.origin() == attempt.url().origin());
+    match is_own && attempt.previous().len() <= REDIRECTS_MAX {
+        true => attempt.follow(),
+        false => attempt.stop(),
+    }
 }
 
 /// Reads an address of one of these schemes.

@@ -13,6 +13,7 @@ use reqwest::{Method, Url};
 
 use super::answer::Answer;
 use super::hosts::Resolver;
+use super::mask::Mask;
 use crate::config::SinkRules;
 use crate::error::{Error, Result};
 use crate::task::{Shutdown, Waiting};
@@ -107,6 +108,7 @@ impl Client {
                 false => format!("no answer: {}", text_of(&error.without_url())),
             })
         };
+        let mask = Mask::of(&request.url, &request.headers);
         let sent = self
             .client
             .request(request.method, request.url)
@@ -129,6 +131,7 @@ impl Client {
             answer.body.extend_from_slice(&chunk);
         }
         answer.body.truncate(ANSWER_BYTES_MAX);
+        answer.body = mask.applied(&answer.body);
         Ok(answer)
     }
 }

@@ -11,6 +11,7 @@
 mod answer;
 mod client;
 mod hosts;
+mod mask;
 mod pace;
 mod signature;
 mod slack;

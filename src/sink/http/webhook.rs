@@ -21,9 +21,9 @@ use crate::sink::outbox::{
 use crate::task::Shutdown;
 use crate::types::ProcessingTime;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const SIGNATURE: HeaderName = HeaderName::from_static("x-headwater-signature");
-const TIMESTAMP: HeaderName = HeaderName::from_static("x-headwater-timestamp");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("x-headwater-signature");
+pub(super) const TIMESTAMP: HeaderName = HeaderName::from_static("x-headwater-timestamp");
 
 /// Headers that follow from the request: nobody chooses them.
 const RESERVED: [&str; 8] = [
