@@ -117,14 +117,13 @@ async fn a_sink_whose_id_was_taken_by_force_says_so_and_writes_no_more() {
 async fn a_transactional_id_is_refused_although_its_sink_has_not_ended_an_epoch() {
     let (broker, _cluster) = stage().await;
     let (_servers, [first, second]) = two_servers(&broker).await;
-    let slow = format!("{SHARED}, checkpoint_interval = '10 minutes'");
-    first.run(&copy("CREATE SINK", "n", &slow)).await;
+    let create = copy("CREATE SINK", "n", SHARED);
+    first.run(&create).await;
     wait::until_async("the first sink", async || {
         let sql = "SELECT state FROM headwater.queries";
         (first.value(sql).await == "running").then_some(())
     })
     .await;
-    let create = copy("CREATE SINK", "n", SHARED);
     let refused = wait::until_async("a refusal", async || {
         let refused = second.simple(&create).await.err();
         if refused.is_none() {

@@ -18,10 +18,11 @@ impl Mask {
     pub(super) fn of(url: &Url, headers: &HeaderMap) -> Self {
         let public = [CONTENT_TYPE, IDEMPOTENCY_KEY, SIGNATURE, TIMESTAMP];
         let given = headers.iter().filter(|(name, _)| !public.contains(name));
-        let values = given.filter_map(|(_, value)| value.to_str().ok());
+        let values: Vec<&str> = given.filter_map(|(_, value)| value.to_str().ok()).collect();
         // `Bearer TOKEN`: also the token alone.
-        let words = values.clone().flat_map(str::split_whitespace);
-        let mut all: Vec<String> = values.chain(words).map(str::to_owned).collect();
+        let words = values.iter().flat_map(|value| value.split_whitespace());
+        let all = values.iter().copied().chain(words);
+        let mut all: Vec<String> = all.map(str::to_owned).collect();
         all.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
         all.extend(url.query().map(str::to_owned));
         all.extend(url.password().map(str::to_owned));
