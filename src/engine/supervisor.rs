@@ -22,6 +22,7 @@ use crate::checkpoint::{Checkpoint, CheckpointStore, Committed, OpenCheckpoints}
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::StreamPlan;
 use crate::sink::{Outside, Sink};
+use crate::source::is_offset_gone;
 use crate::types::ProcessingTime;
 
 /// The first pause before a query tries again; it doubles each time.
@@ -421,7 +422,14 @@ impl Supervisor {
 
     /// Whether the query is tried again after an error.
     pub(super) fn may_retry(&self, error: &Error) -> bool {
-        !self.is_live() && error.fault() == Fault::External { retry: true }
+        let passes = error.fault() == Fault::External { retry: true };
+        !self.is_live() && (passes || (is_offset_gone(error) && self.accepts_loss()))
+    }
+
+    /// A new try begins with the first messages that are left, and tells how many are not.
+    fn accepts_loss(&self) -> bool {
+        let mut inputs = self.plan.inputs.iter();
+        inputs.all(|input| !input.source.fails_on_data_loss)
     }
 
     fn is_live(&self) -> bool {

@@ -14,6 +14,6 @@ mod direct;
 mod reader;
 
 pub(crate) use direct::tls_client;
-pub use kafka::{ANSWER_TIMEOUT, Cluster, GroupOffsets};
+pub use kafka::{ANSWER_TIMEOUT, Cluster, GroupOffsets, is_offset_gone};
 pub use read::{FetchedBy, PartitionEnd, Problem, Read, ReaderOptions, WhyLibrary};
 pub use reader::{Reader, Waker};

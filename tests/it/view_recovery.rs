@@ -307,6 +307,41 @@ async fn a_view_that_is_replaced_or_dropped_begins_anew() {
 }
 
 #[tokio::test]
+async fn a_view_that_accepts_loss_goes_on_while_its_messages_are_removed_before_it() {
+    let (_broker, cluster, _server, client) = stage().await;
+    client
+        .run(
+            "CREATE TABLE slow (who text) WITH (connector = 'kafka', topic = 'clicks', \
+             format = 'json', max_rows_per_second = 20, on_data_loss = 'continue')",
+        )
+        .await;
+    // More than the reader fetches ahead.
+    let long = "x".repeat(30_000);
+    let clicks: Vec<Record> = (0..400)
+        .map(|n| click(&format!("u{n}{long}"), "00:00:10"))
+        .collect();
+    cluster.produce("clicks", &clicks);
+    client
+        .run("CREATE MATERIALIZED VIEW names AS SELECT who FROM slow")
+        .await;
+    let rows = async || {
+        let count = client.value("SELECT count(*) FROM names").await;
+        count.parse::<usize>().expect("a number")
+    };
+    wait::until_async("first rows", async || (rows().await > 0).then_some(())).await;
+    cluster.delete_records("clicks").await;
+    cluster.produce("clicks", &[click("last", "00:00:20")]);
+    wait::until_async("what came after the loss", async || {
+        let last = "SELECT count(*) FROM names WHERE who = 'last'";
+        (client.value(last).await == "1").then_some(())
+    })
+    .await;
+    assert!(rows().await < 401, "nothing was lost");
+    let state = "SELECT state FROM headwater.queries WHERE name = 'names'";
+    assert_eq!(client.value(state).await, "running");
+}
+
+#[tokio::test]
 async fn a_view_whose_unread_messages_are_gone_fails_and_keeps_its_rows() {
     let (_broker, cluster, mut server, client) = stage().await;
     client

@@ -73,8 +73,16 @@ pub(crate) fn offset_gone(
         ),
     )
     .detail(sentence(reason))
-    .hint("Retention may have removed it, or the topic was made anew.")
+    .hint(OFFSET_GONE)
 }
+
+/// Whether an error is that of [`offset_gone`].
+pub fn is_offset_gone(error: &Error) -> bool {
+    error.state() == SqlState::ObjectNotInPrerequisiteState
+        && error.hint_text() == Some(OFFSET_GONE)
+}
+
+const OFFSET_GONE: &str = "Retention may have removed it, or the topic was made anew.";
 
 /// What the broker sent cannot be read.
 pub(crate) fn corrupt(topic: &str, partition: Option<PartitionId>, reason: &str) -> Error {

@@ -18,5 +18,6 @@ pub(crate) mod properties;
 pub(crate) mod report;
 
 pub use cluster::{ANSWER_TIMEOUT, Cluster};
+pub use errors::is_offset_gone;
 pub use group_offsets::GroupOffsets;
 pub(crate) use library_reader::{LibraryReader, LibraryWaker};
