@@ -76,7 +76,7 @@ pub(crate) fn offset_gone(
     .hint(OFFSET_GONE)
 }
 
-/// Whether an error is that of [`offset_gone`].
+/// Whether an error says that the offset to read next is not there.
 pub fn is_offset_gone(error: &Error) -> bool {
     error.state() == SqlState::ObjectNotInPrerequisiteState
         && error.hint_text() == Some(OFFSET_GONE)
