@@ -9,6 +9,8 @@ use super::webhook::{IDEMPOTENCY_KEY, SIGNATURE, TIMESTAMP};
 const MASK: &str = "***";
 /// A shorter text is no secret, and would mask much else.
 const CHARS_MIN: usize = 4;
+/// A path like `/hook` is no secret either, and stands in many a reason.
+const PATH_BYTES_MIN: usize = 16;
 
 /// The texts of a request that may be secret.
 #[derive(Debug, Clone, Default)]
@@ -26,8 +28,8 @@ impl Mask {
         all.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
         all.extend(url.query().map(str::to_owned));
         all.extend(url.password().map(str::to_owned));
-        let path = url.path().trim_matches('/');
-        all.push(path.to_owned());
+        let path = Some(url.path().trim_matches('/')).filter(|path| path.len() >= PATH_BYTES_MIN);
+        all.extend(path.map(str::to_owned));
         all.retain(|text| text.chars().count() >= CHARS_MIN);
         // The whole goes before its parts.
         all.sort_by_key(|text| std::cmp::Reverse(text.len()));
