@@ -155,15 +155,15 @@ fn path_text(path: &Path) -> String {
         .to_owned()
 }
 
-/// The first of three ports in a row that nothing listens on now. No two calls give the same.
+/// The first of four ports in a row that nothing listens on now. No two calls give the same.
 pub(crate) fn free_ports() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let start = 20_000 + std::process::id() % 10_000;
     loop {
         let port = start + 10 * GIVEN.fetch_add(1, Ordering::Relaxed);
-        let port = u16::try_from(port).expect("three free ports in a row");
-        if (port..port + 3).all(free) {
+        let port = u16::try_from(port).expect("four free ports in a row");
+        if (port..port + 4).all(free) {
             return port;
         }
     }
