@@ -187,15 +187,20 @@ impl DirectReader {
         node.backoff.succeeded();
         let mut sections = VecDeque::new();
         let mut ends = Vec::new();
+        let mut outcome = Ok(());
         for found in fetched.parts {
             let Some(wanted) = asked.iter().find(|part| part.partition == found.partition) else {
                 continue;
             };
             let out = (&mut sections, &mut ends);
-            self.take_part((found, wanted), &answer, out, now)?;
+            outcome = self.take_part((found, wanted), &answer, out, now);
+            if outcome.is_err() {
+                // What was taken before it waits all the same: who reads on begins with that.
+                break;
+            }
         }
         if sections.is_empty() && ends.is_empty() {
-            return Ok(());
+            return outcome;
         }
         answer.resize(answer.len() + MessageBatch::PADDING, 0);
         let buffer = self.setup.spares.lend(answer);
@@ -203,7 +208,7 @@ impl DirectReader {
         delivery.ends = ends;
         self.ready.push_back(delivery);
         self.nodes.entry(id).or_default().waiting += 1;
-        Ok(())
+        outcome
     }
 
     fn take_part(

@@ -297,21 +297,24 @@ fn a_batch_larger_than_the_limit_is_asked_for_again() {
     assert_eq!(seen.values[0].len(), 100_000);
 }
 
+/// The same log, of which everything from an offset on has a format from before Kafka 0.11.
+fn log_with_old(from: i64, offset: i64) -> TestPart {
+    let mut part = log(offset);
+    let all = ["a", "b", "c"]
+        .iter()
+        .zip(0..)
+        .skip_while(|(_, n)| *n < offset);
+    let bytes = all.map(|(value, n)| match n < from {
+        true => TestBatch::of(n, &[value]).bytes(),
+        false => testing::old_message(n, value),
+    });
+    part.records = bytes.flatten().collect();
+    part
+}
+
 #[test]
 fn messages_of_an_old_format_are_left_to_the_library() {
-    let broker = FakeBroker::leading(TOPIC, 1, |parts| {
-        let mut part = log(parts[0].1);
-        // Offset 0 has a batch, the others are messages of format 1.
-        let batches = match parts[0].1 {
-            0 => TestBatch::of(0, &["a"]).bytes(),
-            _ => Vec::new(),
-        };
-        let from = parts[0].1.max(1);
-        let old =
-            (from..3).map(|offset| testing::old_message(offset, ["b", "c"][from_one(offset)]));
-        part.records = [batches, old.flatten().collect()].concat();
-        told(part)
-    });
+    let broker = FakeBroker::leading(TOPIC, 1, |parts| told(log_with_old(1, parts[0].1)));
     let error = fails(&mut open(&broker));
     assert_eq!(error.state(), SqlState::FeatureNotSupported);
     assert!(
@@ -322,12 +325,9 @@ fn messages_of_an_old_format_are_left_to_the_library() {
     options.fetch = FetchMode::Auto;
     let mut reader = Reader::open(options).unwrap();
     let waker = reader.waker();
-    let mut seen = Seen::default();
-    while reader.fetched_by() == FetchedBy::Direct {
-        seen.add(&reader.read(Duration::from_millis(200)).unwrap());
-    }
-    let firsts = seen.values.iter().filter(|value| *value == "a");
-    assert_eq!(firsts.count(), 1, "what came before is not read again");
+    assert_eq!(reader.fetched_by(), FetchedBy::Direct);
+    let seen = read_to(&mut reader, 3);
+    assert_eq!(seen.values, ["a", "b", "c"], "each once, in order");
     let by = FetchedBy::Librdkafka(WhyLibrary::OldFormat);
     assert_eq!(reader.fetched_by(), by);
     // A wake by the handle from before is felt: else the read would wait for the test to fail.
@@ -337,8 +337,35 @@ fn messages_of_an_old_format_are_left_to_the_library() {
     assert!(start.elapsed() < PATIENCE, "it was woken");
 }
 
-fn from_one(offset: i64) -> usize {
-    usize::try_from(offset - 1).unwrap()
+#[test]
+fn what_came_beside_an_old_format_is_not_lost() {
+    // In one answer partitions 0 and 2 have batches, and partition 1 between them old messages.
+    let broker = FakeBroker::leading(TOPIC, 3, |parts| {
+        let parts = parts.iter().map(|(partition, offset, _)| TestPart {
+            partition: *partition,
+            ..log_with_old(if *partition == 1 { 0 } else { 3 }, *offset)
+        });
+        Reply::Body(fetched(TOPIC, &parts.collect::<Vec<_>>()))
+    });
+    let mut options = options(&broker, &[]);
+    options.fetch = FetchMode::Auto;
+    options.assignment = (0..3).map(|n| (PartitionId(n), Offset(0))).collect();
+    let mut reader = Reader::open(options).unwrap();
+    let (mut values, mut ends) = (BTreeMap::<_, String>::new(), BTreeMap::new());
+    let start = clock::instant();
+    while ends.len() < 3 {
+        assert!(start.elapsed() < PATIENCE, "{values:?} {ends:?}");
+        let read = reader.read(Duration::from_millis(200)).unwrap();
+        for (row, message) in read.batch.messages.iter().enumerate() {
+            let value = std::str::from_utf8(read.batch.payload(row).unwrap()).unwrap();
+            values.entry(message.partition).or_default().push_str(value);
+        }
+        ends.extend(read.ends.iter().map(|end| (end.partition, end.next.0)));
+    }
+    let all = (0..3).map(|n| (PartitionId(n), "abc".to_owned()));
+    assert_eq!(values, all.collect(), "each once, in order");
+    let by = FetchedBy::Librdkafka(WhyLibrary::OldFormat);
+    assert_eq!(reader.fetched_by(), by);
 }
 
 #[test]
