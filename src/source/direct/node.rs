@@ -251,14 +251,14 @@ impl DirectReader {
             found.high_watermark
         };
         part.known_end = Some(limit);
-        if reach.whole == 0 {
+        if bytes.is_empty() {
             part.answered();
-            if bytes.is_empty() {
-                ends.extend(part.end(limit));
-            } else {
-                part.grow(batch::announced(bytes), wanted, self.setup.answer_bytes_max);
-            }
+            ends.extend(part.end(limit));
             return Ok(());
+        }
+        if reach.whole == 0 {
+            let is_first = sections.is_empty();
+            return self.take_fragment((bytes, is_first), wanted, now);
         }
         if reach.next == part.next {
             // Asking again at once would give the same again.
@@ -273,6 +273,46 @@ impl DirectReader {
         part.answered();
         part.bytes_max = None;
         part.end_told = None;
+        Ok(())
+    }
+
+    /// A partition's next batch is not all there: more is asked for, as far as that can help.
+    fn take_fragment(
+        &mut self,
+        (bytes, is_first): (&[u8], bool),
+        wanted: &Wanted,
+        now: Instant,
+    ) -> Result<(), Stop> {
+        let bytes_max = self.setup.answer_bytes_max;
+        let announced = batch::announced(bytes);
+        let mut parts = self.parts.iter_mut();
+        let part = parts.find(|part| part.id.0 == wanted.partition);
+        let part = part.expect("its caller has found it");
+        let id = part.id;
+        if let Some(found) = announced.filter(|found| *found > bytes_max) {
+            let reason = format!(
+                "a batch of {found} bytes is announced, and kafka.receive.message.max.bytes is {bytes_max}"
+            );
+            return Err(Stop::Failed(corrupt(
+                &self.options.topic,
+                Some(id),
+                &reason,
+            )));
+        }
+        let asked = usize::try_from(wanted.bytes_max).unwrap_or(0);
+        if is_first && announced.is_none_or(|found| found <= asked) {
+            // The first batch of an answer comes whole, whatever the limits are. Asking again at once would give the
+            // same again.
+            part.backoff.failed(now);
+            let cut = format!(
+                "the broker sent a part only of the batch at offset {}",
+                part.next
+            );
+            self.tell(Some(id), cut);
+            return Ok(());
+        }
+        part.answered();
+        part.grow(announced, wanted, bytes_max);
         Ok(())
     }
 

@@ -368,6 +368,46 @@ fn what_came_beside_an_old_format_is_not_lost() {
     assert_eq!(reader.fetched_by(), by);
 }
 
+/// The log, whose first batch says that it has so many bytes.
+fn log_that_announces(bytes: i32, offset: i64) -> TestPart {
+    let mut part = log(offset);
+    if offset == 0 {
+        part.records[8..12].copy_from_slice(&bytes.to_be_bytes());
+    }
+    part
+}
+
+#[test]
+fn a_batch_that_no_answer_can_hold_is_an_error() {
+    let broker = FakeBroker::leading(TOPIC, 1, |parts| {
+        told(log_that_announces(1 << 30, parts[0].1))
+    });
+    let error = fails(&mut open(&broker));
+    assert_eq!(error.state(), SqlState::DataCorrupted, "{error:?}");
+    let detail = error.detail_text().unwrap();
+    assert!(
+        detail.starts_with("A batch of 1073741836 bytes is announced"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn a_batch_that_never_comes_whole_is_told_and_keeps_no_processor_busy() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let broker = FakeBroker::leading(TOPIC, 1, move |parts| {
+        // More than there is, and no more than was asked for; well after a while.
+        match counted.fetch_add(1, Ordering::Relaxed) {
+            0..3 => told(log_that_announces(1000, parts[0].1)),
+            _ => told(log(parts[0].1)),
+        }
+    });
+    let seen = read_to(&mut open(&broker), 3);
+    assert_eq!(seen.values, ["a", "b", "c"]);
+    let told = "the broker sent a part only of the batch at offset 0";
+    assert_eq!(seen.problems, [told; 3]);
+}
+
 #[test]
 fn a_wake_ends_a_waiting_read_also_when_it_comes_before() {
     let broker = at_first(usize::MAX, || Reply::Silence);
