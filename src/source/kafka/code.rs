@@ -96,8 +96,10 @@ impl Code {
             Resp::RD_KAFKA_RESP_ERR__AUTHENTICATION
             | Resp::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED
             | Resp::RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM => Meaning::NotAuthenticated,
+            // Not implemented is a format of batches or a compression; the library would go on behind them.
             Resp::RD_KAFKA_RESP_ERR__BAD_MSG
             | Resp::RD_KAFKA_RESP_ERR__BAD_COMPRESSION
+            | Resp::RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED
             | Resp::RD_KAFKA_RESP_ERR_INVALID_MSG => Meaning::Corrupt,
             Resp::RD_KAFKA_RESP_ERR__FATAL
             | Resp::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE
