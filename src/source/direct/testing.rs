@@ -194,6 +194,25 @@ pub(super) fn versions(version: i16) -> Vec<u8> {
     out.framed().split_off(4)
 }
 
+/// The body of an answer to a mechanism: its code, and the mechanisms there are.
+pub(super) fn mechanisms(code: i16, all: &[&str]) -> Vec<u8> {
+    let mut out = Put::default();
+    out.i16(code);
+    out.count(all.len());
+    all.iter().for_each(|name| out.string(name));
+    out.framed().split_off(4)
+}
+
+/// The body of an answer of version 1 to credentials that are taken for good.
+pub(super) fn authenticated() -> Vec<u8> {
+    let mut out = Put::default();
+    out.i16(0);
+    out.i16(-1);
+    out.bytes(&[]);
+    out.i64(0);
+    out.framed().split_off(4)
+}
+
 /// What a reader speaks with such a broker.
 pub(super) fn spoken() -> super::protocol::Versions {
     super::protocol::Versions::read(&versions(0))

@@ -368,6 +368,46 @@ fn what_came_beside_an_old_format_is_not_lost() {
     assert_eq!(reader.fetched_by(), by);
 }
 
+#[test]
+fn a_mechanism_that_is_refused_later_is_an_error_that_names_the_others() {
+    let mut fetches = 0;
+    let broker = FakeBroker::start(move |asked, port| match asked {
+        Asked::Versions(version) => Reply::Body(testing::versions(*version)),
+        Asked::Mechanism if fetches == 0 => Reply::Body(testing::mechanisms(0, &["PLAIN"])),
+        Asked::Mechanism => Reply::Body(testing::mechanisms(33, &["OTHER", "ANOTHER"])),
+        Asked::Authenticate => Reply::Body(testing::authenticated()),
+        Asked::Leaders => Reply::Body(testing::metadata(TOPIC, 0, port, 1)),
+        Asked::Fetch(parts) if fetches == 0 => {
+            fetches += 1;
+            told(log(parts[0].1))
+        }
+        Asked::Fetch(_) | Asked::Other => Reply::Last(Vec::new()),
+    });
+    let given = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanisms", "PLAIN"),
+        ("sasl.username", "me"),
+        ("sasl.password", "secret"),
+    ];
+    let mut options = options(&broker, &given);
+    options.fetch = FetchMode::Auto;
+    let mut reader = Reader::open(options).unwrap();
+    let mut seen = Seen::default();
+    let start = clock::instant();
+    let error = loop {
+        assert!(start.elapsed() < PATIENCE, "no error: {seen:?}");
+        match reader.read(Duration::from_millis(200)) {
+            Ok(read) => seen.add(&read),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(seen.values, ["a", "b", "c"]);
+    assert_eq!(error.state(), SqlState::ConnectionUnable, "{error:?}");
+    let detail = error.detail_text().unwrap();
+    assert!(detail.contains("OTHER, ANOTHER"), "{detail}");
+    assert_eq!(reader.fetched_by(), FetchedBy::Direct, "{error:?}");
+}
+
 /// The log, whose first batch says that it has so many bytes.
 fn log_that_announces(bytes: i32, offset: i64) -> TestPart {
     let mut part = log(offset);

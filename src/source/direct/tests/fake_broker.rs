@@ -28,6 +28,8 @@ pub(super) enum Asked {
     Leaders,
     /// Partition, offset and bytes of each part.
     Fetch(Vec<(i32, i64, i32)>),
+    Mechanism,
+    Authenticate,
     Other,
 }
 
@@ -72,7 +74,7 @@ impl FakeBroker {
             Asked::Versions(version) => Reply::Body(testing::versions(*version)),
             Asked::Leaders => Reply::Body(testing::metadata(topic, 0, port, partitions)),
             Asked::Fetch(parts) => fetch(parts),
-            Asked::Other => Reply::Silence,
+            Asked::Mechanism | Asked::Authenticate | Asked::Other => Reply::Silence,
         })
     }
 
@@ -121,6 +123,8 @@ fn next(socket: &mut TcpStream) -> Option<(i32, Asked)> {
     let asked = match api {
         18 => Asked::Versions(version),
         3 => Asked::Leaders,
+        17 => Asked::Mechanism,
+        36 => Asked::Authenticate,
         1 => {
             get.take(4 * 4 + 1 + 8 + 4).unwrap();
             get.string().unwrap();
