@@ -3,7 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod logs;
+mod faults;
+mod changeover;
+mod secure;
+
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use headwater::error::SqlState;
@@ -49,6 +55,22 @@ fn read_to_end(reader: &mut Reader, partitions: usize) -> Seen {
     seen
 }
 
+/// Reads on until partition 0 stands at that end.
+fn read_to(reader: &mut Reader, end: i64) -> Vec<String> {
+    let mut payloads = Vec::new();
+    wait::until("end of the partition", || {
+        let mut seen = read_to_end(reader, 1);
+        payloads.extend(seen.payloads.remove(&0).unwrap_or_default());
+        (seen.ends[&0] == end).then_some(())
+    });
+    payloads
+}
+
+/// What [`Topic::fill`] writes as these messages.
+fn numbers(range: Range<i64>) -> Vec<String> {
+    range.map(|n| format!("{{\"n\":{n}}}")).collect()
+}
+
 #[test]
 fn a_reader_gives_each_partition_in_order_and_tells_its_end() {
     everywhere("order", 3, |topic| {
@@ -56,13 +78,8 @@ fn a_reader_gives_each_partition_in_order_and_tells_its_end() {
         topic.fill(2, 10);
         let mut reader = topic.open(&[(0, 0), (1, 0), (2, 4)]);
         let seen = read_to_end(&mut reader, 3);
-        let numbers = |from: i64, to: i64| {
-            (from..to)
-                .map(|n| format!("{{\"n\":{n}}}"))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(seen.payloads[&0], numbers(0, 5000));
-        assert_eq!(seen.payloads[&2], numbers(4, 10));
+        assert_eq!(seen.payloads[&0], numbers(0..5000));
+        assert_eq!(seen.payloads[&2], numbers(4..10));
         assert!(!seen.payloads.contains_key(&1), "partition 1 is empty");
         assert_eq!(seen.ends, BTreeMap::from([(0, 5000), (1, 0), (2, 10)]));
         assert!(seen.problems.is_empty(), "{:?}", seen.problems);
@@ -319,11 +336,7 @@ fn fails(reader: &mut Reader) -> headwater::error::Error {
 #[test]
 fn a_message_of_five_megabytes_is_read() {
     everywhere("large", 1, |topic| {
-        let (admin, options) = topic.admin();
-        let resource = rdkafka::admin::ResourceSpecifier::Topic(&topic.name);
-        let change =
-            rdkafka::admin::AlterConfig::new(resource).set("max.message.bytes", "10485760");
-        futures::executor::block_on(admin.alter_configs([&change], &options)).unwrap();
+        topic.configure(&[("max.message.bytes", "10485760")]);
         let producer = topic.producer(&[("message.max.bytes", "10485760")]);
         let large = "x".repeat(5 << 20);
         send(&producer, &topic.name, 0, &large, 1);

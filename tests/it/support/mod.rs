@@ -11,6 +11,7 @@ pub(crate) mod messages;
 pub(crate) mod pages;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod topic;
 pub(crate) mod values;

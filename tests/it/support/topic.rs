@@ -10,11 +10,12 @@ use std::time::Duration;
 use headwater::source::{Cluster, FetchedBy, Reader, ReaderOptions};
 use headwater::types::{FetchMode, KafkaConnection, Offset, PartitionId};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::broker::{Broker, real_kafka};
+use super::proxy::Proxy;
 
 /// A topic, and who is to read it.
 pub(crate) struct Topic {
@@ -53,6 +54,42 @@ impl Topic {
             name,
             fetch,
         }
+    }
+
+    /// The same, read by that reader.
+    pub(crate) fn read_by(&self, fetch: FetchMode) -> Self {
+        Self {
+            connection: self.connection.clone(),
+            name: self.name.clone(),
+            fetch,
+        }
+    }
+
+    /// The same, reached by a proxy.
+    pub(crate) fn through(&self, proxy: &Proxy) -> Self {
+        self.reached_at(&proxy.bootstrap(), &[])
+    }
+
+    /// The same, reached by other servers and with properties.
+    pub(crate) fn reached_at(&self, servers: &str, properties: &[(&str, &str)]) -> Self {
+        let properties = properties.iter();
+        let properties = properties.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut topic = self.read_by(self.fetch);
+        topic.connection = KafkaConnection {
+            bootstrap_servers: servers.to_owned(),
+            properties: properties.collect(),
+        };
+        topic
+    }
+
+    /// Sets settings of the topic; all others have their defaults.
+    pub(crate) fn configure(&self, settings: &[(&str, &str)]) {
+        let (admin, options) = self.admin();
+        let none = AlterConfig::new(ResourceSpecifier::Topic(&self.name));
+        let settings = settings.iter();
+        let change = settings.fold(none, |change, (name, value)| change.set(name, value));
+        let done = futures::executor::block_on(admin.alter_configs([&change], &options)).unwrap();
+        assert!(done.iter().all(Result::is_ok), "it is refused: {done:?}");
     }
 
     pub(crate) fn open(&self, assignment: &[(i32, i64)]) -> Reader {
