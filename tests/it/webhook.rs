@@ -194,6 +194,31 @@ async fn a_full_outbox_holds_up_its_own_query_alone_and_dropping_its_sink_ends_t
 }
 
 #[tokio::test]
+async fn notifications_that_are_given_up_are_those_of_their_alert() {
+    let world = World::start().await;
+    let sql = format!(
+        "CREATE SINK desk WITH (connector = 'webhook', url = 'http://{}/hook')",
+        Hook::nowhere()
+    );
+    world.client.run(&sql).await;
+    let sql = "CREATE ALERT high ON (SELECT n FROM numbers) KEY (n) WHEN n > 1 NOTIFY desk";
+    world.client.run(sql).await;
+    world.produce(0..4);
+    world.client.run("FLUSH").await;
+    assert_eq!(world.outbox("waiting").await, "2");
+    world.client.notices();
+    world.client.run("DROP SINK desk CASCADE").await;
+    let told = world.client.notices();
+    assert_eq!(
+        told,
+        [
+            "NOTICE: drop cascades to alert high",
+            "NOTICE: 2 notifications of alert \"high\" had not been delivered and are given up"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_row_that_a_webhook_refuses_is_a_dead_letter_and_the_next_one_goes_on() {
     let hook = Hook::start(|_, request| match request.body.contains(":3}") {
         true => Reply::With(422, "", "no threes"),

@@ -74,7 +74,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
         transactional_id::release(session, &former).await;
     }
     if waiting > 0 {
-        notice(session, given_up(&sink.name, waiting));
+        notice(session, given_up(&Definition::Sink(sink), waiting));
     }
     Ok(Outcome::done(TAG))
 }
