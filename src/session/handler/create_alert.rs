@@ -161,12 +161,11 @@ fn notified(services: &Services, alert: &AlertDefinition) -> Result<Vec<OpenSink
                 "Leave transactional_id out of it: each alert writes under an id of its own.",
             )));
         }
-        create_sink::check_columns(sink, &schema).map_err(at)?;
+        create_sink::check_told(services, sink, &alert.name).map_err(at)?;
         let writer = create_sink::Writer::Alert {
             alert: &alert.name,
             sink: &sink.name,
         };
-        create_sink::check_rows(services, &sink.target, writer, &schema).map_err(at)?;
         Ok(create_sink::open_sink(
             services,
             &sink.target,
