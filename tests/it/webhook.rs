@@ -194,6 +194,41 @@ async fn a_full_outbox_holds_up_its_own_query_alone_and_dropping_its_sink_ends_t
 }
 
 #[tokio::test]
+async fn a_flush_says_which_outbox_is_full_and_does_not_wait_for_a_destination_that_is_down() {
+    let world = World::start().await;
+    let url = format!("http://{}/hook", Hook::nowhere());
+    world.webhook(&url, ", outbox_bytes_max = 2000").await;
+    world.produce(0..100);
+    wait::until_async("an outbox that is full", async || {
+        let bytes: u64 = world.outbox("waiting_bytes").await.parse().ok()?;
+        (bytes > 2_000).then_some(())
+    })
+    .await;
+    world.produce(100..200);
+    world.client.run("FLUSH").await;
+    let told = world.client.notices().join("\n");
+    assert!(
+        told.contains("query \"hook\" waits for its sink, skipping"),
+        "{told}"
+    );
+    let explanation = "SELECT explanation FROM headwater.queries";
+    let explanation = world.client.value(explanation).await;
+    let full = "The outbox of sink \"hook\" is full, and the query waits until its destination takes \
+                some of the ";
+    assert!(
+        explanation.starts_with(full) && explanation.contains("; its last error: "),
+        "{explanation}"
+    );
+    let progress = world.client.rows("EXPLAIN PROGRESS hook").await;
+    let lines: Vec<String> = progress.into_iter().flatten().flatten().collect();
+    let outbox = lines.iter().find(|line| line.starts_with("outbox of hook"));
+    assert!(
+        outbox.is_some_and(|line| line.contains(", full, last error: ")),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
 async fn notifications_that_are_given_up_are_those_of_their_alert() {
     let world = World::start().await;
     let sql = format!(
