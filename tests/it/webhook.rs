@@ -229,6 +229,37 @@ async fn a_flush_says_which_outbox_is_full_and_does_not_wait_for_a_destination_t
 }
 
 #[tokio::test]
+async fn an_outbox_holds_no_more_than_its_bound_and_one_micro_batch_however_long_an_epoch_is() {
+    let world = World::start().await;
+    let sql = format!(
+        "CREATE SINK hook WITH (connector = 'webhook', url = 'http://{}/hook', \
+         checkpoint_interval = '10 minutes', outbox_bytes_max = 20000) AS SELECT n FROM numbers",
+        Hook::nowhere()
+    );
+    world.client.run(&sql).await;
+    for start in 0..10 {
+        world.produce(start * 100..(start + 1) * 100);
+        let passed = format!("{}", (start + 1) * 100);
+        let rows_in = "SELECT rows_in FROM headwater.queries";
+        wait::until_async("the rows", async || {
+            (world.client.value(rows_in).await == passed).then_some(())
+        })
+        .await;
+    }
+    let bytes: u64 = wait::until_async("an epoch that its rows have ended", async || {
+        let bytes = world
+            .outbox("waiting_bytes")
+            .await
+            .parse()
+            .expect("a number");
+        (bytes > 0).then_some(bytes)
+    })
+    .await;
+    // A hundred rows are a micro-batch at the most.
+    assert!(bytes < 20_000 + 100 * 80, "{bytes} bytes wait");
+}
+
+#[tokio::test]
 async fn notifications_that_are_given_up_are_those_of_their_alert() {
     let world = World::start().await;
     let sql = format!(

@@ -207,6 +207,14 @@ impl Outbox {
         inner.state.waiting + inner.staged
     }
 
+    /// Bytes that may still be staged before the bound is reached by what is staged alone: then only the
+    /// epoch's end lets anything leave. `None`: something that was committed waits, and leaves by itself.
+    pub(super) fn room(&self) -> Option<u64> {
+        let inner = self.lock();
+        let is_alone = inner.state.waiting == 0;
+        is_alone.then(|| inner.bytes_max.saturating_sub(inner.staged_bytes))
+    }
+
     /// Takes rows of an epoch that has not ended. Waits while the outbox is full, unless it holds nothing
     /// but this epoch: that one can go on only by its end.
     ///

@@ -218,6 +218,23 @@ fn check_stuck(state: &OutboxState) {
 }
 
 #[test]
+fn an_epoch_that_fills_the_outbox_alone_has_no_room_left_until_it_ends() {
+    let outbox = Outbox::open(None, "s", 200, SystemClock::shared()).unwrap();
+    assert_eq!(outbox.room(), Some(200));
+    stage(&outbox, 0..2);
+    assert_eq!(outbox.room(), Some(70));
+    stage(&outbox, 4..8);
+    assert_eq!(outbox.room(), Some(0), "only its end makes room");
+    outbox.commit(1, 1).unwrap();
+    assert_eq!(outbox.room(), None, "what waits leaves by itself");
+    outbox.note_retry("it is down");
+    assert!(outbox.state().is_failing, "the last attempt failed");
+    settle(&outbox, &look(&outbox), None);
+    assert!(!outbox.state().is_failing, "it has taken some");
+    assert_eq!(outbox.room(), Some(200));
+}
+
+#[test]
 fn notes_are_kept_until_they_are_forgotten() {
     let outbox = Outbox::open(None, "s", u64::MAX, SystemClock::shared()).unwrap();
     let note = |text: Option<&str>| {
