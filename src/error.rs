@@ -72,6 +72,8 @@ pub enum Culprit {
     Limit,
     /// OFFSET.
     Offset,
+    /// The option of this name.
+    Option(String),
 }
 
 /// The SQLSTATE codes that the server uses (PostgreSQL, appendix A).

@@ -6,6 +6,7 @@ use minijinja::{Environment, ErrorKind, Template, UndefinedBehavior};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, SqlState, nearest};
+use crate::format::unknown_call;
 
 /// Fields that a template may name beside the row's columns.
 const FIELDS: [&str; 6] = ["alert", "event_time", "key", "severity", "state", "values"];
@@ -30,7 +31,7 @@ pub fn check_message(template: &str, columns: &[&str]) -> Result<()> {
     unknown.retain(|name| !FIELDS.contains(&name.as_str()) && !columns.contains(&name.as_str()));
     unknown.sort_unstable();
     let Some(name) = unknown.first() else {
-        return check_functions(&read, columns);
+        return check_calls(template, &environment, &read, columns);
     };
     let text = format!("message template: there is no field \"{name}\"");
     let error = Error::user(SqlState::UndefinedColumn, text);
@@ -44,25 +45,29 @@ pub fn check_message(template: &str, columns: &[&str]) -> Result<()> {
     })
 }
 
-/// What a template calls is looked up when it is rendered: so it is rendered once, with made-up values.
-fn check_functions(read: &Template<'_, '_>, columns: &[&str]) -> Result<()> {
+/// What a template calls: filters and tests by its text, and the rest by rendering it once with made-up values.
+fn check_calls(
+    template: &str,
+    environment: &Environment<'_>,
+    read: &Template<'_, '_>,
+    columns: &[&str],
+) -> Result<()> {
+    let refused = |what: &str| {
+        let text = format!("message template: {what}");
+        Err(Error::user(SqlState::UndefinedFunction, text)
+            .hint("Filters are those of minijinja, such as upper, round, default, replace."))
+    };
+    if let Some(unknown) = unknown_call(template, environment) {
+        return refused(&unknown);
+    }
     let names = FIELDS.iter().chain(columns);
     let made_up: Map<String, Value> = names.map(|name| ((*name).to_owned(), "1".into())).collect();
-    let Err(error) = read.render(minijinja::value::Serde(&made_up)) else {
-        return Ok(());
-    };
-    let unknown = [
-        ErrorKind::UnknownFilter,
-        ErrorKind::UnknownFunction,
-        ErrorKind::UnknownTest,
-    ];
-    if !unknown.contains(&error.kind()) {
-        return Ok(());
+    match read.render(minijinja::value::Serde(&made_up)) {
+        Err(error) if error.kind() == ErrorKind::UnknownFunction => {
+            refused(error.detail().unwrap_or("it calls what there is not"))
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
-    let what = error.detail().unwrap_or("it calls what there is not");
-    let text = format!("message template: {what}");
-    Err(Error::user(SqlState::UndefinedFunction, text)
-        .hint("Filters are those of minijinja, such as upper, round, default, replace."))
 }
 
 /// The text for these fields. A template that cannot be rendered with them gives a text that says why:
@@ -125,6 +130,14 @@ mod tests {
         check(
             "{{ symbol | uper }}",
             "42883 message template: filter uper is unknown",
+        );
+        check(
+            "{% if price > 1000 %}{{ symbol | uper }}{% endif %}",
+            "42883 message template: filter uper is unknown",
+        );
+        check(
+            "{% if price is nan %}{% endif %}",
+            "42883 message template: test nan is unknown",
         );
         // What only these values cannot do may do with others.
         check("{{ key.symbol | upper }}", "BTC");

@@ -5,7 +5,7 @@ use super::options::{Options, invalid, value_text};
 use super::query_options;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::QueryOptions;
-use crate::sql::{self, CreateAlert, OptionClause, StreamQuery, Template};
+use crate::sql::{self, CreateAlert, OptionClause, OptionValue, StreamQuery, Template};
 
 /// How bad an alert is that does not say it.
 pub const SEVERITY_DEFAULT: &str = "warning";
@@ -67,7 +67,7 @@ impl AlertDefinition {
         }
         let of_query = set.iter().filter(|option| !is_clause(option)).cloned();
         let of_query: Vec<OptionClause> = of_query.collect();
-        query_options::changes(&of_query)?;
+        query_options::changes(&of_query, &CLAUSES)?;
         for option in of_query {
             clause.options.retain(|other| other.name != option.name);
             clause.options.push(option);
@@ -83,8 +83,11 @@ impl AlertDefinition {
     }
 }
 
-/// Sets what an option of the name of a clause says.
+/// Sets what an option of the name of a clause says; NULL is as if the clause had been left out.
 fn set_clause(clause: &mut CreateAlert, option: &OptionClause) -> Result<()> {
+    if matches!(&option.value, OptionValue::Word(word) if word == "null") {
+        return leave_out(clause, option);
+    }
     let text = value_text(option);
     let template = || {
         let position = option.value_position;
@@ -103,6 +106,19 @@ fn set_clause(clause: &mut CreateAlert, option: &OptionClause) -> Result<()> {
             }
             clause.lasts = Some((length, option.position));
         }
+        other => return Err(Error::internal(format!("no clause of an alert: {other}"))),
+    }
+    Ok(())
+}
+
+fn leave_out(clause: &mut CreateAlert, option: &OptionClause) -> Result<()> {
+    match option.name.as_str() {
+        "severity" => clause.severity = None,
+        "message" => clause.message = None,
+        "resolved_message" => clause.resolved = None,
+        "cooldown" => clause.cooldown = None,
+        "for" if clause.when.is_none() => return Err(invalid(option, "an interval above zero")),
+        "for" => clause.lasts = None,
         other => return Err(Error::internal(format!("no clause of an alert: {other}"))),
     }
     Ok(())

@@ -34,7 +34,7 @@ impl Catalog {
                         .with_paused(found.is_paused())
                 } else {
                     let mut text = found.statement().to_owned();
-                    for (name, value) in query_options::changes(clauses)? {
+                    for (name, value) in query_options::changes(clauses, &[])? {
                         text = sql::set_option(&text, name, &value)?;
                     }
                     Definition::parse(&text, defaults, &current)?.with_paused(found.is_paused())
@@ -57,7 +57,7 @@ impl Catalog {
         if let QueryChange::Set(clauses) = &alter.change {
             match found {
                 Definition::Alert(alert) => drop(alert.altered(clauses)?),
-                _ => drop(query_options::changes(clauses)?),
+                _ => drop(query_options::changes(clauses, &[])?),
             }
         }
         Ok(found.clone())

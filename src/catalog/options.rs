@@ -23,6 +23,11 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// These are options too, and somebody else takes them.
+    pub(super) fn know(&mut self, names: &[&'static str]) {
+        self.known.extend(names);
+    }
+
     /// The option of that name, if it is given.
     pub(super) fn take(&mut self, name: &'static str) -> Result<Option<&'a OptionClause>> {
         self.known.push(name);

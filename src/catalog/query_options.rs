@@ -84,21 +84,31 @@ pub(super) fn take(options: &mut Options<'_>) -> Result<QueryOptions> {
     })
 }
 
-/// What `ALTER QUERY .. SET (..)` sets, in the spelling of a definition.
-pub(super) fn changes(clauses: &[OptionClause]) -> Result<Vec<(&str, String)>> {
+/// What `ALTER QUERY .. SET (..)` sets, in the spelling of a definition. `beside`: what else can be set of
+/// what is altered, by somebody else.
+pub(super) fn changes<'a>(
+    clauses: &'a [OptionClause],
+    beside: &[&'static str],
+) -> Result<Vec<(&'a str, String)>> {
     let mut options = Options::new(clauses);
+    options.know(beside);
     trigger(&mut options)?;
     checkpoint_interval(&mut options)?;
     let fixed = |clause: &&OptionClause| FIXED.contains(&clause.name.as_str());
     if let Some(fixed) = clauses.iter().find(fixed) {
         let text = format!("option \"{}\" cannot be changed", fixed.name);
+        let others = beside.iter().chain(&["trigger", "checkpoint_interval"]);
+        let others = others.copied().collect::<Vec<_>>().join(", ");
         return Err(Error::user(SqlState::FeatureNotSupported, text)
-            .hint(
-                "These can: trigger, checkpoint_interval. For others, drop it and create it again.",
-            )
+            .hint(format!(
+                "These can: {others}. For others, drop it and create it again."
+            ))
             .at(Some(fixed.position)));
     }
-    options.finish("ALTER QUERY")?;
+    options.finish(match beside {
+        [] => "ALTER QUERY",
+        _ => "ALTER ALERT",
+    })?;
     let set = clauses.iter();
     Ok(set
         .map(|clause| (clause.name.as_str(), value_text(clause)))

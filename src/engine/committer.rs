@@ -71,6 +71,16 @@ struct Shared {
     changed: Condvar,
     /// Rows handed to the sink that the outside has not confirmed, as of the last look.
     backlog: AtomicU64,
+    room: Room,
+}
+
+/// Bytes that the sink may still be given in this epoch, as of the last look.
+struct Room(AtomicU64);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
 }
 
 #[derive(Default)]
@@ -78,6 +88,8 @@ struct State {
     waiting: VecDeque<Work>,
     /// The bytes of the rows that wait.
     bytes: usize,
+    /// The bytes of the rows that are being staged.
+    bytes_in_hand: usize,
     /// True from the moment an epoch is handed over until it lasts.
     is_busy: bool,
     /// An epoch lasts of which the query does not know yet.
@@ -92,9 +104,11 @@ impl State {
     /// What is to be done next, if anything waits.
     fn take(&mut self) -> Option<Work> {
         let work = self.waiting.pop_front()?;
-        if let Work::Rows(rows, _) = &work {
-            self.bytes -= rows.rows().get_array_memory_size();
-        }
+        self.bytes_in_hand = match &work {
+            Work::Rows(rows, _) => rows.rows().get_array_memory_size(),
+            Work::Begin(_) | Work::Epoch(_) => 0,
+        };
+        self.bytes -= self.bytes_in_hand;
         Some(work)
     }
 }
@@ -158,6 +172,13 @@ impl Committer {
         }
         self.shared.changed.notify_all();
         Ok(true)
+    }
+
+    /// True if the rows handed over fill the sink, so that only the end of their epoch makes room for more.
+    pub(super) fn is_filled(&self) -> bool {
+        let state = self.shared.lock();
+        let on_their_way = (state.bytes + state.bytes_in_hand) as u64;
+        on_their_way >= self.shared.room.0.load(Ordering::Relaxed)
     }
 
     /// Hands an epoch's end over. None is under way.
@@ -256,6 +277,7 @@ impl Shared {
     /// What is to be done next; `None`: the query is gone.
     fn next(&self, mut look: impl FnMut()) -> Option<Work> {
         let (mut state, mut is_idle) = (self.lock(), false);
+        state.bytes_in_hand = 0;
         loop {
             if state.closed {
                 return None;
@@ -391,8 +413,10 @@ impl Worker {
 
     fn tell_backlog(&self) {
         if let Keeper::Sink { sink, .. } = &self.keeper {
-            let backlog = sink.backlog();
+            let (backlog, room) = (sink.backlog(), sink.room());
             self.shared.backlog.store(backlog, Ordering::Relaxed);
+            let room = room.unwrap_or(u64::MAX);
+            self.shared.room.0.store(room, Ordering::Relaxed);
         }
     }
 }

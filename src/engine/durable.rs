@@ -143,7 +143,7 @@ impl Query {
             return self.finish_epoch();
         }
         let is_urgent = self.output.is_urgent();
-        if !is_urgent && !self.epoch.is_due(began) {
+        if !is_urgent && !self.epoch.is_due(began) && !self.output.is_filled() {
             return Ok(());
         }
         if is_urgent || self.image_ahead(rows)? {

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::status::{QueryShared, QueryState, QueryStatus};
 use super::supervisor::Control;
@@ -19,6 +22,8 @@ pub struct Flushed {
     pub finished: Vec<String>,
     /// The names of those that have failed, each with its error if one is known.
     pub failed: Vec<(String, Option<Error>)>,
+    /// The names of those whose rows find no room where they go.
+    pub stuck: Vec<String>,
 }
 
 /// How the wait for one query ended.
@@ -31,13 +36,25 @@ pub(super) enum End {
     Paused,
     /// It stands still because of this error.
     Failed(Option<Error>),
+    /// Its rows find no room where they go.
+    Stuck,
 }
+
+/// Tells of a query whether its rows find no room where they go, and nothing leads to expect any.
+pub type IsStuck<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
+
+/// How often that is asked of a query of which nothing is heard.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Waits for one query.
 ///
 /// # Errors
 /// When its broker does not answer.
-pub(super) async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>) -> Result<End> {
+pub(super) async fn flush_one(
+    shared: &Arc<QueryShared>,
+    control: &Arc<Control>,
+    is_stuck: IsStuck<'_>,
+) -> Result<End> {
     let mut changes = shared.watch();
     if let Some(end @ (End::Paused | End::Failed(_))) = stands(shared, &shared.status()) {
         return Ok(end);
@@ -56,8 +73,14 @@ pub(super) async fn flush_one(shared: &Arc<QueryShared>, control: &Arc<Control>)
             Some(end) => return Ok(end),
             None => {}
         }
-        if done || changes.changed().await.is_err() {
+        if done {
             return Ok(End::Done);
+        }
+        match timeout(LOOK, changes.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(End::Done),
+            Err(_) if is_stuck(&shared.name) => return Ok(End::Stuck),
+            Err(_) => {}
         }
     }
 }

@@ -50,7 +50,7 @@ use tokio::sync::mpsc;
 
 pub use alert::{AlertEvents, AlertRecord, AlertSetup, AlertShared};
 pub use begin::LiveStart;
-pub use flush::Flushed;
+pub use flush::{Flushed, IsStuck};
 pub use lane::{LateMessage, Rejection};
 pub use live::LiveRows;
 pub use materialized::Materialized;
@@ -480,11 +480,12 @@ impl Engine {
     }
 
     /// Waits until everything that the topics hold now has gone through a committed epoch of every
-    /// view and sink that reads them. Those that stand still are not waited for, but told.
+    /// view and sink that reads them. Those that stand still, and those of which `is_stuck` says that their
+    /// rows find no room where they go, are not waited for, but told.
     ///
     /// # Errors
     /// When a broker does not answer.
-    pub async fn flush(&self) -> Result<Flushed> {
+    pub async fn flush(&self, is_stuck: IsStuck<'_>) -> Result<Flushed> {
         let queries: Vec<(Arc<QueryShared>, Arc<Control>)> = self
             .lock()
             .values()
@@ -496,11 +497,12 @@ impl Engine {
         for (shared, control) in queries {
             shared.flush_waits(true);
             let name = shared.name.clone();
-            match flush::flush_one(&shared, &control).await {
+            match flush::flush_one(&shared, &control, is_stuck).await {
                 Ok(flush::End::Done) => {}
                 Ok(flush::End::Paused) => flushed.paused.push(name),
                 Ok(flush::End::Finished) => flushed.finished.push(name),
                 Ok(flush::End::Failed(error)) => flushed.failed.push((name, error)),
+                Ok(flush::End::Stuck) => flushed.stuck.push(name),
                 Err(error) => all = all.and(Err(error)),
             }
             shared.flush_waits(false);

@@ -182,6 +182,11 @@ impl Output {
         }
     }
 
+    /// True when what was handed over fills where it goes: only the epoch's end makes room for more.
+    pub(super) fn is_filled(&self) -> bool {
+        self.committer().is_some_and(Committer::is_filled)
+    }
+
     /// In how long something may happen here although nothing comes.
     pub(super) fn next(&self) -> Option<Duration> {
         match self {

@@ -14,6 +14,8 @@ pub enum Purpose {
     Client,
     /// A materialized view, which bears every change.
     View,
+    /// An alert, which bears every change and decides by its rows.
+    Alert,
     /// A sink that only adds.
     AppendSink,
     /// A sink that keeps the newest row of each key.
@@ -105,6 +107,7 @@ pub(super) fn check_updates(
         }
         Purpose::Client
         | Purpose::View
+        | Purpose::Alert
         | Purpose::AppendSink
         | Purpose::UpsertSink
         | Purpose::ChangelogSink => Ok(()),

@@ -25,6 +25,7 @@ use super::refused::{
     unsupported,
 };
 use super::source::{event_time_column, source};
+use super::watched::{refuse_limit, refuse_volatile_conditions};
 use super::window_node::WindowNode;
 use crate::catalog::Definitions;
 use crate::error::{Culprit, Error, Result, SqlState, from_datafusion};
@@ -71,6 +72,7 @@ async fn plan(state: &SessionState, request: Request<'_>) -> Result<StreamPlan> 
         .map_err(from_datafusion)?;
     let logical = planned.plan;
     refuse_sub_queries(&logical)?;
+    refuse_volatile_conditions(purpose, &logical)?;
     let mut chain = Chain {
         state,
         definitions,
@@ -96,6 +98,7 @@ async fn plan(state: &SessionState, request: Request<'_>) -> Result<StreamPlan> 
     if inputs.is_empty() {
         return Err(no_topic());
     }
+    refuse_limit(purpose, limit)?;
     let query_emit = StreamQuery {
         emit: planned.view_emit.unwrap_or(query.emit),
         ..query.clone()

@@ -33,6 +33,11 @@ pub(super) fn replace_now(plan: LogicalPlan, time: &BatchTime) -> Result<Logical
 
 /// True for a function that tells the time at which it is called.
 pub(super) fn is_now(call: &ScalarFunction) -> bool {
+    is_now_name(call.func.name())
+}
+
+/// The same by the function's name.
+pub(super) fn is_now_name(name: &str) -> bool {
     let names = [
         "now",
         "current_timestamp",
@@ -40,7 +45,7 @@ pub(super) fn is_now(call: &ScalarFunction) -> bool {
         "today",
         "current_time",
     ];
-    names.contains(&call.func.name())
+    names.contains(&name)
 }
 
 fn keep_name(expr: Expr, name: &(Option<datafusion::common::TableReference>, String)) -> Expr {

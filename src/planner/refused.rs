@@ -35,7 +35,7 @@ pub(super) fn is_volatile(expr: &Expr) -> Result<bool> {
 
 /// A row that goes away without a key is found by its values, which must then be what they were.
 pub(super) fn refuse_volatile_rows(purpose: Purpose, has_key: bool) -> Result<()> {
-    if purpose != Purpose::View || has_key {
+    if !matches!(purpose, Purpose::View | Purpose::Alert) || has_key {
         return Ok(());
     }
     Err(Error::user(

@@ -75,7 +75,7 @@ impl SchemaProvider for SystemTables {
         let batch = match name {
             "alert_events" => alert_tables::alert_events(&self.engine)?,
             "alerts" => alert_tables::alerts(&self.engine)?,
-            "queries" => queries(&self.engine, self.clock.now())?,
+            "queries" => queries(&self.engine, &self.outboxes, self.clock.now())?,
             "partitions" => partitions(&self.engine)?,
             "dead_letters" => dead_letters(&self.engine)?,
             "late_rows" => late_rows(&self.engine)?,
@@ -99,17 +99,21 @@ impl SchemaProvider for SystemTables {
 /// A query and its numbers.
 type Watched = (Arc<QueryShared>, QueryStatus);
 
-fn queries(engine: &Engine, now: ProcessingTime) -> Result<RecordBatch> {
+fn queries(engine: &Engine, outboxes: &Outboxes, now: ProcessingTime) -> Result<RecordBatch> {
     let rows: Vec<Watched> = engine
         .queries()
         .into_iter()
         .map(|query| (Arc::clone(&query), query.status()))
         .collect();
+    let explained = |(query, status): &Watched| {
+        let outboxes = outboxes.of_query(&query.name);
+        explain_progress::sentence(query, status, &outboxes, now)
+    };
     let mut columns = identities(&rows);
     columns.extend(numbers(&rows, now));
     columns.extend(lags(&rows));
     columns.extend(scans(&rows));
-    columns.extend(times_and_troubles(&rows, now));
+    columns.extend(times_and_troubles(&rows, explained));
     batch(columns)
 }
 
@@ -247,7 +251,10 @@ fn scans(rows: &[Watched]) -> Vec<(&'static str, ArrayRef)> {
     ]
 }
 
-fn times_and_troubles(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static str, ArrayRef)> {
+fn times_and_troubles(
+    rows: &[Watched],
+    explained: impl Fn(&Watched) -> String,
+) -> Vec<(&'static str, ArrayRef)> {
     let column = Columns { rows };
     vec![
         (
@@ -280,7 +287,7 @@ fn times_and_troubles(rows: &[Watched], now: ProcessingTime) -> Vec<(&'static st
         ),
         (
             "explanation",
-            column.text(|(query, status)| Some(explain_progress::sentence(query, status, now))),
+            column.text(|watched| Some(explained(watched))),
         ),
         ("query", column.text(|(query, _)| Some(query.text.clone()))),
     ]

@@ -91,4 +91,10 @@ pub trait Sink: Send {
 
     /// Rows, or messages made of them, that the outside has not confirmed yet.
     fn backlog(&self) -> u64;
+
+    /// So many bytes of rows may still be staged before their epoch is to end, since nothing else makes room for
+    /// more; `None`: it need not end for that.
+    fn room(&self) -> Option<u64> {
+        None
+    }
 }

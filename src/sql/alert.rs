@@ -355,7 +355,8 @@ fn length(grammar: &mut Grammar<'_>) -> Result<i64> {
         _ => Err(at(Error::user(
             SqlState::InvalidParameterValue,
             "the length of time is negative",
-        ))),
+        ))
+        .hint("Write it without the minus, such as '5 minutes'.")),
     }
 }
 

@@ -506,3 +506,25 @@ async fn files_go_into_an_object_store_and_a_bucket_that_is_not_there_is_told() 
     let is_escaped = |name: &String| name.contains("/who=b%2Fo b/part-");
     assert!(found.keys().any(is_escaped), "{:?}", found.keys());
 }
+
+#[tokio::test]
+async fn no_sink_writes_into_the_server_s_own_data() {
+    let world = World::start().await;
+    let data = world.server.data();
+    let link = world.dir("link");
+    std::os::unix::fs::symlink(&data, &link).expect("a link");
+    let beside = data.join("outbox").join("..").join("files");
+    for path in [
+        data.clone(),
+        data.join("catalog"),
+        beside,
+        link.join("files"),
+    ] {
+        let sql = format!(
+            "CREATE SINK own WITH (connector = 'file', path = '{}', format = 'csv') AS SELECT n FROM numbers",
+            path.display()
+        );
+        assert_eq!(world.client.error(&sql).await.state, "42501", "{sql}");
+    }
+    assert!(!data.join("files").exists(), "nothing was made");
+}

@@ -194,6 +194,97 @@ async fn a_full_outbox_holds_up_its_own_query_alone_and_dropping_its_sink_ends_t
 }
 
 #[tokio::test]
+async fn a_flush_says_which_outbox_is_full_and_does_not_wait_for_a_destination_that_is_down() {
+    let world = World::start().await;
+    let url = format!("http://{}/hook", Hook::nowhere());
+    world.webhook(&url, ", outbox_bytes_max = 2000").await;
+    world.produce(0..100);
+    wait::until_async("an outbox that is full", async || {
+        let bytes: u64 = world.outbox("waiting_bytes").await.parse().ok()?;
+        (bytes > 2_000).then_some(())
+    })
+    .await;
+    world.produce(100..200);
+    world.client.run("FLUSH").await;
+    let told = world.client.notices().join("\n");
+    assert!(
+        told.contains("query \"hook\" waits for its sink, skipping"),
+        "{told}"
+    );
+    let explanation = "SELECT explanation FROM headwater.queries";
+    let explanation = world.client.value(explanation).await;
+    let full = "The outbox of sink \"hook\" is full, and the query waits until its destination takes \
+                some of the ";
+    assert!(
+        explanation.starts_with(full) && explanation.contains("; its last error: "),
+        "{explanation}"
+    );
+    let progress = world.client.rows("EXPLAIN PROGRESS hook").await;
+    let lines: Vec<String> = progress.into_iter().flatten().flatten().collect();
+    let outbox = lines.iter().find(|line| line.starts_with("outbox of hook"));
+    assert!(
+        outbox.is_some_and(|line| line.contains(", full, last error: ")),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_outbox_holds_no_more_than_its_bound_and_one_micro_batch_however_long_an_epoch_is() {
+    let world = World::start().await;
+    let sql = format!(
+        "CREATE SINK hook WITH (connector = 'webhook', url = 'http://{}/hook', \
+         checkpoint_interval = '10 minutes', outbox_bytes_max = 20000) AS SELECT n FROM numbers",
+        Hook::nowhere()
+    );
+    world.client.run(&sql).await;
+    for start in 0..10 {
+        world.produce(start * 100..(start + 1) * 100);
+        let passed = format!("{}", (start + 1) * 100);
+        let rows_in = "SELECT rows_in FROM headwater.queries";
+        wait::until_async("the rows", async || {
+            (world.client.value(rows_in).await == passed).then_some(())
+        })
+        .await;
+    }
+    let bytes: u64 = wait::until_async("an epoch that its rows have ended", async || {
+        let bytes = world
+            .outbox("waiting_bytes")
+            .await
+            .parse()
+            .expect("a number");
+        (bytes > 0).then_some(bytes)
+    })
+    .await;
+    // A hundred rows are a micro-batch at the most.
+    assert!(bytes < 20_000 + 100 * 80, "{bytes} bytes wait");
+}
+
+#[tokio::test]
+async fn notifications_that_are_given_up_are_those_of_their_alert() {
+    let world = World::start().await;
+    let sql = format!(
+        "CREATE SINK desk WITH (connector = 'webhook', url = 'http://{}/hook')",
+        Hook::nowhere()
+    );
+    world.client.run(&sql).await;
+    let sql = "CREATE ALERT high ON (SELECT n FROM numbers) KEY (n) WHEN n > 1 NOTIFY desk";
+    world.client.run(sql).await;
+    world.produce(0..4);
+    world.client.run("FLUSH").await;
+    assert_eq!(world.outbox("waiting").await, "2");
+    world.client.notices();
+    world.client.run("DROP SINK desk CASCADE").await;
+    let told = world.client.notices();
+    assert_eq!(
+        told,
+        [
+            "NOTICE: drop cascades to alert high",
+            "NOTICE: 2 notifications of alert \"high\" had not been delivered and are given up"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_row_that_a_webhook_refuses_is_a_dead_letter_and_the_next_one_goes_on() {
     let hook = Hook::start(|_, request| match request.body.contains(":3}") {
         true => Reply::With(422, "", "no threes"),

@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::DefaultBodyLimit;
+use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use futures::StreamExt;
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -36,6 +37,8 @@ const ANSWER_TIME_MAX: Duration = Duration::from_millis(2_500);
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(3);
 /// Bytes of a request at the most. Slack's are far smaller.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// How long a request may take to come. Slack's come at once.
+const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 /// Messages that wait to be given out; when there are more, requests wait.
 const WAITING_MAX: usize = 256;
 
@@ -116,12 +119,46 @@ async fn serve(
 }
 
 fn routes(path: &str, endpoint: Arc<Endpoint>) -> Router {
-    let answer = move |headers: HeaderMap, body: Bytes| async move {
-        endpoint.answer(&headers, &body).await
+    let answer = move |request: Request| async move {
+        let (head, body) = request.into_parts();
+        match read(&head.headers, body).await {
+            Ok(body) => endpoint.answer(&head.headers, &body).await,
+            Err((status, reason)) => endpoint.refuse(status, reason),
+        }
     };
-    Router::new()
-        .route(path, post(answer))
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+    Router::new().route(path, post(answer))
+}
+
+/// Why a request is refused, and with which status.
+type Refusal = (StatusCode, &'static str);
+
+const TOO_LONG: Refusal = (StatusCode::PAYLOAD_TOO_LARGE, "a request is too long");
+
+/// Reads a request's body; one that says that it is too long is not read at all.
+///
+/// # Errors
+/// It is too long, does not come to its end in time, or breaks off.
+async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
+    let length = text(headers, "content-length").parse::<u64>();
+    if length.is_ok_and(|length| length > REQUEST_BYTES_MAX as u64) {
+        return Err(TOO_LONG);
+    }
+    let late = (StatusCode::REQUEST_TIMEOUT, "a request does not end");
+    timeout(BODY_TIME_MAX, whole(body))
+        .await
+        .unwrap_or(Err(late))
+}
+
+async fn whole(body: Body) -> Result<Vec<u8>, Refusal> {
+    let (mut parts, mut whole) = (body.into_data_stream(), Vec::new());
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|_| (StatusCode::BAD_REQUEST, "a request breaks off"))?;
+        if whole.len() + part.len() > REQUEST_BYTES_MAX {
+            return Err(TOO_LONG);
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole)
 }
 
 /// Answers Slack's requests.

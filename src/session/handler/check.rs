@@ -146,8 +146,10 @@ async fn sink(session: &mut Session, clause: &CreateSink) -> Result<()> {
     let services = Arc::clone(session.services());
     let sink = SinkDefinition::try_new(clause, Some(&defaults(session)))?;
     let state = session.state()?;
-    if sink.query.is_some() {
-        create_sink::planned(&services, &state, &sink).await?;
+    match sink.query {
+        Some(_) => drop(create_sink::planned(&services, &state, &sink).await?),
+        None => create_sink::check_told(&services, &sink, "")
+            .map_err(|error| create_sink::placed(clause, error))?,
     }
     let mode = mode(clause.if_not_exists, clause.or_replace);
     keep(

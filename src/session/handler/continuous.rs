@@ -49,7 +49,7 @@ impl<'a> Wanted<'a> {
         Self {
             query: &alert.watched,
             columns: &[],
-            purpose: Purpose::View,
+            purpose: Purpose::Alert,
             options: alert.options,
         }
     }

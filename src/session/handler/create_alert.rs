@@ -14,6 +14,7 @@ use crate::catalog::{
 use crate::engine::{AlertSetup, OpenSink};
 use crate::error::{Error, Result, SqlState, nearest};
 use crate::plan::{Changelog, Emission, StreamPlan};
+use crate::planner::check_condition;
 use crate::session::{Outcome, Services, Session};
 use crate::sql::{self, CLEAR_COLUMN, Condition, CreateAlert, Template, WHEN_COLUMN};
 use crate::types::WindowKind;
@@ -65,6 +66,7 @@ pub(in crate::session) async fn planned(
     state: &SessionState,
     alert: &AlertDefinition,
 ) -> Result<(StreamPlan, Watch)> {
+    check_clause(state, &alert.clause)?;
     let mut plan = continuous(services, state, Wanted::alert(alert)).await?;
     // A group's change in a micro-batch is its last form: short ones show what came between.
     plan.options.rows_max = plan.aggregate.as_ref().map(|_| ROWS_MAX);
@@ -76,6 +78,25 @@ pub(in crate::session) async fn planned(
         check_message(text, &names).map_err(|error| error.at(Some(*position)))?;
     }
     Ok((plan, watch))
+}
+
+/// What can be told of the clauses without the query's columns.
+fn check_clause(state: &SessionState, clause: &CreateAlert) -> Result<()> {
+    let conditions = [("WHEN", &clause.when), ("CLEAR WHEN", &clause.clear)];
+    for (words, condition) in conditions {
+        if let Some(condition) = condition {
+            check_condition(state, &condition.expr, words)?;
+        }
+    }
+    match (&clause.when, clause.lasts) {
+        (None, Some((0, position))) => Err(Error::user(
+            SqlState::InvalidParameterValue,
+            "WHEN no data needs a FOR above zero",
+        )
+        .hint("A key is silent between any two rows: say for how long, as in FOR '5 minutes'.")
+        .at(Some(position))),
+        _ => Ok(()),
+    }
 }
 
 /// What can be changed of the alert while it runs.
@@ -140,12 +161,11 @@ fn notified(services: &Services, alert: &AlertDefinition) -> Result<Vec<OpenSink
                 "Leave transactional_id out of it: each alert writes under an id of its own.",
             )));
         }
-        create_sink::check_columns(sink, &schema).map_err(at)?;
+        create_sink::check_told(services, sink, &alert.name).map_err(at)?;
         let writer = create_sink::Writer::Alert {
             alert: &alert.name,
             sink: &sink.name,
         };
-        create_sink::check_rows(services, &sink.target, writer, &schema).map_err(at)?;
         Ok(create_sink::open_sink(
             services,
             &sink.target,

@@ -16,9 +16,10 @@ use datafusion::execution::SessionState;
 
 use super::continuous::{Wanted, continuous};
 use super::{define, is_there, mode, notice, transactional_id};
+use crate::alert::notification_schema;
 use crate::catalog::{Definition, SinkDefinition, SinkRows, SinkTarget};
 use crate::engine::OpenSink;
-use crate::error::{Error, Result, SqlState, nearest};
+use crate::error::{Culprit, Error, Result, SqlState, nearest};
 use crate::plan::{Changelog, StreamPlan};
 use crate::session::{Outcome, Services, Session};
 use crate::sink::blackhole::BlackholeSink;
@@ -37,10 +38,13 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     let defaults = services.config.kafka.connection();
     let sink = Arc::new(SinkDefinition::try_new(&clause, defaults.as_ref())?);
     let definition = Definition::Sink(Arc::clone(&sink));
-    let at = |error: Error| error.at(Some(clause.name.position));
+    let at = |error: Error| placed(&clause, error);
     services.catalog.check(&definition, mode).map_err(at)?;
     let plan = match sink.query {
-        None => None,
+        None => {
+            check_told(&services, &sink, "").map_err(at)?;
+            None
+        }
         Some(_) => {
             let state = session.state()?;
             let plan = continued(&services, &state, &sink).await?;
@@ -74,9 +78,19 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
         transactional_id::release(session, &former).await;
     }
     if waiting > 0 {
-        notice(session, given_up(&sink.name, waiting));
+        notice(session, given_up(&Definition::Sink(sink), waiting));
     }
     Ok(Outcome::done(TAG))
+}
+
+/// Gives an error the place of the option that it is about, or else that of the sink's name.
+pub(super) fn placed(clause: &CreateSink, error: Error) -> Error {
+    let option = match error.culprit() {
+        Some(Culprit::Option(name)) => clause.options.iter().find(|option| option.name == *name),
+        _ => None,
+    };
+    let place = option.map_or(clause.name.position, |option| option.value_position);
+    error.at(Some(place))
 }
 
 /// Starts the query of a sink that is defined.
@@ -166,6 +180,20 @@ pub(in crate::session) fn check_rows(
         | SinkTarget::Postgres(_)
         | SinkTarget::Print => Ok(()),
     }
+}
+
+/// Looks whether a sink without a query can take what alerts tell: nothing else comes to it.
+///
+/// # Errors
+/// As [`check_columns`] and [`check_rows`].
+pub(super) fn check_told(services: &Services, sink: &SinkDefinition, alert: &str) -> Result<()> {
+    let schema = notification_schema();
+    check_columns(sink, &schema)?;
+    let writer = Writer::Alert {
+        alert,
+        sink: &sink.name,
+    };
+    check_rows(services, &sink.target, writer, &schema)
 }
 
 /// Opens a target for rows of a schema.
@@ -272,20 +300,25 @@ fn chosen_key(sink: &SinkDefinition, plan: &StreamPlan, key: &[usize]) -> Result
 ///
 /// # Errors
 /// One is not.
-pub(super) fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
+fn check_columns(sink: &SinkDefinition, schema: &SchemaRef) -> Result<()> {
     for (option, columns) in sink.target.named_columns() {
         let missing = columns
             .iter()
             .find(|column| schema.field_with_name(column).is_err());
         let Some(missing) = missing else { continue };
+        let (rows, have) = match sink.query {
+            Some(_) => ("the sink's query", "The query has"),
+            None => ("what alerts tell", "They tell"),
+        };
         let error = Error::user(
             SqlState::UndefinedColumn,
-            format!("column \"{missing}\" of {option} is not in the sink's query"),
-        );
+            format!("column \"{missing}\" of {option} is not in {rows}"),
+        )
+        .about(Culprit::Option(option.to_owned()));
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         return Err(match nearest(missing, &names) {
             Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
-            None => error.hint(format!("The query has: {}.", names.join(", "))),
+            None => error.hint(format!("{have}: {}.", names.join(", "))),
         });
     }
     Ok(())

@@ -76,7 +76,7 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
             | Definition::Secret(_) => {}
         }
         if waiting > 0 {
-            notice(session, given_up(definition.name(), waiting));
+            notice(session, given_up(&definition, waiting));
         }
     }
     Ok(())

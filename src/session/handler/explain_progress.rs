@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use super::outbox_text::{self, Outboxed};
 use crate::engine::{
     PartitionStatus, QueryKind, QueryShared, QueryState, QueryStatus, ScanStatus, Shape,
 };
@@ -14,6 +15,7 @@ use crate::types::{EventTime, InputPartition, ProcessingTime};
 pub(in crate::session) fn sentence(
     query: &QueryShared,
     status: &QueryStatus,
+    outboxes: &Outboxed,
     now: ProcessingTime,
 ) -> String {
     let name = sql::quote(&query.name);
@@ -23,13 +25,18 @@ pub(in crate::session) fn sentence(
             format!("It has ended; ALTER QUERY {name} RESUME runs it again.")
         }
         QueryState::Failed => failed(query, status),
-        _ => cause(query.shape, status, now),
+        _ => cause(query.shape, status, outboxes, now),
     }
 }
 
 /// The text of EXPLAIN PROGRESS.
-pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTime) -> String {
-    let first = sentence(query, status, now);
+pub(super) fn tell(
+    query: &QueryShared,
+    status: &QueryStatus,
+    outboxes: &Outboxed,
+    now: ProcessingTime,
+) -> String {
+    let first = sentence(query, status, outboxes, now);
     // What it stands at has no meaning for one that does not go on.
     let goes_on = !matches!(status.state, QueryState::Failed | QueryState::Finished);
     let mut text = format!("{first}\n\n");
@@ -60,6 +67,10 @@ pub(super) fn tell(query: &QueryShared, status: &QueryStatus, now: ProcessingTim
     if query.kind == QueryKind::Sink {
         let backlog = format!("{} messages not confirmed", status.sink_backlog);
         line("sink backlog", backlog);
+    }
+    for (name, state) in outboxes {
+        let whose = name.sink.as_ref().unwrap_or(&name.query);
+        line(&format!("outbox of {whose}"), outbox_text::line(state));
     }
     line("messages not read yet", behind(status));
     for scan in status.scans.iter().filter(|_| goes_on) {
@@ -121,8 +132,8 @@ fn rows(status: &QueryStatus, line: &mut impl FnMut(&str, String)) {
 }
 
 /// Why there is, or is not, an output: one sentence, or two.
-fn cause(shape: Shape, status: &QueryStatus, now: ProcessingTime) -> String {
-    if let Some(text) = not_running(status) {
+fn cause(shape: Shape, status: &QueryStatus, outboxes: &Outboxed, now: ProcessingTime) -> String {
+    if let Some(text) = not_running(status).or_else(|| outbox_text::full(outboxes)) {
         return text;
     }
     if let Some(trouble) = &status.trouble {
@@ -156,9 +167,12 @@ fn cause(shape: Shape, status: &QueryStatus, now: ProcessingTime) -> String {
         let used = status.rows_used;
         return format!("{used} rows came, and the query's conditions passed none of them.");
     }
+    if let Some(text) = outbox_text::failing(outboxes) {
+        return text;
+    }
     if status.sink_backlog > 0 && status.rows_out > 0 && status.rows_out == status.sink_backlog {
         let backlog = status.sink_backlog;
-        return format!("The sink's broker has not confirmed any of {backlog} messages.");
+        return format!("The sink's destination has not confirmed any of {backlog} rows.");
     }
     if status.rows_out > 0 {
         let last = status
@@ -365,6 +379,7 @@ mod tests {
 
     use super::*;
     use crate::error::{Error, SqlState};
+    use crate::sink::outbox::{OutboxName, OutboxState};
     use crate::types::{Offset, PartitionId, WindowSpan};
 
     const WINDOWED: Shape = Shape {
@@ -377,7 +392,7 @@ mod tests {
         let mut status = QueryStatus::new(ProcessingTime(0));
         status.state = QueryState::Running;
         change(&mut status);
-        cause(WINDOWED, &status, NOW)
+        cause(WINDOWED, &status, &[], NOW)
     }
 
     /// 53 messages of one partition, all used.
@@ -424,6 +439,43 @@ mod tests {
                 s.last_error = Some(Error::external(SqlState::ConnectionFailure, true, "gone"));
             }),
             "It tries again after an error: gone."
+        );
+    }
+
+    #[test]
+    fn an_outbox_that_is_full_or_whose_destination_takes_nothing_is_named() {
+        let told = |change: fn(&mut OutboxState)| {
+            let mut state = OutboxState {
+                waiting: 12,
+                waiting_bytes: 900,
+                is_failing: true,
+                last_error: Some(("connection refused".to_owned(), NOW)),
+                ..OutboxState::default()
+            };
+            change(&mut state);
+            let name = OutboxName {
+                query: "high".to_owned(),
+                sink: Some("desk".to_owned()),
+            };
+            let mut status = QueryStatus::new(ProcessingTime(0));
+            status.state = QueryState::Running;
+            some_rows(&mut status);
+            (status.rows_out, status.sink_backlog) = (12, 12);
+            cause(WINDOWED, &status, &[(name, state)], NOW)
+        };
+        assert_eq!(
+            told(|state| state.full_since = Some(NOW)),
+            "The outbox of sink \"desk\" for alert \"high\" is full, and the query waits until its destination \
+             takes some of the 12 rows (900 bytes) in it; its last error: connection refused."
+        );
+        assert_eq!(
+            told(|_| {}),
+            "12 rows wait in the outbox of sink \"desk\" for alert \"high\", whose destination does not take \
+             them: connection refused."
+        );
+        assert_eq!(
+            told(|state| state.is_failing = false),
+            "The sink's destination has not confirmed any of 12 rows."
         );
     }
 

@@ -139,5 +139,11 @@ pub(in crate::session) fn progress(session: &Session, name: &Name) -> Result<Str
             .at(Some(name.position))
         })?;
     let now = session.services().clock.now();
-    Ok(explain_progress::tell(&query, &query.status(), now))
+    let outboxes = session.services().outboxes.of_query(&query.name);
+    Ok(explain_progress::tell(
+        &query,
+        &query.status(),
+        &outboxes,
+        now,
+    ))
 }

@@ -1,14 +1,29 @@
 //! FLUSH: waits until every view and sink that is not paused has taken in what the topics hold now.
 //!
-//! One that has failed takes nothing from the others: it is told in a warning.
+//! One that has failed, or whose rows find no room since their destination takes none, takes nothing from the
+//! others: it is told in a warning.
 
-use super::notice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{notice, outbox_text};
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Notice, Outcome, Session, Severity};
 use crate::sql;
 
+/// For so long a destination may take nothing before a query is not waited for any more.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 pub(in crate::session) async fn run(session: &mut Session) -> Result<Outcome> {
-    let flushed = session.services().engine.flush().await?;
+    let services = Arc::clone(session.services());
+    let is_stuck = |query: &str| {
+        let now = services.clock.now();
+        let outboxes = services.outboxes.of_query(query);
+        outboxes
+            .iter()
+            .any(|(_, state)| state.is_stuck(now, PATIENCE))
+    };
+    let flushed = services.engine.flush(&is_stuck).await?;
     for name in flushed.paused {
         let text = format!("query \"{name}\" is paused, skipping");
         let hint = format!("ALTER QUERY {} RESUME lets it go on.", sql::quote(&name));
@@ -34,7 +49,24 @@ pub(in crate::session) async fn run(session: &mut Session) -> Result<Outcome> {
             content: failed(&name, error.as_ref()),
         });
     }
+    for name in flushed.stuck {
+        let outboxes = services.outboxes.of_query(&name);
+        session.notice(Notice {
+            severity: Severity::Warning,
+            content: stuck(&name, outbox_text::full(&outboxes)),
+        });
+    }
     Ok(Outcome::done("FLUSH"))
+}
+
+fn stuck(name: &str, why: Option<String>) -> Error {
+    let text = format!("query \"{name}\" waits for its sink, skipping");
+    Error::user(SqlState::ObjectNotInPrerequisiteState, text)
+        .detail(why.unwrap_or_default())
+        .hint(format!(
+            "It goes on by itself when the destination takes rows; EXPLAIN PROGRESS {} tells more.",
+            sql::quote(name)
+        ))
 }
 
 fn failed(name: &str, error: Option<&Error>) -> Error {

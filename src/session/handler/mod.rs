@@ -21,6 +21,7 @@ mod explain_stream;
 pub(super) mod flush;
 mod infer;
 pub(super) mod insert;
+mod outbox_text;
 pub(super) mod prepare;
 pub(super) mod query;
 pub(super) mod replay;

@@ -9,6 +9,7 @@ use super::encode::Encode;
 use super::folders::Rules;
 use super::partition::Partitioner;
 use super::place::Place;
+use super::reserved;
 use super::roller::{Files, Roller};
 use super::write::FileWriter;
 use crate::error::Result;
@@ -22,9 +23,10 @@ impl FileSink {
     /// Looks whether rows of a schema can be written so; nothing is written.
     ///
     /// # Errors
-    /// A column that names no folder or that the format has no form for, an object store's options that are
+    /// A directory of the server's own, a column that names no folder or that the format has no form for, an object store's options that are
     /// wrong.
     pub fn check(options: &FileOptions, schema: &Schema) -> Result<()> {
+        reserved::check(&options.place, &options.reserved)?;
         let partitioner = Partitioner::try_new(&options.partitions, schema)?;
         FileWriter::try_new(options.format, partitioner.schema())?;
         Encode::try_new(options.format, partitioner)?;

@@ -15,6 +15,7 @@ mod file_sink;
 mod folders;
 mod partition;
 mod place;
+mod reserved;
 mod roller;
 mod write;
 
@@ -31,6 +32,8 @@ use crate::sink::outbox::OutboxSettings;
 pub struct FileOptions {
     /// Where they go.
     pub place: FilePlace,
+    /// Directories of the server's own, in which no file may lie.
+    pub reserved: Vec<PathBuf>,
     /// How an object store is reached, by the names of the AWS tools.
     pub object_options: BTreeMap<String, String>,
     /// What is in them.

@@ -9,7 +9,7 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::config::SinkRules;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Culprit, Error, Result, SqlState};
 
 /// The URL that an option gives, if a sink may send to it as far as its text tells.
 ///
@@ -20,6 +20,11 @@ pub fn check_url(option: &str, text: &str, rules: &SinkRules) -> Result<()> {
 }
 
 pub(super) fn parse(option: &str, text: &str, rules: &SinkRules) -> Result<Url> {
+    let about = |error: Error| error.about(Culprit::Option(option.to_owned()));
+    checked(option, text, rules).map_err(about)
+}
+
+fn checked(option: &str, text: &str, rules: &SinkRules) -> Result<Url> {
     let invalid = |why: &str| {
         let message = format!("invalid value for option \"{option}\": {why}");
         Error::user(SqlState::InvalidParameterValue, message).hint(format!(

@@ -21,7 +21,7 @@ use super::slack_answer::{self, Posted};
 use super::template::{Escape, Template};
 use crate::clock::SharedClock;
 use crate::config::SinkRules;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Culprit, Error, Result, SqlState};
 use crate::sink::outbox::{
     Courier, Message, Outbox, OutboxSettings, OutboxSink, Outboxes, Pick, Verdict,
 };
@@ -173,6 +173,7 @@ impl Form {
                 let mut value = value.map_err(|_| {
                     let text = "invalid value for option \"token\": it cannot be in a header";
                     Error::user(SqlState::InvalidParameterValue, text)
+                        .about(Culprit::Option("token".to_owned()))
                 })?;
                 value.set_sensitive(true);
                 (url, Some(value), channel.clone(), channel_column.clone())
@@ -249,7 +250,8 @@ fn is_column(option: &str, column: &str, schema: &Schema) -> Result<()> {
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
     let text = format!("column \"{column}\" of {option} is not in the sink's query");
     Err(Error::user(SqlState::UndefinedColumn, text)
-        .hint(format!("The query has: {}.", names.join(", "))))
+        .hint(format!("The query has: {}.", names.join(", ")))
+        .about(Culprit::Option(option.to_owned())))
 }
 
 /// A row that waits: where it goes, and into which thread; or why it cannot go anywhere.

@@ -14,8 +14,8 @@ use arrow::datatypes::{DataType, Schema};
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
-use crate::error::{Error, Result, SqlState, nearest};
-use crate::format::JsonKind;
+use crate::error::{Culprit, Error, Result, SqlState, nearest};
+use crate::format::{JsonKind, unknown_call};
 
 const NAME: &str = "template";
 /// Steps that one use of a template may take: a loop that never ends shall end.
@@ -47,6 +47,11 @@ impl Template {
         schema: &Schema,
         escape: Escape,
     ) -> Result<Self> {
+        let about = |error: Error| error.about(Culprit::Option(option.to_owned()));
+        Self::checked(option, text, schema, escape).map_err(about)
+    }
+
+    fn checked(option: &str, text: &str, schema: &Schema, escape: Escape) -> Result<Self> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -67,9 +72,18 @@ impl Template {
         environment
             .add_template_owned(NAME, text.to_owned())
             .map_err(|error| broken(&error))?;
+        let unknown = |what: &str| {
+            let message = format!("template in option \"{option}\": {what}");
+            Error::user(SqlState::UndefinedFunction, message)
+                .hint("Filters are those of minijinja, such as tojson, upper, round, default.")
+        };
+        if let Some(what) = unknown_call(text, &environment) {
+            return Err(unknown(&what));
+        }
         let template = Self { environment };
         template.check_names(option, schema)?;
         template.probe(schema).map_err(|error| match error.kind() {
+            ErrorKind::UnknownFunction => unknown(&told(&error)),
             ErrorKind::UndefinedError => Error::user(
                 SqlState::UndefinedColumn,
                 format!(
@@ -128,7 +142,7 @@ impl Template {
             };
             let Some(missing) = missing else { continue };
             let text = format!(
-                "template in option \"{option}\" uses \"{missing}\", which is not in the sink's query"
+                "template in option \"{option}\" uses \"{missing}\", which is no column of the sink's rows"
             );
             let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
             let error = Error::user(SqlState::UndefinedColumn, text);
@@ -157,9 +171,7 @@ impl Template {
         };
         match self.render_values(vec![row.clone(), row]) {
             Err(error) => match error.kind() {
-                ErrorKind::UnknownFilter
-                | ErrorKind::UnknownTest
-                | ErrorKind::UnknownFunction
+                ErrorKind::UnknownFunction
                 | ErrorKind::SyntaxError
                 | ErrorKind::TooManyArguments
                 | ErrorKind::MissingArgument => Err(error),
@@ -182,7 +194,7 @@ fn made_up(data_type: &DataType) -> serde_json::Value {
 
 fn columns_of(schema: &Schema) -> String {
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-    format!("The query has the columns {}.", names.join(", "))
+    format!("The rows have the columns {}.", names.join(", "))
 }
 
 /// How a value is written: NULL as JSON has it, so that it is seen, and texts without quotes.
@@ -282,11 +294,11 @@ mod tests {
             ("{{ row.pirce }}", "Perhaps you meant \"price\"."),
             (
                 "{% if false %}{{ volume }}{% endif %}",
-                "The query has the columns market, price, hot.",
+                "The rows have the columns market, price, hot.",
             ),
             (
                 "{% for r in rows %}{{ r.volume }}{% endfor %}",
-                "The query has the columns market, price, hot.",
+                "The rows have the columns market, price, hot.",
             ),
         ] {
             let error = template(text, Escape::Nothing).unwrap_err();
@@ -300,7 +312,6 @@ mod tests {
         for text in [
             "{{ market",
             "{% if hot %}",
-            "{{ market | shout }}",
             "{{ shout(market) }}",
             "{% include 'other' %}",
         ] {
@@ -308,6 +319,23 @@ mod tests {
             let state = error.state();
             let known = [SqlState::SyntaxError, SqlState::UndefinedColumn];
             assert!(known.contains(&state), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_filter_or_a_test_that_there_is_not_is_an_error_also_where_a_row_seldom_leads() {
+        for text in [
+            "{{ market | shout }}",
+            "{% if price > 1000 %}{{ market | shout }}{% endif %}",
+            "{% if market is loud %}{% endif %}",
+        ] {
+            let error = template(text, Escape::Nothing).unwrap_err();
+            assert_eq!(
+                error.state(),
+                SqlState::UndefinedFunction,
+                "{text}: {error}"
+            );
+            assert!(error.hint_text().is_some(), "{text}");
         }
     }
 

@@ -14,7 +14,7 @@ use super::hosts;
 use super::signature::sign;
 use super::template::{Escape, Template};
 use crate::config::SinkRules;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Culprit, Error, Result, SqlState};
 use crate::sink::outbox::{
     Courier, Message, Outbox, OutboxSettings, OutboxSink, Outboxes, Pick, Verdict,
 };
@@ -26,13 +26,19 @@ pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("x-headwater-si
 pub(super) const TIMESTAMP: HeaderName = HeaderName::from_static("x-headwater-timestamp");
 
 /// Headers that follow from the request: nobody chooses them.
-const RESERVED: [&str; 8] = [
+const RESERVED: [&str; 14] = [
     "connection",
     "content-length",
     "content-type",
+    "expect",
     "host",
     "idempotency-key",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
     "transfer-encoding",
+    "upgrade",
     "x-headwater-signature",
     "x-headwater-timestamp",
 ];
@@ -127,6 +133,12 @@ struct Form {
 
 impl Form {
     fn try_new(options: &WebhookOptions, schema: &Schema, rules: &SinkRules) -> Result<Self> {
+        if options.url.contains("{{") || options.url.contains("{%") {
+            let text = "option \"url\" is no template: all rows go to the same URL";
+            return Err(Error::user(SqlState::InvalidParameterValue, text)
+                .hint("Put the value into the body, or create a sink for each URL.")
+                .about(Culprit::Option("url".to_owned())));
+        }
         let url = hosts::parse("url", &options.url, rules)?;
         let body = options.body.as_deref();
         let body = body
@@ -136,7 +148,8 @@ impl Form {
             let text =
                 "the template in option \"body\" uses only the first of the rows that go together";
             return Err(Error::user(SqlState::InvalidParameterValue, text)
-                .hint("With batch_rows write {% for row in rows %}..{% endfor %}, or leave batch_rows out."));
+                .hint("With batch_rows write {% for row in rows %}..{% endfor %}, or leave batch_rows out.")
+                .about(Culprit::Option("body".to_owned())));
         }
         Ok(Self {
             url,
@@ -199,6 +212,7 @@ fn headers(options: &WebhookOptions) -> Result<HeaderMap> {
         let text = format!("invalid value for option \"{name}\": {why}");
         Error::user(SqlState::InvalidParameterValue, text)
             .hint("For example: 'header.X-Team' = 'markets'.")
+            .about(Culprit::Option(name.to_owned()))
     };
     let mut headers = HeaderMap::new();
     let content_type = HeaderValue::from_str(&options.content_type)
@@ -376,6 +390,11 @@ mod tests {
             ("a b", "x"),
             ("", "x"),
             ("X-A", "two\nlines"),
+            ("X-A", "two\r\nX-B: lines"),
+            ("Content-Length", "1"),
+            ("Transfer-Encoding", "chunked"),
+            ("Connection", "close"),
+            ("Upgrade", "h2c"),
         ] {
             let with = WebhookOptions {
                 headers: vec![(name.to_owned(), value.to_owned())],
@@ -383,6 +402,25 @@ mod tests {
             };
             let error = form(&with).unwrap_err();
             assert_eq!(error.state(), SqlState::InvalidParameterValue, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_no_template() {
+        for url in [
+            "https://example.com/{{ n }}",
+            "https://example.com/{% if n %}a{% endif %}",
+        ] {
+            let with = WebhookOptions {
+                url: url.to_owned(),
+                ..options()
+            };
+            let error = form(&with).unwrap_err();
+            assert_eq!(
+                error.culprit(),
+                Some(&Culprit::Option("url".to_owned())),
+                "{url}"
+            );
         }
     }
 

@@ -1,5 +1,7 @@
 //! What lies in an outbox, and what is told of it. Plain data.
 
+use std::time::Duration;
+
 use crate::types::ProcessingTime;
 
 /// A row that waits.
@@ -97,4 +99,20 @@ pub struct OutboxState {
     pub dead: u64,
     /// What went wrong last, and when.
     pub last_error: Option<(String, ProcessingTime)>,
+    /// The last attempt did not succeed.
+    pub is_failing: bool,
+    /// Rows have waited for room since then, and nothing has left.
+    pub full_since: Option<ProcessingTime>,
+}
+
+impl OutboxState {
+    /// True if rows have waited for room for so long, and the destination takes none: who waits for them has
+    /// no end in sight.
+    pub fn is_stuck(&self, now: ProcessingTime, patience: Duration) -> bool {
+        let Some(since) = self.full_since else {
+            return false;
+        };
+        let waited = u64::try_from(now.0.saturating_sub(since.0)).unwrap_or(0);
+        self.is_failing && Duration::from_micros(waited) >= patience
+    }
 }

@@ -183,6 +183,13 @@ impl Outboxes {
         own.map(|(_, running)| running.outbox.state().waiting).sum()
     }
 
+    /// How the outboxes that a query fills stand.
+    pub fn of_query(&self, query: &str) -> Vec<(OutboxName, OutboxState)> {
+        let mut states = self.states();
+        states.retain(|(name, _)| name.query == query);
+        states
+    }
+
     /// Ends the outboxes that a query fills and forgets what they hold; gives how many rows waited.
     ///
     /// # Errors

@@ -79,8 +79,6 @@ struct Inner {
     closed: bool,
     /// Bytes that may wait.
     bytes_max: u64,
-    /// Somebody waits for room.
-    is_full: bool,
     /// Who delivers; an earlier one is to end.
     deliverer: u64,
 }
@@ -103,6 +101,15 @@ impl Inner {
         (self.buffer_bytes, self.staged, self.staged_bytes) = (0, 0, 0);
         self.spoilt = false;
         Ok(())
+    }
+
+    /// Somebody waits for room since then, or nobody.
+    fn full(&mut self, since: Option<ProcessingTime>) {
+        self.state.full_since = since;
+    }
+
+    fn is_full(&self) -> bool {
+        self.state.full_since.is_some()
     }
 
     /// Whether the one who delivers under a number is to end.
@@ -151,7 +158,6 @@ impl Outbox {
             spoilt: false,
             closed: false,
             bytes_max,
-            is_full: false,
             deliverer: 0,
         };
         inner.recover()?;
@@ -201,6 +207,14 @@ impl Outbox {
         inner.state.waiting + inner.staged
     }
 
+    /// Bytes that may still be staged before the bound is reached by what is staged alone: then only the
+    /// epoch's end lets anything leave. `None`: something that was committed waits, and leaves by itself.
+    pub(super) fn room(&self) -> Option<u64> {
+        let inner = self.lock();
+        let is_alone = inner.state.waiting == 0;
+        is_alone.then(|| inner.bytes_max.saturating_sub(inner.staged_bytes))
+    }
+
     /// Takes rows of an epoch that has not ended. Waits while the outbox is full, unless it holds nothing
     /// but this epoch: that one can go on only by its end.
     ///
@@ -213,17 +227,17 @@ impl Outbox {
             && inner.state.waiting_bytes + inner.staged_bytes + bytes > inner.bytes_max
         {
             if stopping() || inner.closed {
-                inner.is_full = false;
+                inner.full(None);
                 return Err(stopped(&self.name));
             }
-            if !inner.is_full {
-                inner.is_full = true;
+            if !inner.is_full() {
+                inner.full(Some(self.clock.now()));
                 self.changed.notify_all();
             }
             let waited = self.changed.wait_timeout(inner, LOOK);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        inner.is_full = false;
+        inner.full(None);
         inner.staged += items.iter().map(|item| item.rows).sum::<u64>();
         inner.staged_bytes += bytes;
         inner.buffer_bytes += bytes;
@@ -348,8 +362,9 @@ impl Outbox {
         deliverer: u64,
     ) -> Result<Option<News>> {
         let mut inner = self.lock();
-        let nothing =
-            |inner: &mut Inner| !inner.ends(deliverer) && !inner.is_full && inner.marks.end <= from;
+        let nothing = |inner: &mut Inner| {
+            !inner.ends(deliverer) && !inner.is_full() && inner.marks.end <= from
+        };
         inner = match wait {
             Some(wait) => {
                 let waited = self.changed.wait_timeout_while(inner, wait, nothing);
@@ -363,7 +378,7 @@ impl Outbox {
         if inner.ends(deliverer) {
             return Ok(None);
         }
-        let (end, is_full) = (inner.marks.end, inner.is_full);
+        let (end, is_full) = (inner.marks.end, inner.is_full());
         let heads = match end > from {
             true => inner.file.read(|read| tables::heads(read, from, end)),
             false => Ok(Vec::new()),
@@ -464,8 +479,9 @@ impl Outbox {
         state.waiting -= removed.count;
         state.waiting_bytes -= removed.bytes;
         state.oldest_at = removed.oldest;
+        state.is_failing = false;
         // Whoever waits for room looks again, and says so if it was not enough.
-        inner.is_full = false;
+        inner.full(None);
         let state = &mut inner.state;
         match &settled.refusal {
             None => state.delivered += removed.count,
@@ -487,6 +503,7 @@ impl Outbox {
         let now = self.clock.now();
         let state = &mut self.lock().state;
         state.retried += 1;
+        state.is_failing = true;
         state.last_error = Some((reason.to_owned(), now));
     }
 

@@ -140,4 +140,8 @@ impl Sink for OutboxSink {
     fn backlog(&self) -> u64 {
         self.outbox.backlog()
     }
+
+    fn room(&self) -> Option<u64> {
+        self.outbox.room()
+    }
 }

@@ -9,6 +9,7 @@ use super::Writer;
 use crate::catalog::{
     FileSinkCompression, FileSinkFormat, FileSinkPlace, FileSinkTarget, FileSinkUnit,
 };
+use crate::config::Config;
 use crate::engine::OpenSink;
 use crate::error::Result;
 use crate::session::Services;
@@ -67,6 +68,7 @@ fn options(services: &Services, target: &FileSinkTarget, writer: Writer<'_>) -> 
             FileSinkPlace::Directory(path) => FilePlace::Directory(PathBuf::from(path)),
             FileSinkPlace::S3(url) => FilePlace::S3(url.clone()),
         },
+        reserved: own_directories(&services.config),
         object_options: services.config.object_options.clone(),
         format: match target.format {
             FileSinkFormat::Ndjson => FileFormat::Ndjson,
@@ -86,6 +88,19 @@ fn options(services: &Services, target: &FileSinkTarget, writer: Writer<'_>) -> 
             attempts_max: None,
         },
     }
+}
+
+/// Where the server keeps what it needs.
+fn own_directories(config: &Config) -> Vec<PathBuf> {
+    let checkpoints = config.checkpoint_dir.iter();
+    let checkpoints = checkpoints.filter_map(|place| match place.split_once("://") {
+        Some(("file", dir)) => Some(PathBuf::from(dir)),
+        Some(_) => None,
+        None => Some(PathBuf::from(place)),
+    });
+    std::iter::once(config.data_dir.clone())
+        .chain(checkpoints)
+        .collect()
 }
 
 fn unit(unit: FileSinkUnit) -> PartitionUnit {

@@ -6,10 +6,12 @@ use std::time::Duration;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::Writer;
-use crate::catalog::{DeliveryOptions, HttpMethod, SlackSinkTarget, SlackWay, WebhookSinkTarget};
+use crate::catalog::{
+    Definition, DeliveryOptions, HttpMethod, SlackSinkTarget, SlackWay, WebhookSinkTarget,
+};
 use crate::clock::SharedClock;
 use crate::engine::OpenSink;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::session::Services;
 use crate::sink::http::{
     SlackOptions, SlackSink, SlackTarget, Threads, WebhookMethod, WebhookOptions, WebhookSink,
@@ -182,8 +184,18 @@ fn outbox(delivery: DeliveryOptions, writer: Writer<'_>) -> OutboxSettings {
     }
 }
 
-/// What is told of messages that an outbox held when it was given up.
-pub(in crate::session) fn given_up(name: &str, waiting: u64) -> Error {
-    let text = format!("{waiting} rows of sink \"{name}\" had not been delivered and are given up");
-    Error::user(crate::error::SqlState::SuccessfulCompletion, text)
+/// What is told of rows that waited when the outboxes that a definition had filled were given up.
+pub(in crate::session) fn given_up(definition: &Definition, waiting: u64) -> Error {
+    let rows = match definition {
+        Definition::Alert(_) => "notifications",
+        Definition::Table(_)
+        | Definition::View(_)
+        | Definition::MaterializedView(_)
+        | Definition::Sink(_)
+        | Definition::Secret(_) => "rows",
+    };
+    let (kind, name) = (definition.kind_name(), definition.name());
+    let text =
+        format!("{waiting} {rows} of {kind} \"{name}\" had not been delivered and are given up");
+    Error::user(SqlState::SuccessfulCompletion, text)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Outbox, Settled};
 use crate::clock::SystemClock;
 use crate::error::SqlState;
-use crate::sink::outbox::message::{Item, Message, Refusal};
+use crate::sink::outbox::message::{Item, Message, OutboxState, Refusal};
 use crate::types::ProcessingTime;
 
 fn open(dir: &Path, bytes_max: u64) -> Outbox {
@@ -187,15 +187,51 @@ fn who_stages_waits_while_the_outbox_is_full_until_there_is_room_or_it_is_to_sto
     outbox.commit(1, 1).unwrap();
     let error = outbox.stage(items(20..21), &|| true).unwrap_err();
     assert_eq!(error.state(), SqlState::QueryCanceled, "{error}");
+    assert_eq!(outbox.state().full_since, None, "nobody waits any more");
     std::thread::scope(|scope| {
         let staged = scope.spawn(|| outbox.stage(items(20..21), &|| false).is_ok());
         assert!(outbox.pause(Duration::from_millis(50), 0), "it is open");
         assert!(!staged.is_finished(), "there is no room");
+        outbox.note_retry("it is down");
+        check_stuck(&outbox.state());
         settle(&outbox, &look(&outbox), None);
         assert!(staged.join().unwrap(), "there is room");
     });
     outbox.close();
     assert!(outbox.look(1, 0).unwrap().is_none());
+}
+
+/// Somebody waits for room in vain, which shows when that has taken long enough.
+fn check_stuck(state: &OutboxState) {
+    let since = state.full_since.expect("somebody waits for room");
+    let later = ProcessingTime(since.0 + 3_000_000);
+    assert!(state.is_stuck(later, Duration::from_secs(3)), "{state:?}");
+    assert!(!state.is_stuck(later, Duration::from_secs(4)), "{state:?}");
+    let taken = OutboxState {
+        is_failing: false,
+        ..state.clone()
+    };
+    assert!(
+        !taken.is_stuck(later, Duration::ZERO),
+        "a slow one is waited for"
+    );
+}
+
+#[test]
+fn an_epoch_that_fills_the_outbox_alone_has_no_room_left_until_it_ends() {
+    let outbox = Outbox::open(None, "s", 200, SystemClock::shared()).unwrap();
+    assert_eq!(outbox.room(), Some(200));
+    stage(&outbox, 0..2);
+    assert_eq!(outbox.room(), Some(70));
+    stage(&outbox, 4..8);
+    assert_eq!(outbox.room(), Some(0), "only its end makes room");
+    outbox.commit(1, 1).unwrap();
+    assert_eq!(outbox.room(), None, "what waits leaves by itself");
+    outbox.note_retry("it is down");
+    assert!(outbox.state().is_failing, "the last attempt failed");
+    settle(&outbox, &look(&outbox), None);
+    assert!(!outbox.state().is_failing, "it has taken some");
+    assert_eq!(outbox.room(), Some(200));
 }
 
 #[test]
