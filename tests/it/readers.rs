@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use headwater::error::SqlState;
+use headwater::error::{Error, SqlState};
 use headwater::source::{ANSWER_TIMEOUT, Cluster, Reader};
 use headwater::types::{FetchMode, KafkaConnection, Offset, PartitionId};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -31,6 +31,11 @@ struct Seen {
 }
 
 fn read_to_end(reader: &mut Reader, partitions: usize) -> Seen {
+    try_read_to_end(reader, partitions).unwrap()
+}
+
+/// The same, unless reading ends before that.
+fn try_read_to_end(reader: &mut Reader, partitions: usize) -> Result<Seen, Error> {
     let mut seen = Seen::default();
     let start = Instant::now();
     while seen.ends.len() < partitions {
@@ -38,7 +43,7 @@ fn read_to_end(reader: &mut Reader, partitions: usize) -> Seen {
             start.elapsed() < Duration::from_secs(30),
             "no end: {seen:?}"
         );
-        let read = reader.read(Duration::from_millis(200)).unwrap();
+        let read = reader.read(Duration::from_millis(200))?;
         for (row, message) in read.batch.messages.iter().enumerate() {
             let payload = read.batch.payload(row).expect("no tombstones here");
             let payload = String::from_utf8(payload.to_vec()).unwrap();
@@ -52,7 +57,7 @@ fn read_to_end(reader: &mut Reader, partitions: usize) -> Seen {
         seen.problems
             .extend(read.problems.into_iter().map(|problem| problem.message));
     }
-    seen
+    Ok(seen)
 }
 
 /// Reads on until partition 0 stands at that end.

@@ -120,8 +120,10 @@ async fn a_server_tells_that_the_library_has_taken_over_in_its_log_and_in_a_tabl
         fill(&topic, 100);
         client.run("FLUSH").await;
         let reason = WhyLibrary::OldFormat.to_string();
-        let library = [[Some("librdkafka".to_owned()), Some(reason.clone())]];
-        assert_eq!(client.rows(who).await, library);
+        // The query's other reader may have met none of them.
+        let library = [Some("librdkafka".to_owned()), Some(reason.clone())];
+        let fetched = client.rows(who).await;
+        assert!(fetched.iter().any(|row| *row == library), "{fetched:?}");
         let counts = "SELECT count(*), sum(n) FROM v";
         let sum = 8 * (199 * 200 / 2 + 99 * 100 / 2);
         let expected = [[Some("2400".to_owned()), Some(sum.to_string())]];
