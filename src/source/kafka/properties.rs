@@ -121,7 +121,8 @@ pub(crate) fn for_producer(connection: &KafkaConnection, again: Again) -> Result
             ("max.in.flight.requests.per.connection", in_flight),
             ("acks", "all"),
             ("retries", "2147483647"),
-            ("linger.ms", "1"),
+            // Rows of a micro-batch are sent together anyway, and while requests are under way others heap up.
+            ("linger.ms", "0"),
             ("batch.num.messages", "10000"),
             ("batch.size", "1000000"),
             // The broker's own limit decides, not the client's.
