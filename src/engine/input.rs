@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::shared_scan::{Fetched, Manner, Note, Part, Passed, Prefix, Queue, SharedScans};
+use super::shared_scan::{Common, Fetched, Manner, Note, Part, Passed, Queue, SharedScans};
 use super::status::ScanStatus;
 use crate::clock;
 use crate::error::Result;
@@ -43,9 +43,9 @@ pub(super) trait Collect {
         Vec::new()
     }
 
-    /// By what the plan makes the groups of an input's batches that others make too, perhaps.
-    fn prefix(&self, _input: usize) -> Option<Arc<Prefix>> {
-        None
+    /// What the plan of an input may have in common with others.
+    fn common(&self, _input: usize) -> Common {
+        Common::default()
     }
 }
 
@@ -161,8 +161,8 @@ impl Inputs {
         let readers = assignments.into_iter();
         let readers = readers.map(|a| options(source, a.partitions, self.read_max));
         let readers = readers.collect();
-        let prefix = Prefix::of(&self.plan, input, self.manner.is_created());
-        let (queue, source) = (&self.queue, (source, prefix));
+        let common = Common::of(&self.plan, input, self.manner.is_created());
+        let (queue, source) = (&self.queue, (source, common));
         let part = Part::begin(&self.scans, queue, source, readers, self.manner)?;
         self.parts.push(InputPart {
             input,
@@ -273,9 +273,9 @@ impl Collect for Inputs {
         scans.collect()
     }
 
-    fn prefix(&self, input: usize) -> Option<Arc<Prefix>> {
-        let part = self.parts.iter().find(|part| part.input == input)?;
-        part.part.prefix().cloned()
+    fn common(&self, input: usize) -> Common {
+        let part = self.parts.iter().find(|part| part.input == input);
+        part.map_or_else(Common::default, |part| part.part.common().clone())
     }
 }
 

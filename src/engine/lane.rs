@@ -11,10 +11,10 @@ use arrow::record_batch::RecordBatch;
 
 use super::event_time::{RowTimes, Standing, Times, row_times};
 use super::input::OfInput;
-use super::shared_scan::{Fetched, MemberRows, Prefix, Wanted};
+use super::shared_scan::{Common, Fetched, MemberRows, Selection, Wanted};
 use crate::error::{Result, from_arrow};
 use crate::operator::{Aggregate, Lateness, Partial, RefusedRow, RowPipeline, Rows, TableUse};
-use crate::plan::{Changelog, SourcePlan, StreamPlan};
+use crate::plan::{AggregatePlan, Changelog, RowStage, SourcePlan, StreamPlan};
 use crate::scan::Decode;
 use crate::types::{EventTime, InputPartition, MessageBatch, Offset, PartitionId, Watermark};
 
@@ -35,11 +35,20 @@ struct LaneInput {
     /// For messages that were not decoded for all who read them.
     decode: Decode,
     wanted: Wanted,
-    /// By what it makes the groups of batches that others make too, perhaps.
-    prefix: Option<Arc<Prefix>>,
-    pipeline: RowPipeline,
+    /// What it may have in common with others who read along.
+    common: Common,
+    stages: Stages,
+    /// What makes the groups that it has in common with others pane by pane, if that is less work.
+    paned: Option<(Stages, Arc<AggregatePlan>)>,
     /// Bytes kept of a message that cannot be used.
     kept_max: usize,
+}
+
+/// The stages before the aggregate.
+struct Stages {
+    all: RowPipeline,
+    /// What is left to do with rows that were picked for several.
+    rest: Option<(Arc<Selection>, RowPipeline)>,
 }
 
 /// What a lane made of its messages in one micro-batch.
@@ -215,8 +224,9 @@ impl Lane {
                     visible: (0..source.visible_columns).collect(),
                     decode: Decode::try_new(&source.scan)?,
                     wanted: Wanted::new(&source.scan),
-                    prefix: None,
-                    pipeline: RowPipeline::new(&input.rows),
+                    common: Common::default(),
+                    stages: Stages::new(&input.rows, None),
+                    paned: None,
                     kept_max: match (&source.dead_letter_topic, &source.late_topic) {
                         (None, None) => Rejection::BYTES_MAX,
                         _ => usize::MAX,
@@ -227,10 +237,15 @@ impl Lane {
         Ok(Self { inputs, aggregate })
     }
 
-    /// By what it makes the groups of each input's batches that others make too, perhaps.
-    pub(super) fn share(&mut self, prefix: impl Fn(usize) -> Option<Arc<Prefix>>) {
+    /// What each input may have in common with others who read along.
+    pub(super) fn share(&mut self, common: impl Fn(usize) -> Common) {
         for (number, input) in self.inputs.iter_mut().enumerate() {
-            input.prefix = prefix(number);
+            input.common = common(number);
+            let selection = input.common.selection.as_ref();
+            input.stages = Stages::new(input.stages.all.stages(), selection);
+            let paned = input.common.prefix.as_ref().and_then(|p| p.paned());
+            input.paned =
+                paned.map(|(rows, plan)| (Stages::new(rows, selection), Arc::clone(plan)));
         }
     }
 
@@ -295,7 +310,8 @@ impl Lane {
             return Ok(());
         }
         let times = times.of(input, standing, self.aggregate.is_some(), partition_of);
-        let (rows, mut refused) = self.inputs[input].rows(&batch, &times)?;
+        let shared = is_shared.then_some(fetched);
+        let (rows, mut refused) = self.inputs[input].rows(shared, &batch, &times)?;
         let mut passed = rows.batch.num_rows();
         let mut late = Vec::new();
         if let Some(aggregate) = &mut self.aggregate {
@@ -341,12 +357,14 @@ impl Lane {
         partition_of: impl Fn(usize) -> PartitionId,
     ) -> Option<&'a Partial> {
         let lane_input = &self.inputs[input];
-        let (aggregate, prefix) = self.aggregate.as_ref().zip(lane_input.prefix.as_ref())?;
+        let prefix = lane_input.common.prefix.as_ref();
+        let (aggregate, prefix) = self.aggregate.as_ref().zip(prefix)?;
         if times.has_unusable() || !prefix.is_for(batch.num_rows()) {
             return None;
         }
         fetched.partial(prefix, || {
-            let groups = lane_input.partial(aggregate, batch, &times.said_before(partition_of));
+            let said_before = times.said_before(partition_of);
+            let groups = lane_input.partial(aggregate, (fetched, batch), &said_before);
             groups.filter(|groups| prefix.is_worth(groups.groups(), batch.num_rows()))
         })
     }
@@ -362,32 +380,67 @@ impl Lane {
     }
 }
 
+impl Stages {
+    fn new(stages: &[RowStage], selection: Option<&Arc<Selection>>) -> Self {
+        let all = RowPipeline::new(stages);
+        Self {
+            rest: selection.cloned().zip(all.behind_first_condition()),
+            all,
+        }
+    }
+
+    /// What they make of a batch, and the rows with which they fail. `shared`:
+    /// all who read along have these rows.
+    fn through(
+        &self,
+        shared: Option<&Fetched>,
+        batch: &RecordBatch,
+    ) -> Result<(Rows, Vec<RefusedRow>)> {
+        if let (Some(fetched), Some((selection, rest))) = (shared, &self.rest)
+            && let Some(picked) = fetched.picked(selection, || selection.pick(batch))
+            && let Ok(rows) = rest.process_rows(picked.clone())
+        {
+            return Ok((rows, Vec::new()));
+        }
+        self.all.process_each(batch)
+    }
+}
+
 impl LaneInput {
     /// The groups of a batch whose rows all have a time; `None` when they are better taken one by one.
     fn partial(
         &self,
         aggregate: &Aggregate,
-        batch: &RecordBatch,
+        (fetched, batch): (&Fetched, &RecordBatch),
         said_before: &[i64],
     ) -> Option<Partial> {
         // What fails here fails once more row by row, which finds the rows that are at fault.
-        let (rows, refused) = self.pipeline.process_each(batch).ok()?;
-        let partial = aggregate.partial(&rows, said_before).ok()?;
+        let (stages, paned) = match &self.paned {
+            Some((stages, plan)) => (stages, Some(plan)),
+            None => (&self.stages, None),
+        };
+        let (rows, refused) = stages.through(Some(fetched), batch).ok()?;
+        let partial = aggregate.partial(paned, &rows, said_before).ok()?;
         partial.filter(|_| refused.is_empty())
     }
 
-    /// What the stages before the aggregate make of the rows that have a time, and the rows with
-    /// which they fail.
-    fn rows(&self, batch: &RecordBatch, times: &Times) -> Result<(Rows, Vec<RefusedRow>)> {
+    /// What the stages before the aggregate make of the rows that have a time, and the rows with which they fail.
+    /// `shared`: all who read along have these rows.
+    fn rows(
+        &self,
+        shared: Option<&Fetched>,
+        batch: &RecordBatch,
+        times: &Times,
+    ) -> Result<(Rows, Vec<RefusedRow>)> {
         if times.event.null_count() == 0 {
-            return self.pipeline.process_each(batch);
+            return self.stages.through(shared, batch);
         }
         let valid: BooleanArray = (0..batch.num_rows())
             .map(|r| Some(times.event.is_valid(r)))
             .collect();
         let kept = filter_record_batch(batch, &valid).map_err(from_arrow)?;
         let origin: Vec<u32> = valid.values().set_indices_u32().collect();
-        let (mut rows, mut refused) = self.pipeline.process_each(&kept)?;
+        let (mut rows, mut refused) = self.stages.all.process_each(&kept)?;
         let through = |row: usize| origin[rows.origin_of(row)];
         rows.origin = Some((0..rows.batch.num_rows()).map(through).collect());
         for refused in &mut refused {

@@ -195,7 +195,7 @@ impl Query {
             .collect::<Result<_>>()?;
         lanes
             .iter_mut()
-            .for_each(|lane| lane.share(|input| inputs.prefix(input)));
+            .for_each(|lane| lane.share(|input| inputs.common(input)));
         let created = shared.kind != QueryKind::Live;
         let groups = Groups::open(sources.iter().map(|source| &**source), created)?;
         let aside = Aside::try_new((&shared.name, created), &surroundings.set_aside, &sources)?;

@@ -5,6 +5,7 @@
 //!                                               └→ merged into the state of query b
 //! ```
 //! A batch has fewer groups than rows, often far fewer, so that a further query costs next to nothing.
+//! Hopping windows that each have a table get the groups of a pane once for each window over it.
 //! Invariant: a query takes a batch this way only if none of its rows can be late; its state then has
 //! what the rows one by one would have made of it.
 
@@ -15,14 +16,16 @@ use super::fixed::span_of;
 use super::placement::{Lateness, Place, first_end, out_of_range};
 use super::row_pipeline::{Rows, evaluate, timestamps};
 use crate::error::Result;
-use crate::plan::{WindowPlan, WindowRows};
+use crate::plan::{AggregatePlan, WindowPlan, WindowRows};
 use crate::state::Frozen;
-use crate::types::Watermark;
+use crate::types::{Watermark, WindowKind};
 
 /// A batch's groups.
 pub struct Partial {
     rows: usize,
     panes: Vec<(Place, Frozen)>,
+    /// What windows lie over each pane; `None`: it is the window.
+    over: Option<WindowKind>,
     /// The end of the first window over any of the rows. Microseconds since the Unix epoch.
     first_end: i64,
     /// How long before the end of its first window a row came at the least, by what earlier rows of
@@ -44,30 +47,52 @@ impl Partial {
         self.rows
     }
 
-    /// The groups, those of each pane counted.
+    /// The groups, those of each window or pane that is taken in counted.
     pub fn groups(&self) -> usize {
-        self.panes.iter().map(|(_, groups)| groups.len()).sum()
+        let panes = self.panes.iter();
+        panes
+            .map(|(place, groups)| self.places(*place).count() * groups.len())
+            .sum()
+    }
+
+    /// Where the groups of a pane belong.
+    fn places(&self, pane: Place) -> impl Iterator<Item = Place> {
+        let over = self.over.into_iter();
+        let windows = over.flat_map(move |kind| kind.windows_of(pane.pane));
+        let windows = windows.map(|span| Place {
+            pane: span.start,
+            from_end: span.end,
+        });
+        windows.chain(self.over.is_none().then_some(pane))
     }
 }
 
 impl Aggregate {
     /// The groups of rows that are left of a decoded batch. `said_before` tells for each row of that batch
     /// the greatest that earlier rows of its partition say of the watermark. `None`: some rows are
-    /// refused.
+    /// refused. `paned`: another plan, of the same groups by panes, which the rows are for.
     ///
     /// # Errors
     /// When an expression or an aggregate fails.
-    pub fn partial(&self, rows: &Rows, said_before: &[i64]) -> Result<Option<Partial>> {
-        let (first_end, earliness) = match &self.grouping.plan.window {
+    pub fn partial(
+        &self,
+        paned: Option<&Arc<AggregatePlan>>,
+        rows: &Rows,
+        said_before: &[i64],
+    ) -> Result<Option<Partial>> {
+        let plan = paned.unwrap_or(&self.grouping.plan);
+        let (first_end, earliness) = match &plan.window {
             Some(window) => ends(window, rows, said_before)?,
             None => (i64::MAX, i64::MAX),
         };
-        let mut one = self.another()?;
+        let over = paned.and_then(|plan| Some(plan.window.as_ref()?.kind));
+        let mut one = Self::try_new(Arc::clone(plan), self.grouping.wanted(), None)?;
         let taken = one.process(rows, Lateness::NONE)?;
         let panes = one.into_panes()?;
         Ok(taken.refused.is_empty().then(|| Partial {
             rows: rows.batch.num_rows(),
             panes,
+            over,
             first_end,
             earliness,
         }))
@@ -89,22 +114,20 @@ impl Aggregate {
     /// # Errors
     /// When an aggregate refuses to merge.
     pub fn take_partial(&mut self, partial: &Partial) -> Result<()> {
-        for (place, groups) in &partial.panes {
+        let grouping = &self.grouping;
+        for (pane, groups) in &partial.panes {
             match &mut self.windows {
-                Windows::None(one) => one.merge(&self.grouping, groups)?,
-                Windows::Fixed(fixed) => fixed.merge(&self.grouping, *place, groups)?,
-                Windows::Sliding(sliding) => sliding.merge(&self.grouping, *place, groups)?,
+                Windows::None(one) => one.merge(grouping, groups)?,
+                Windows::Fixed(fixed) => partial
+                    .places(*pane)
+                    .try_for_each(|place| fixed.merge(grouping, place, groups))?,
+                Windows::Sliding(sliding) => sliding.merge(grouping, *pane, groups)?,
                 Windows::Growing(_) | Windows::Sessions(_) => {
                     unreachable!("their batches are taken row by row")
                 }
             }
         }
         Ok(())
-    }
-
-    fn another(&self) -> Result<Self> {
-        let plan = Arc::clone(&self.grouping.plan);
-        Self::try_new(plan, self.grouping.wanted(), None)
     }
 
     fn into_panes(self) -> Result<Vec<(Place, Frozen)>> {

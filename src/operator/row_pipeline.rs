@@ -73,12 +73,33 @@ impl RowPipeline {
         }
     }
 
+    /// The stages.
+    pub fn stages(&self) -> &[RowStage] {
+        &self.stages
+    }
+
+    /// The same for rows that have passed the first condition already.
+    pub fn behind_first_condition(&self) -> Option<Self> {
+        let (_, left) = self.stages.first()?.first_condition()?;
+        let stages = left.into_iter().chain(self.stages[1..].iter().cloned());
+        Some(Self {
+            stages: stages.collect(),
+        })
+    }
+
     /// Runs a batch through all stages.
     ///
     /// # Errors
     /// When an expression refuses a value: division by zero, a cast that fails.
     pub fn process(&self, batch: RecordBatch) -> Result<Rows> {
-        let mut rows = Rows::all(batch);
+        self.process_rows(Rows::all(batch))
+    }
+
+    /// Runs some rows of a batch through all stages.
+    ///
+    /// # Errors
+    /// As [`Self::process`].
+    pub fn process_rows(&self, mut rows: Rows) -> Result<Rows> {
         for stage in self.stages.iter() {
             if rows.batch.num_rows() == 0 {
                 return Ok(Rows::all(RecordBatch::new_empty(self.schema_after(&rows))));

@@ -12,6 +12,7 @@ mod describe;
 mod expr_text;
 mod options;
 mod output;
+mod panes;
 mod scan;
 mod source;
 mod stage;
@@ -24,6 +25,7 @@ pub use aggregate::{
 pub use describe::Lanes;
 pub use options::QueryOptions;
 pub use output::{Numbering, OutputStage, RankPlan, TopPlan};
+pub use panes::by_panes;
 pub use scan::{MaxFuture, ScanColumn, ScanOrigin, ScanSpec};
 pub use source::{EventTimePlan, InputPlan, OnError, RECORD_TIME, ScanStartup, SourcePlan};
 pub use stage::{RowStage, WindowColumns};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::{PhysicalExpr, conjunction_opt, split_conjunction};
 
 use crate::types::WindowKind;
 
@@ -39,6 +39,14 @@ impl RowStage {
             Self::Filter(expr) | Self::Windows { time: expr, .. } => std::slice::from_ref(expr),
             Self::Project { exprs, .. } => exprs,
         }
+    }
+
+    /// The first of a filter's conditions, and the filter that is left without it.
+    pub fn first_condition(&self) -> Option<(Arc<dyn PhysicalExpr>, Option<Self>)> {
+        let Self::Filter(all) = self else { return None };
+        let mut conditions = split_conjunction(all).into_iter().cloned();
+        let first = conditions.next()?;
+        Some((first, conjunction_opt(conditions).map(Self::Filter)))
     }
 }
 

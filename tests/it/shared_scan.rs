@@ -12,14 +12,17 @@ const TRADES: &str = "CREATE TABLE trades (n bigint, market text, price double, 
     WATERMARK FOR at AS at) WITH (connector = 'kafka', topic = 'trades', format = 'json', idle_timeout = 'off')";
 
 /// Questions that need different columns, and keep rows, groups and windows.
-const QUESTIONS: [&str; 6] = [
+const QUESTIONS: [&str; 7] = [
     "SELECT n, price FROM trades WHERE market = 'a'",
     "SELECT market, count(*) AS n, sum(price) AS total FROM trades GROUP BY market",
-    "SELECT n FROM trades WHERE price > 70",
+    "SELECT n, price FROM trades WHERE market = 'a' AND price > 70",
     "SELECT n, note FROM trades WHERE note < 40",
     "SELECT count(*) AS n, max(n) AS last FROM trades",
     "SELECT window_start, market, count(*) AS n FROM TUMBLE(trades, at, INTERVAL '1 minute') \
      GROUP BY window_start, market EMIT CHANGES",
+    "SELECT window_start, window_end, market, count(*) AS n, sum(n) AS total, max(price) AS high \
+     FROM HOP(trades, at, INTERVAL '20 seconds', INTERVAL '1 minute') WHERE market <> 'c' \
+     GROUP BY window_start, window_end, market EMIT CHANGES",
 ];
 
 async fn stage(partitions: i32) -> (Broker, Cluster, Server, Client) {
@@ -91,27 +94,27 @@ async fn are_together(client: &Client, queries: usize) {
 async fn queries_come_together_and_each_gets_its_own_rows() {
     let (_broker, cluster, mut server, client) = stage(3).await;
     let mut views = Vec::new();
-    for number in 0..12 {
+    for number in 0..14 {
         cluster.produce("trades", &trades(number * 100, 100, 3));
         let view = format!("v{number}");
         create(&client, &view, number % QUESTIONS.len()).await;
         views.push((view, number % QUESTIONS.len()));
     }
-    are_together(&client, 12).await;
-    cluster.produce("trades", &trades(1_200, 500, 3));
+    are_together(&client, 14).await;
+    cluster.produce("trades", &trades(1_400, 500, 3));
     client.run("FLUSH").await;
     check(&client, &views).await;
     let alike = "SELECT name, aggregate_queries FROM headwater.queries WHERE name IN ('v1', 'v0') ORDER BY name";
     let alike = client.rows(alike).await;
     let cells =
         [["v0", ""], ["v1", "2"]].map(|row| row.map(|c| (!c.is_empty()).then(|| c.to_owned())));
-    assert_eq!(alike, cells, "v1 and v7 have one aggregate, v0 has none");
+    assert_eq!(alike, cells, "v1 and v8 have one aggregate, v0 has none");
     let progress = client.rows("EXPLAIN PROGRESS v3").await;
     let said = progress
         .iter()
         .flatten()
         .flatten()
-        .any(|line| line.contains("12 queries together"));
+        .any(|line| line.contains("14 queries together"));
     assert!(said, "{progress:?}");
     // A note that is none is no row only for those that read notes.
     let rejected = "SELECT count(DISTINCT name) FROM headwater.queries WHERE rows_rejected > 0";
@@ -119,8 +122,8 @@ async fn queries_come_together_and_each_gets_its_own_rows() {
 
     server.crash_and_start_again();
     let client = server.connect().await;
-    are_together(&client, 12).await;
-    cluster.produce("trades", &trades(1_700, 300, 3));
+    are_together(&client, 14).await;
+    cluster.produce("trades", &trades(1_900, 300, 3));
     client.run("FLUSH").await;
     check(&client, &views).await;
 }

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::prefix::{Prefix, Prefixes};
+use super::alike::{Common, Registry};
+use super::prefix::Prefix;
 use super::queue::Queue;
 use super::scan_thread::ScanThread;
 use datafusion::physical_expr::PhysicalExpr;
@@ -102,7 +103,7 @@ fn text_of(expr: &Arc<dyn PhysicalExpr>) -> String {
 pub(in crate::engine) struct SharedScans {
     groups: Mutex<Vec<Weak<Group>>>,
     next: AtomicU64,
-    prefixes: Prefixes,
+    known: Registry,
 }
 
 /// Queries that read together.
@@ -160,8 +161,8 @@ pub(super) struct Member {
     pub scan: usize,
     pub queue: Arc<Queue>,
     pub spec: Arc<ScanSpec>,
-    /// What its plan has in common with others, perhaps.
-    pub prefix: Option<Arc<Prefix>>,
+    /// What its plan may have in common with others.
+    pub common: Common,
 }
 
 impl std::fmt::Debug for Order {
@@ -174,9 +175,9 @@ impl std::fmt::Debug for Order {
 }
 
 impl SharedScans {
-    /// The prefix that all queries of a like one have.
-    pub(super) fn prefix(&self, prefix: Prefix) -> Arc<Prefix> {
-        self.prefixes.one(prefix)
+    /// What a plan may have in common with others, the same one for all of them.
+    pub(super) fn common(&self, common: Common) -> Common {
+        self.known.one(common)
     }
 
     /// A number that no membership had before.
@@ -351,7 +352,8 @@ impl Scan {
             }
         }
         state.members = members.len();
-        state.prefixes = members.iter().filter_map(|m| m.prefix.clone()).collect();
+        let prefixes = members.iter().filter_map(|m| m.common.prefix.clone());
+        state.prefixes = prefixes.collect();
         state.is_closed = members.is_empty();
         changed
     }

@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::alike::Common;
 use super::group::{
     FOUNDING_WAIT, Founding, Group, Member, Order, Positions, ScanKey, SharedScans,
 };
-use super::prefix::Prefix;
 use super::queue::{Note, Queue};
 use super::read::{Fetched, Reach, SharedRead};
 use crate::clock;
@@ -110,7 +110,7 @@ struct Asker {
     scans: Arc<SharedScans>,
     queue: Arc<Queue>,
     spec: Arc<ScanSpec>,
-    prefix: Option<Arc<Prefix>>,
+    common: Common,
 }
 
 /// A place in a group.
@@ -145,7 +145,7 @@ impl Part {
     pub(in crate::engine) fn begin(
         scans: &Arc<SharedScans>,
         queue: &Arc<Queue>,
-        (source, prefix): (&SourcePlan, Option<Prefix>),
+        (source, common): (&SourcePlan, Common),
         readers: Vec<ReaderOptions>,
         manner: Manner,
     ) -> Result<Self> {
@@ -159,7 +159,7 @@ impl Part {
             scans: Arc::clone(scans),
             queue: Arc::clone(queue),
             spec: Arc::new(source.scan.clone()),
-            prefix: prefix.map(|prefix| scans.prefix(prefix)),
+            common: scans.common(common),
         };
         let near = scans.near(&key, &next, u64::MAX);
         let near = near.filter(|_| manner.shares);
@@ -194,13 +194,13 @@ impl Part {
 
     /// How many queries of its group have its prefix, itself among them.
     pub(in crate::engine) fn alike(&self) -> usize {
-        let prefix = self.asker.prefix.as_ref();
+        let prefix = self.asker.common.prefix.as_ref();
         prefix.map_or(0, |prefix| self.current.group.alike(prefix))
     }
 
-    /// What its plan has in common with others, perhaps.
-    pub(in crate::engine) fn prefix(&self) -> Option<&Arc<Prefix>> {
-        self.asker.prefix.as_ref()
+    /// What its plan may have in common with others.
+    pub(in crate::engine) fn common(&self) -> &Common {
+        &self.asker.common
     }
 
     /// Whether a membership is one of its own.
@@ -498,7 +498,7 @@ impl Asker {
             scan,
             queue: Arc::clone(&self.queue),
             spec: Arc::clone(&self.spec),
-            prefix: self.prefix.clone(),
+            common: self.common.clone(),
         }
     }
 }

@@ -3,13 +3,14 @@
 //!
 //! Invariant: two queries with one prefix make the same groups of the same batch.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 
+use super::alike::Alike;
 use crate::engine::lane::table_use;
 use crate::operator::TableUse;
-use crate::plan::{AggregatePlan, RowStage, ScanColumn, StreamPlan};
+use crate::plan::{AggregatePlan, RowStage, ScanColumn, StreamPlan, by_panes};
 use crate::types::WindowKind;
 
 const ROWS_MIN: usize = 64;
@@ -21,6 +22,8 @@ pub(in crate::engine) struct Prefix {
     columns: Vec<ScanColumn>,
     rows: Vec<RowStage>,
     aggregate: AggregatePlan,
+    /// Stages and an aggregate that make its groups pane by pane, if that is less work.
+    paned: Option<(Vec<RowStage>, Arc<AggregatePlan>)>,
     /// What the state's tables are for: that decides in which form they hold their values.
     wanted: TableUse,
     /// Groups are made together only of batches with so many rows: making tables for them costs too.
@@ -51,6 +54,8 @@ impl Prefix {
             columns: input.source.scan.columns.clone(),
             rows: input.rows.clone(),
             aggregate: aggregate.clone(),
+            paned: by_panes(&input.rows, aggregate)
+                .map(|(rows, aggregate)| (rows, Arc::new(aggregate))),
             wanted,
             rows_min: ROWS_MIN,
             rows_a_group_min: ROWS_A_GROUP_MIN,
@@ -67,6 +72,11 @@ impl Prefix {
         }
     }
 
+    /// Stages and an aggregate that make its groups pane by pane, if that is less work.
+    pub(in crate::engine) fn paned(&self) -> Option<&(Vec<RowStage>, Arc<AggregatePlan>)> {
+        self.paned.as_ref()
+    }
+
     /// Whether the groups of so many rows may be worth making together.
     pub(in crate::engine) fn is_for(&self, rows: usize) -> bool {
         rows >= self.rows_min
@@ -76,49 +86,13 @@ impl Prefix {
     pub(in crate::engine) fn is_worth(&self, groups: usize, rows: usize) -> bool {
         groups * self.rows_a_group_min <= rows
     }
+}
 
+impl Alike for Prefix {
     fn is_like(&self, other: &Self) -> bool {
         self.columns == other.columns
             && self.wanted == other.wanted
             && self.rows == other.rows
             && self.aggregate.is_like(&other.aggregate)
     }
-}
-
-/// The prefixes of the queries that there are: like ones are one.
-#[derive(Debug, Default)]
-pub(super) struct Prefixes {
-    known: Mutex<Vec<Weak<Prefix>>>,
-}
-
-impl Prefixes {
-    /// The one that all queries with a like prefix have.
-    pub(super) fn one(&self, prefix: Prefix) -> Arc<Prefix> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|prefix| prefix.strong_count() > 0);
-        let mut alive = known.iter().filter_map(Weak::upgrade);
-        if let Some(like) = alive.find(|known| known.is_like(&prefix)) {
-            return like;
-        }
-        let prefix = Arc::new(prefix);
-        known.push(Arc::downgrade(&prefix));
-        prefix
-    }
-}
-
-/// Those that more than one of some queries has.
-pub(super) fn shared<'a>(
-    prefixes: impl Iterator<Item = Option<&'a Arc<Prefix>>>,
-) -> Vec<Arc<Prefix>> {
-    let (mut once, mut shared) = (Vec::<&Arc<Prefix>>::new(), Vec::<Arc<Prefix>>::new());
-    for prefix in prefixes.flatten() {
-        if shared.iter().any(|known| Arc::ptr_eq(known, prefix)) {
-            continue;
-        }
-        match once.iter().any(|known| Arc::ptr_eq(known, prefix)) {
-            true => shared.push(Arc::clone(prefix)),
-            false => once.push(prefix),
-        }
-    }
-    shared
 }

@@ -10,10 +10,12 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
+use super::alike::{Common, shared};
 use super::prefix::Prefix;
+use super::selection::Selection;
 use crate::engine::event_time::RowTimes;
 use crate::error::Result;
-use crate::operator::Partial;
+use crate::operator::{Partial, Rows};
 use crate::plan::{ScanColumn, ScanSpec};
 use crate::scan::{Decode, DecodedRows};
 use crate::source::{FetchedBy, PartitionEnd, Problem};
@@ -52,8 +54,33 @@ pub(in crate::engine) struct Fetched {
     rows: Option<UnionRows>,
     /// The times of these rows, once a member has told them.
     times: OnceLock<Arc<RowTimes>>,
-    /// What several members make the same groups by, and these, once one has made them.
-    partials: Vec<(Arc<Prefix>, OnceLock<Option<Partial>>)>,
+    /// What several members make the same groups by, and these.
+    partials: Vec<Shared<Prefix, Partial>>,
+    /// What several members pick their rows by, and these.
+    picked: Vec<Shared<Selection, Rows>>,
+}
+
+/// What several members make alike of a batch, once one of them has made it.
+#[derive(Debug)]
+struct Shared<K, V> {
+    by: Arc<K>,
+    made: OnceLock<Option<V>>,
+}
+
+impl<K, V> Shared<K, V> {
+    fn all(of: &[Arc<K>]) -> Vec<Self> {
+        let shared = of.iter().map(|by| Self {
+            by: Arc::clone(by),
+            made: OnceLock::new(),
+        });
+        shared.collect()
+    }
+
+    /// What is made by one of them: whoever comes first makes it, and the others wait for that.
+    fn of<'a>(all: &'a [Self], by: &Arc<K>, make: impl FnOnce() -> Option<V>) -> Option<&'a V> {
+        let shared = all.iter().find(|shared| Arc::ptr_eq(&shared.by, by))?;
+        shared.made.get_or_init(make).as_ref()
+    }
 }
 
 /// What a batch holds of one partition.
@@ -86,6 +113,7 @@ impl Fetched {
             rows: None,
             times: OnceLock::new(),
             partials: Vec::new(),
+            picked: Vec::new(),
         }
     }
 
@@ -205,16 +233,24 @@ impl Fetched {
 }
 
 impl Fetched {
-    /// The groups of the rows, if several members have this prefix: whoever comes first makes them, and
-    /// the others wait for that. `None`: each member takes the rows by itself.
+    /// The groups of the rows, if several members have this prefix. `None`: each member takes the rows by
+    /// itself.
     pub(in crate::engine) fn partial(
         &self,
         prefix: &Arc<Prefix>,
         make: impl FnOnce() -> Option<Partial>,
     ) -> Option<&Partial> {
-        let mut slots = self.partials.iter();
-        let (_, slot) = slots.find(|(known, _)| Arc::ptr_eq(known, prefix))?;
-        slot.get_or_init(make).as_ref()
+        Shared::of(&self.partials, prefix, make)
+    }
+
+    /// The rows that pass a condition, if several members begin with it. `None`: each member looks at all
+    /// rows by itself.
+    pub(in crate::engine) fn picked(
+        &self,
+        selection: &Arc<Selection>,
+        pick: impl FnOnce() -> Option<Rows>,
+    ) -> Option<&Rows> {
+        Shared::of(&self.picked, selection, pick)
     }
 }
 
@@ -288,16 +324,14 @@ fn union(specs: &[&ScanSpec]) -> Vec<ScanColumn> {
     columns
 }
 
-fn slot(prefix: &Arc<Prefix>) -> (Arc<Prefix>, OnceLock<Option<Partial>>) {
-    (Arc::clone(prefix), OnceLock::new())
-}
-
 /// Decodes for all members of a scan.
 pub(in crate::engine) struct UnionDecode {
     columns: Arc<[ScanColumn]>,
     decode: Decode,
     /// What several of them make the same groups by.
-    shared: Vec<Arc<Prefix>>,
+    prefixes: Vec<Arc<Prefix>>,
+    /// What several of them pick their rows by.
+    selections: Vec<Arc<Selection>>,
 }
 
 impl UnionDecode {
@@ -310,9 +344,16 @@ impl UnionDecode {
         Self::with(union(&specs), specs[0])
     }
 
-    /// Lets members with one of these prefixes take the groups that one of them has made.
-    pub(in crate::engine) fn share(&mut self, prefixes: Vec<Arc<Prefix>>) {
-        self.shared = prefixes;
+    /// Lets members with something in common take what one of them has made by it.
+    pub(super) fn share<'a>(&mut self, members: impl Iterator<Item = &'a Common> + Clone) {
+        self.prefixes = shared(members.clone().map(|common| common.prefix.as_ref()));
+        self.selections = shared(members.map(|common| common.selection.as_ref()));
+    }
+
+    /// The same for a member that stands for several.
+    #[cfg(test)]
+    pub(in crate::engine) fn share_all(&mut self, common: &Common) {
+        self.share([common, common].into_iter());
     }
 
     /// A decoder for other members; the same one, with what it has learned, if they want the same.
@@ -342,7 +383,8 @@ impl UnionDecode {
         Ok(Self {
             decode: Decode::try_new(&spec)?,
             columns: columns.into(),
-            shared: Vec::new(),
+            prefixes: Vec::new(),
+            selections: Vec::new(),
         })
     }
 
@@ -360,7 +402,8 @@ impl UnionDecode {
                 rows,
             }),
             times: OnceLock::new(),
-            partials: self.shared.iter().map(slot).collect(),
+            partials: Shared::all(&self.prefixes),
+            picked: Shared::all(&self.selections),
         })
     }
 }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::group::{Member, Positions, Scan};
-use super::prefix::shared;
 use super::queue::{Note, Offer};
 use super::read::{Fetched, SharedRead, UnionDecode};
 use crate::clock;
@@ -182,7 +181,7 @@ impl ScanThread {
                 Some(decode) => decode.for_members(specs)?,
                 None => UnionDecode::of(specs)?,
             };
-            decode.share(shared(self.members.iter().map(|m| m.prefix.as_ref())));
+            decode.share(self.members.iter().map(|member| &member.common));
             self.decode = Some(decode);
         }
         Ok(true)

@@ -14,7 +14,7 @@ use super::topic::{Entry, Event, Topics};
 use super::world::World;
 use crate::engine::committer::ByHand;
 use crate::engine::input::{Collect, Collected, Gather, lane_of};
-use crate::engine::shared_scan::{Fetched, Prefix, UnionDecode};
+use crate::engine::shared_scan::{Common, Fetched, Prefix, UnionDecode};
 use crate::engine::status::QueryShared;
 use crate::error::Result;
 use crate::plan::StreamPlan;
@@ -55,7 +55,7 @@ pub(super) struct Feed {
 /// Makes of messages what a scan makes of them that has several members.
 pub(super) struct SharedReads {
     decode: UnionDecode,
-    prefix: Option<Arc<Prefix>>,
+    common: Common,
 }
 
 impl SharedReads {
@@ -63,10 +63,13 @@ impl SharedReads {
     pub(super) fn of(plan: &StreamPlan, input: usize) -> Result<Self> {
         let spec = &plan.inputs[input].source.scan;
         let mut decode = UnionDecode::of(std::iter::once(spec))?;
-        let prefix = Prefix::of(plan, input, true);
-        let prefix = prefix.map(|prefix| Arc::new(prefix.for_any_batch()));
-        decode.share(prefix.iter().cloned().collect());
-        Ok(Self { decode, prefix })
+        let prefix = Prefix::of(plan, input, true).map(Prefix::for_any_batch);
+        let common = Common {
+            prefix: prefix.map(Arc::new),
+            ..Common::of(plan, input, true)
+        };
+        decode.share_all(&common);
+        Ok(Self { decode, common })
     }
 }
 
@@ -100,8 +103,8 @@ impl Collect for Feed {
         Ok(collected)
     }
 
-    fn prefix(&self, input: usize) -> Option<Arc<Prefix>> {
-        self.shared_reads[input].prefix.clone()
+    fn common(&self, input: usize) -> Common {
+        self.shared_reads[input].common.clone()
     }
 }
 

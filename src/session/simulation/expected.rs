@@ -58,6 +58,22 @@ fn as_they_come() -> Vec<Scenario> {
             expected: tumble_that_changes,
         },
         Scenario {
+            sql: "SELECT k, v FROM events WHERE v > 20 AND v % 3 <> 0 EMIT CHANGES",
+            changes: false,
+            windowed: false,
+            count: None,
+            expected: filter_twice,
+        },
+        Scenario {
+            sql: "SELECT window_start, k, count(*) AS n, sum(v) AS total, min(v) AS low, count(DISTINCT v) AS values
+                  FROM HOP(events, at, INTERVAL '5 seconds', INTERVAL '15 seconds') WHERE v > 20
+                  GROUP BY window_start, window_end, k EMIT CHANGES",
+            changes: true,
+            windowed: true,
+            count: None,
+            expected: hop_that_changes,
+        },
+        Scenario {
             sql: "SELECT k, v FROM events WHERE v > 50 UNION ALL SELECT k, v FROM others WHERE v BETWEEN 1 AND 60
                   EMIT CHANGES",
             changes: false,
@@ -126,6 +142,12 @@ fn filter(inputs: &[Vec<Event>]) -> Vec<Line> {
     let rows = inputs[0].iter().filter(|row| row.value % 3 != 0);
     rows.map(|row| line(&[&row.key, &row.value, &row.at]))
         .collect()
+}
+
+fn filter_twice(inputs: &[Vec<Event>]) -> Vec<Line> {
+    let rows = inputs[0].iter();
+    let rows = rows.filter(|row| row.value > 20 && row.value % 3 != 0);
+    rows.map(|row| line(&[&row.key, &row.value])).collect()
 }
 
 fn union(inputs: &[Vec<Event>]) -> Vec<Line> {
@@ -213,6 +235,11 @@ fn low_lines(windows: Windows) -> Vec<Line> {
 
 fn hop(inputs: &[Vec<Event>]) -> Vec<Line> {
     low_lines(closed(&inputs[0], 5, 15))
+}
+
+fn hop_that_changes(inputs: &[Vec<Event>]) -> Vec<Line> {
+    let rows = inputs[0].iter().copied().filter(|row| row.value > 20);
+    low_lines(windows(&rows.collect::<Vec<_>>(), 5, 15))
 }
 
 fn tumble_that_changes(inputs: &[Vec<Event>]) -> Vec<Line> {

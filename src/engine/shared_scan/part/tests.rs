@@ -187,7 +187,7 @@ impl Play {
             scans: Arc::clone(&registry),
             queue: Arc::new(Queue::new(usize::MAX)),
             spec: Arc::new(source().scan),
-            prefix: None,
+            common: Common::default(),
         };
         let old = Played::new(OLD, &key, &readers(scans, &older));
         // Somebody else keeps it alive.
@@ -195,7 +195,7 @@ impl Play {
             scans: Arc::clone(&registry),
             queue: Arc::new(Queue::new(usize::MAX)),
             spec: Arc::new(source().scan),
-            prefix: None,
+            common: Common::default(),
         };
         other.join(Arc::clone(&old.group)).expect("it is open");
         let alone = Played::new(OWN, &key, &own);
