@@ -115,6 +115,7 @@ impl Query {
         let now = self.surroundings.clock.monotonic();
         self.epoch.done(now);
         self.renew.done(now);
+        self.flush.done(now);
         self.note_replayed();
         let reached = self.partitions.iter();
         self.under_way = Some(UnderWay {
@@ -138,7 +139,7 @@ impl Query {
     pub(super) fn may_end_epoch(&mut self, rows: u64) -> Result<()> {
         let began = self.surroundings.clock.monotonic();
         self.dirty |= self.renew.is_due(began) || self.output.is_urgent();
-        let at_once = self.shared.flush_wanted() || self.is_replaying();
+        let at_once = self.is_flush_due(began) || self.is_replaying();
         if self.dirty && at_once {
             return self.finish_epoch();
         }

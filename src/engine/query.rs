@@ -47,6 +47,9 @@ const EVERY_MIN: Duration = Duration::from_millis(1);
 const HOLD_LOOK: Duration = Duration::from_millis(20);
 /// A broker forgets a sink's last epoch after some days.
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3_600);
+/// How often an epoch ends for somebody who waits for all that the topics hold, while much of it is still to be
+/// read: a file and a broker's answer for each micro-batch would cost many times the reading.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
 /// Reads of one micro-batch at the most, a lane.
 const READS_MAX: usize = 8;
 /// How long a micro-batch of a query that is far behind waits for so many.
@@ -107,6 +110,8 @@ pub(super) struct Query {
     pub(super) epoch: Pace,
     /// When an epoch ends although nothing came, so that the outside does not forget the last one.
     pub(super) renew: Pace,
+    /// The same for somebody who waits for all of it, while much is still to be read.
+    pub(super) flush: Pace,
     pub(super) groups: Groups,
     pub(super) epochs: u64,
     /// The epoch that is on its way to last.
@@ -213,6 +218,7 @@ impl Query {
             tuning,
             epoch: Pace::new(tuning.checkpoint_interval, now),
             renew: Pace::new(RENEW_EVERY, now),
+            flush: Pace::new(FLUSH_EVERY, now),
             groups,
             plan: Arc::clone(plan),
             sources,
@@ -350,8 +356,11 @@ impl Query {
         let now = self.surroundings.clock.monotonic();
         let mut until = now + TICK;
         let urgent = self.output.is_urgent() && self.under_way.is_none();
-        if (self.shared.flush_wanted() && self.dirty) || self.has_replay() || urgent {
+        if (self.dirty && self.is_flush_due(now)) || self.has_replay() || urgent {
             return Duration::ZERO;
+        }
+        if self.dirty && self.shared.flush_wanted() {
+            until = until.min(self.flush.next(now));
         }
         if let Some(next) = self.output.next() {
             until = until.min(now + next.max(EVERY_MIN));
@@ -541,6 +550,11 @@ impl Query {
             RecordBatch::try_new_with_options(Arc::clone(&self.plan.schema), columns, &options)
                 .map_err(from_arrow)
         })
+    }
+
+    /// Whether an epoch ends because somebody waits for all that the topics hold.
+    pub(super) fn is_flush_due(&self, now: Duration) -> bool {
+        self.shared.flush_wanted() && (self.is_caught_up() || self.flush.is_due(now))
     }
 
     fn is_caught_up(&self) -> bool {
