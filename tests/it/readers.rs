@@ -324,7 +324,7 @@ fn a_deleted_topic_is_an_error_that_says_so() {
 }
 
 /// Reads until an error comes.
-fn fails(reader: &mut Reader) -> headwater::error::Error {
+fn fails(reader: &mut Reader) -> Error {
     let start = Instant::now();
     loop {
         match reader.read(Duration::from_millis(200)) {
