@@ -389,8 +389,7 @@ impl Stages {
         }
     }
 
-    /// What they make of a batch, and the rows with which they fail. `shared`:
-    /// all who read along have these rows.
+    /// What they make of a batch, and the rows with which they fail. `shared`: all who read along have these rows.
     fn through(
         &self,
         shared: Option<&Fetched>,

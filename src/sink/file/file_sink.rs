@@ -23,8 +23,8 @@ impl FileSink {
     /// Looks whether rows of a schema can be written so; nothing is written.
     ///
     /// # Errors
-    /// A directory of the server's own, a column that names no folder or that the format has no form for, an object store's options that are
-    /// wrong.
+    /// A directory of the server's own, a column that names no folder or that the format has no form for, an object
+    /// store's options that are wrong.
     pub fn check(options: &FileOptions, schema: &Schema) -> Result<()> {
         reserved::check(&options.place, &options.reserved)?;
         let partitioner = Partitioner::try_new(&options.partitions, schema)?;
