@@ -39,6 +39,10 @@ impl<'a> Said<'a> {
         })
     }
 
+    pub(super) fn rows(&self) -> &'a RecordBatch {
+        self.batch.rows()
+    }
+
     pub(super) fn window(&self, row: usize) -> Option<(EventTime, EventTime)> {
         let (start, end) = self.windows.as_ref()?;
         Some((time_at(start, row)?, time_at(end, row)?))
@@ -62,6 +66,7 @@ impl<'a> Said<'a> {
                 id,
                 holds: is_true(&self.holds),
                 clear: is_true(&self.clear),
+                is_dated: self.times.is_some(),
                 until: (self.is_open)
                     .then(|| self.window(row).map(|(_, end)| end))
                     .flatten(),

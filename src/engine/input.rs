@@ -38,6 +38,9 @@ pub(super) trait Collect {
     /// When nothing more can come.
     fn collect(&mut self, timeout: Duration, gather: Gather) -> Result<Collected>;
 
+    /// Of these partitions messages are wanted next, where what comes can be chosen.
+    fn want(&mut self, _partitions: &[InputPartition]) {}
+
     /// By whom they are read.
     fn scans(&self) -> Vec<ScanStatus> {
         Vec::new()
@@ -290,7 +293,8 @@ pub(super) fn lane_of(partition: PartitionId, lanes: usize) -> usize {
     partition.0.unsigned_abs() as usize % lanes
 }
 
-fn options(
+/// What the reader of some partitions of a source is asked.
+pub(super) fn options(
     source: &SourcePlan,
     assignment: Vec<(PartitionId, Offset)>,
     (rows_max, bytes_max): (usize, usize),

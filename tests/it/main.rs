@@ -21,6 +21,7 @@ mod psql;
 mod recovery;
 mod dead_letters;
 mod replay;
+mod alert_order;
 mod alerts;
 mod alter_query;
 mod budget;

@@ -8,9 +8,7 @@ use datafusion::execution::SessionState;
 use super::continuous::{Wanted, continuous};
 use super::{create_sink, define, is_there, mode, notice};
 use crate::alert::{AlertRules, Rules, Watch, check_message, notification_schema};
-use crate::catalog::{
-    AlertDefinition, Definition, EVENT_TIME_MARK, SEVERITY_DEFAULT, sql_type_name,
-};
+use crate::catalog::{AlertDefinition, Definition, SEVERITY_DEFAULT, sql_type_name};
 use crate::engine::{AlertSetup, OpenSink};
 use crate::error::{Error, Result, SqlState, nearest};
 use crate::plan::{Changelog, Emission, StreamPlan};
@@ -20,7 +18,7 @@ use crate::sql::{self, CLEAR_COLUMN, Condition, CreateAlert, Template, WHEN_COLU
 use crate::types::WindowKind;
 
 const TAG: &str = "CREATE ALERT";
-/// Messages between two looks at the groups of an aggregate.
+/// Messages of a partition between two looks at the groups of an aggregate.
 const ROWS_MAX: usize = 64;
 
 pub(in crate::session) async fn run(session: &mut Session, clause: CreateAlert) -> Result<Outcome> {
@@ -68,9 +66,11 @@ pub(in crate::session) async fn planned(
 ) -> Result<(StreamPlan, Watch)> {
     check_clause(state, &alert.clause)?;
     let mut plan = continuous(services, state, Wanted::alert(alert)).await?;
+    plan.options.by_time = true;
     // A group's change in a micro-batch is its last form: short ones show what came between.
     plan.options.rows_max = plan.aggregate.as_ref().map(|_| ROWS_MAX);
-    let watch = watch(&alert.clause, &plan)?;
+    let mut watch = watch(&alert.clause, &plan)?;
+    watch.time = plan.tell_row_times()?;
     let names = watch.shown.iter().map(|column| plan.schema.field(*column));
     let names: Vec<&str> = names.map(|field| field.name().as_str()).collect();
     let templates = [&alert.clause.message, &alert.clause.resolved];
@@ -214,12 +214,6 @@ fn watch(clause: &CreateAlert, plan: &StreamPlan) -> Result<Watch> {
             .map(|(start, _)| start)
             .filter(|start| is_open && !row.contains(start)),
     );
-    let has_time = |column: &&usize| {
-        let field = schema.field(**column);
-        field.metadata().contains_key(EVENT_TIME_MARK)
-            && matches!(field.data_type(), DataType::Timestamp(..))
-    };
-    let time = shown.iter().find(has_time).copied();
     Ok(Watch {
         alert: clause.name.name.clone(),
         generation: 0,
@@ -227,7 +221,7 @@ fn watch(clause: &CreateAlert, plan: &StreamPlan) -> Result<Watch> {
         row,
         window,
         is_open,
-        time: time.filter(|_| plan.aggregate.is_none()),
+        time: None,
         holds,
         clear,
         shown,
