@@ -237,7 +237,7 @@ impl Evaluator {
             let Some(event) = said.event(row, &ids[batch][row]) else {
                 continue;
             };
-            let Some(at) = said.time(row).or(now) else {
+            let Some(at) = said.at(row, now) else {
                 continue;
             };
             let facts = || {

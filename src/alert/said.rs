@@ -53,6 +53,14 @@ impl<'a> Said<'a> {
         time_at(self.times.as_ref()?, row)
     }
 
+    /// When a row is looked at: at its own time, or now. What is in a window happened in it, however far the
+    /// slowest partition is.
+    pub(super) fn at(&self, row: usize, now: Option<EventTime>) -> Option<EventTime> {
+        let at = self.time(row).or(now)?;
+        let start = self.window(row).map(|(start, _)| start);
+        Some(start.map_or(at, |start| at.max(start)))
+    }
+
     /// What a row is to its key; `None`: what it was before a change, which follows.
     pub(super) fn event<'b>(&self, row: usize, id: &'b str) -> Option<Event<'b>> {
         let is_true = |of: &Option<BooleanArray>| {

@@ -393,7 +393,10 @@ fn weight(fetched: &Fetched, messages: usize) -> usize {
 
 /// What was picked in the order in which it came; whole where it is: others may have made something of that already.
 fn whole(mut picked: Vec<Picked>) -> Vec<OfInput> {
-    picked.sort_by_key(|picked| (picked.number, picked.places.start));
+    // Picked partition by partition, which is as good where each was fetched by itself, and always the same.
+    if picked.iter().any(|picked| picked.fetched.reach.len() > 1) {
+        picked.sort_by_key(|picked| (picked.number, picked.places.start));
+    }
     let mut given = Vec::new();
     for of_one in picked.chunk_by(|a, b| a.number == b.number) {
         let Picked { input, fetched, .. } = &of_one[0];

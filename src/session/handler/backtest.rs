@@ -202,6 +202,11 @@ impl Trial {
         self.look()?;
         let at = ProcessingTime(0);
         self.told.extend(self.evaluator.finish(self.range.to, at));
+        let order = |a: &Notification, b: &Notification| {
+            let place = |of: &Notification| (of.event_time, of.number);
+            place(a).cmp(&place(b)).then_with(|| a.key.cmp(&b.key))
+        };
+        self.told.sort_by(order);
         Ok(self.told)
     }
 
