@@ -31,10 +31,11 @@ use crate::types::{EventTime, InputPartition, Offset};
 /// Messages of a partition in a part at the most, unless the plan has it otherwise.
 const PART_MAX: usize = 4_096;
 /// Bytes held back at the most: from there on the order is given up for a while.
-const BYTES_MAX: usize = 128 << 20;
+const BYTES_MAX: usize = 64 << 20;
 
 /// Gives a query's messages on in order.
 pub(super) struct InOrder {
+    query: String,
     inner: Box<dyn Collect>,
     inputs: Vec<InputTimes>,
     lines: BTreeMap<InputPartition, Line>,
@@ -47,6 +48,8 @@ pub(super) struct InOrder {
     is_full: bool,
     /// What is to be told beside messages.
     news: Collected,
+    /// Parts that are known.
+    ready: VecDeque<Collected>,
 }
 
 /// Tells the event times of an input's messages.
@@ -99,6 +102,7 @@ impl InOrder {
     /// # Errors
     /// When a column cannot be decoded.
     pub(super) fn try_new(
+        query: &str,
         inner: Box<dyn Collect>,
         plan: &StreamPlan,
         begin: &Begin,
@@ -114,6 +118,7 @@ impl InOrder {
         let lines = begin.partitions();
         let lines = lines.map(|(place, range)| (place, Line::new(range.start, Some(range.end))));
         Ok(Self {
+            query: query.to_owned(),
             inner,
             inputs: inputs.collect::<Result<_>>()?,
             lines: lines.collect(),
@@ -123,6 +128,7 @@ impl InOrder {
             held_bytes: 0,
             is_full: false,
             news: Collected::nothing(1),
+            ready: VecDeque::new(),
         })
     }
 
@@ -275,7 +281,7 @@ impl InOrder {
 
 impl Collect for InOrder {
     fn collect(&mut self, timeout: Duration, gather: Gather) -> Result<Collected> {
-        if let Some(part) = self.next_part() {
+        if let Some(part) = self.ready.pop_front() {
             return Ok(part);
         }
         let (is_finite, part_max) = (self.is_finite, self.part_max);
@@ -285,8 +291,15 @@ impl Collect for InOrder {
             .want(&wanting.map(|(place, _)| *place).collect::<Vec<_>>());
         let collected = self.inner.collect(timeout, gather)?;
         self.put(collected)?;
-        let part = self.next_part();
+        while let Some(part) = self.next_part() {
+            self.ready.push_back(part);
+        }
+        let part = self.ready.pop_front();
         Ok(part.unwrap_or_else(|| self.take_news()))
+    }
+
+    fn has_more(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     fn scans(&self) -> Vec<ScanStatus> {

@@ -41,6 +41,11 @@ pub(super) trait Collect {
     /// Of these partitions messages are wanted next, where what comes can be chosen.
     fn want(&mut self, _partitions: &[InputPartition]) {}
 
+    /// True if what has come is not all given out.
+    fn has_more(&self) -> bool {
+        false
+    }
+
     /// By whom they are read.
     fn scans(&self) -> Vec<ScanStatus> {
         Vec::new()

@@ -261,7 +261,9 @@ impl Query {
             if let Some(ended) = self.obey()? {
                 return Ok(ended);
             }
-            self.hold();
+            if !self.inputs.has_more() {
+                self.hold();
+            }
             if self.shared.dial.tuning() != self.tuning && !self.shared.stopping() {
                 continue;
             }

@@ -280,7 +280,12 @@ impl Supervisor {
         let read_max = self.surroundings.read_max;
         let (mut inputs, wake) = self.connect.inputs(&self.plan, places, read_max)?;
         if self.plan.options.by_time {
-            inputs = Box::new(InOrder::try_new(inputs, &self.plan, &begin)?);
+            inputs = Box::new(InOrder::try_new(
+                &self.shared.name,
+                inputs,
+                &self.plan,
+                &begin,
+            )?);
         }
         if let (Some(committer), Some(wake)) = (output.committer(), &wake) {
             committer.on_done(wake.clone());

@@ -224,7 +224,7 @@ fn run(topic: &Topic, steps: &[Step], (rows_max, trigger): (usize, Trigger)) -> 
         decode: UnionDecode::of([scan].into_iter()).unwrap(),
         wanted: Arc::default(),
     };
-    let mut order = InOrder::try_new(Box::new(scripted), &plan, &begin(topic)).unwrap();
+    let mut order = InOrder::try_new("q", Box::new(scripted), &plan, &begin(topic)).unwrap();
     let mut run = Run {
         parts: Vec::new(),
         ends: Vec::new(),
