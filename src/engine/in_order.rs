@@ -233,8 +233,10 @@ impl InOrder {
         let is_short = |line: &Line| line.len <= self.part_max;
         let is_full = self.held_bytes > BYTES_MAX / if self.is_full { 2 } else { 1 };
         if is_full && !self.is_full {
+            let query = &self.query;
             tracing::warn!(
-                "partitions lie far apart in time: their messages are taken out of order"
+                query,
+                "partitions lie far apart in time: messages are taken out of order"
             );
         }
         if self.is_finite && !is_full && lines().filter(is_behind).any(is_short) {
