@@ -19,6 +19,7 @@ mod subscribe;
 mod shared_scan;
 mod psql;
 mod recovery;
+mod flush;
 mod dead_letters;
 mod replay;
 mod alerts;
