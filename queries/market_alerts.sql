@@ -39,8 +39,8 @@ CREATE ALERT IF NOT EXISTS profitable_trade ON (
            last_value(price ORDER BY "timestamp") FILTER (WHERE exchange = 'Coinbase') AS coinbase
     FROM trades WHERE quote IN ('USD', 'USDT') GROUP BY base
   )
-) KEY (base) WHEN profit > 0.5 CLEAR WHEN profit < 0.2 SEVERITY 'critical' NOTIFY trading_desk
-MESSAGE '{{ base }}: {{ profit }} % between Binance and Coinbase, after fees'
+) KEY (base) WHEN profit > 0.5 CLEAR WHEN profit < 0.2 COOLDOWN '5 minutes' SEVERITY 'critical'
+NOTIFY trading_desk MESSAGE '{{ base }}: {{ profit }} % between Binance and Coinbase, after fees'
 RESOLVED MESSAGE '{{ base }}: the difference between Binance and Coinbase is gone';
 
 FLUSH;
