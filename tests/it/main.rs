@@ -23,6 +23,7 @@ mod flush;
 mod dead_letters;
 mod replay;
 mod alerts;
+mod alert_notices;
 mod alter_query;
 mod budget;
 mod webhook;
