@@ -22,6 +22,7 @@ mod recovery;
 mod dead_letters;
 mod replay;
 mod alerts;
+mod notify;
 mod alter_query;
 mod budget;
 mod webhook;
