@@ -161,7 +161,7 @@ async fn a_kafka_that_is_down_holds_up_nobody_and_has_it_all_in_order_when_it_is
     assert_eq!(keys, ids, "the webhook is told at once");
     assert_eq!(world.outbox("told", "waiting").await, "4");
     let trouble = world.trouble("told").await;
-    let says = format!("cannot reach kafka at \"{}\"", away.bootstrap());
+    let says = format!("no answer from kafka at \"{}\"", away.bootstrap());
     assert!(trouble.starts_with(&says), "{trouble}");
     world.client.run("FLUSH").await;
 
