@@ -1,6 +1,7 @@
 //! What a sink is handed of the rows that wait, and what becomes of them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::Schema;
@@ -146,6 +147,17 @@ fn relay(world: &Shared) -> (Stop, Relay) {
     (stop, relay)
 }
 
+fn settings() -> OutboxSettings {
+    OutboxSettings {
+        name: OutboxName {
+            query: "s".to_owned(),
+            sink: None,
+        },
+        bytes_max: u64::MAX,
+        attempts_max: None,
+    }
+}
+
 fn outbox() -> Outbox {
     Outbox::open(None, "s", u64::MAX, SystemClock::shared()).unwrap()
 }
@@ -232,14 +244,7 @@ fn a_delivery_lets_rows_go_alone_until_the_bad_one_is_a_dead_letter() {
     let world = Shared::default();
     lock(&world).refuses = Some("b".to_owned());
     let outboxes = Outboxes::new(None, SystemClock::shared());
-    let settings = OutboxSettings {
-        name: OutboxName {
-            query: "s".to_owned(),
-            sink: None,
-        },
-        bytes_max: u64::MAX,
-        attempts_max: None,
-    };
+    let settings = settings();
     let (_stop, relay) = relay(&world);
     let relayed = Relayed {
         outbox: &settings,
@@ -272,4 +277,41 @@ fn not_too_many_bytes_go_together_and_always_one_row() {
     let large = |number| message(number, 0, vec![b' '; BYTES_MAX / 2]);
     assert_eq!(together(&[large(0), large(1), large(2)]), 2);
     assert_eq!(together(&[message(0, 0, vec![b' '; BYTES_MAX + 1])]), 1);
+}
+
+#[test]
+fn whoever_looks_at_outboxes_does_not_wait_for_one_that_is_given_up() {
+    let outboxes = Outboxes::new(None, SystemClock::shared());
+    let settings = settings();
+    let relayed = Relayed {
+        outbox: &settings,
+        schema: &schema(),
+        key_column: "id",
+    };
+    let (entered, is_there) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let hangs = move |_: Stopping| {
+        entered.send(()).unwrap();
+        // Until the other end is gone.
+        released.recv().unwrap_err();
+        Err(Error::internal("nobody is there"))
+    };
+    let mut sink = relayed.open(String::new(), &outboxes, hangs).unwrap();
+    let batch = ChangeBatch::inserts(rows(&["a"]));
+    sink.stage(&batch, ProcessingTime(0)).unwrap();
+    sink.commit(1).unwrap();
+    is_there.recv().unwrap();
+    let (looked, seen) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| outboxes.remove("s").unwrap());
+        scope.spawn(|| {
+            while !outboxes.states().is_empty() {
+                std::thread::yield_now();
+            }
+            looked.send(()).unwrap();
+        });
+        let seen = seen.recv_timeout(Duration::from_secs(10));
+        drop(release);
+        assert_eq!(seen, Ok(()), "it is seen that the outbox is gone");
+    });
 }
