@@ -25,6 +25,7 @@ mod replay;
 mod alert_order;
 mod alerts;
 mod alert_notices;
+mod notify;
 mod alter_query;
 mod budget;
 mod webhook;

@@ -165,15 +165,6 @@ fn notified(services: &Services, alert: &AlertDefinition) -> Result<Vec<OpenSink
                 "NOTIFY takes a sink without one: CREATE SINK s WITH (connector = ..).",
             )));
         }
-        if sink
-            .kafka()
-            .is_some_and(|target| target.transactional_id.is_some())
-        {
-            let text = format!("sink \"{}\" has a transactional id of its own", name.name);
-            return Err(at(Error::user(SqlState::WrongObjectType, text).hint(
-                "Leave transactional_id out of it: each alert writes under an id of its own.",
-            )));
-        }
         create_sink::check_told(services, sink, &alert.name).map_err(at)?;
         let writer = create_sink::Writer::Alert {
             alert: &alert.name,
