@@ -193,9 +193,10 @@ impl InOrder {
             };
             let line = self.line(place);
             let first = times.len();
-            for place in first..first + run.len() {
-                let offset = || EventTime(messages[place].offset.0);
-                let time = told.get(place).copied().unwrap_or_else(offset);
+            for message in run {
+                // One that is alone has no times: its offsets do as well.
+                let time = told.get(times.len()).copied();
+                let time = time.unwrap_or(EventTime(message.offset.0));
                 line.reached = line.reached.max(time);
                 times.push(line.reached);
             }

@@ -61,7 +61,7 @@ impl World {
 
     fn trade(&self, numbers: std::ops::Range<u32>) {
         let row = |n: u32| {
-            let price = if n % 2 == 0 { 101 } else { 99 };
+            let price = if n.is_multiple_of(2) { 101 } else { 99 };
             Record::of(format!(
                 r#"{{"symbol":"BTC","price":{price},"at":"2026-01-01T00:00:{n:02}"}}"#
             ))

@@ -131,7 +131,7 @@ impl KafkaSink {
             let sink = Self::with(&own, &schema, Way::AtLeastOnce(producer))?;
             Ok(Box::new(sink) as Box<dyn Sink>)
         };
-        relayed.open(format!("{options:?}"), outboxes, open)
+        relayed.open(&format!("{options:?}"), outboxes, open)
     }
 
     fn with(options: &KafkaSinkOptions, schema: &SchemaRef, way: Way) -> Result<Self> {

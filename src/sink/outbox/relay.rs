@@ -49,7 +49,7 @@ impl Relayed<'_> {
     /// A column that cannot be read from JSON, or what the disk says.
     pub(in crate::sink) fn open(
         &self,
-        made_of: String,
+        made_of: &str,
         outboxes: &Outboxes,
         sink: impl Fn(Stopping) -> Result<Box<dyn Sink>> + Send + 'static,
     ) -> Result<OutboxSink> {

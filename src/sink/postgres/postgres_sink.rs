@@ -115,7 +115,7 @@ impl PostgresSink {
         } = &options.connection;
         let made_of = format!("{options:?} {:?}", (url, password, roots));
         let (own, schema) = (options.clone(), SchemaRef::clone(relayed.schema));
-        relayed.open(made_of, outboxes, move |_| {
+        relayed.open(&made_of, outboxes, move |_| {
             Ok(Box::new(Self::open(&own, &schema)?) as Box<dyn Sink>)
         })
     }

@@ -251,7 +251,7 @@ fn a_delivery_lets_rows_go_alone_until_the_bad_one_is_a_dead_letter() {
         schema: &schema(),
         key_column: "id",
     };
-    let mut sink = relayed.open(String::new(), &outboxes, relay.open).unwrap();
+    let mut sink = relayed.open("", &outboxes, relay.open).unwrap();
     let batch = ChangeBatch::inserts(rows(&["a", "b", "c"]));
     sink.stage(&batch, ProcessingTime(0)).unwrap();
     sink.commit(1).unwrap();
@@ -296,7 +296,7 @@ fn whoever_looks_at_outboxes_does_not_wait_for_one_that_is_given_up() {
         released.recv().unwrap_err();
         Err(Error::internal("nobody is there"))
     };
-    let mut sink = relayed.open(String::new(), &outboxes, hangs).unwrap();
+    let mut sink = relayed.open("", &outboxes, hangs).unwrap();
     let batch = ChangeBatch::inserts(rows(&["a"]));
     sink.stage(&batch, ProcessingTime(0)).unwrap();
     sink.commit(1).unwrap();
