@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::status::{QueryShared, QueryState, QueryStatus};
+use super::status::{PartitionStatus, QueryShared, QueryState, QueryStatus};
 use super::supervisor::Control;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -90,10 +90,13 @@ pub(super) async fn flush_one(
     control.wake();
     loop {
         let status = shared.status();
-        let done = ends.iter().all(|(partition, end)| {
-            let committed = status.partitions.get(partition).and_then(|p| p.committed);
-            committed.is_some_and(|committed| committed >= *end)
-        });
+        let reaches = |how_far: fn(&PartitionStatus) -> Option<Offset>| {
+            ends.iter().all(|(partition, end)| {
+                let reached = status.partitions.get(partition).and_then(how_far);
+                reached.is_some_and(|reached| reached >= *end)
+            })
+        };
+        let done = reaches(|partition| partition.committed);
         match stands(shared, &status) {
             Some(End::Finished) if done => return Ok(End::Done),
             Some(end) => return Ok(end),
@@ -104,7 +107,7 @@ pub(super) async fn flush_one(
         }
         if !is_told
             && start.elapsed() >= PATIENCE
-            && let Some(why) = trouble(&status)
+            && let Some(why) = trouble(&status, reaches(|partition| partition.next))
         {
             (watcher.waits)(&shared.name, &why);
             is_told = true;
@@ -118,12 +121,12 @@ pub(super) async fn flush_one(
     }
 }
 
-/// What keeps a query from going on, while it does.
-fn trouble(status: &QueryStatus) -> Option<String> {
+/// What keeps a query from going on, while it does. `all_read`: only its epoch has yet to end.
+fn trouble(status: &QueryStatus, all_read: bool) -> Option<String> {
     match (&status.trouble, &status.state) {
         (Some(trouble), _) => Some(trouble.clone()),
         (None, QueryState::Retrying) => status.last_error.as_ref().map(ToString::to_string),
-        (None, _) => None,
+        (None, _) => all_read.then(|| "where its rows go has not confirmed them".to_owned()),
     }
 }
 
