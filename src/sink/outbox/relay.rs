@@ -70,7 +70,9 @@ impl Relayed<'_> {
 /// Hands on what waits.
 struct Relay {
     open: Open,
-    sink: Option<Box<dyn Sink>>,
+    /// With the number of the last message that it had when it was opened: those before it are settled late, and may
+    /// come again in any lot.
+    sink: Option<(Box<dyn Sink>, Option<u64>)>,
     rows: Rows,
     shutdown: Shutdown,
 }
@@ -78,7 +80,7 @@ struct Relay {
 impl Relay {
     fn hand_on(&mut self, messages: &[Message], outbox: &Outbox) -> Result<()> {
         let (mut sink, done) = match self.sink.take() {
-            Some(sink) => (sink, None),
+            Some(opened) => opened,
             None => self.opened(outbox)?,
         };
         let is_new = |message: &&Message| done.is_none_or(|done| message.number > done);
@@ -90,7 +92,7 @@ impl Relay {
         if let Some(last) = new.last() {
             sink.commit(last.number)?;
         }
-        self.sink = Some(sink);
+        self.sink = Some((sink, done));
         Ok(())
     }
 

@@ -202,6 +202,18 @@ fn a_sink_that_keeps_the_epoch_is_given_no_row_twice() {
 }
 
 #[test]
+fn what_the_sink_had_before_a_restart_is_left_out_of_every_lot() {
+    let (world, outbox) = (Shared::default(), outbox());
+    lock(&world).committed = Some((2, outbox.number()));
+    let messages = waiting(&["a", "b", "c"]);
+    let (_stop, mut relay) = relay(&world);
+    for lot in messages.chunks(1) {
+        assert_eq!(relay.deliver(lot, &outbox).unwrap(), taken());
+    }
+    assert_eq!(lock(&world).batches, [vec!["c"]]);
+}
+
+#[test]
 fn what_another_outbox_has_committed_says_nothing_of_this_one() {
     let (world, outbox) = (Shared::default(), outbox());
     lock(&world).committed = Some((9, outbox.number() ^ 1));
