@@ -27,6 +27,8 @@ pub struct Watermarks {
     current: Watermark,
     /// Since when all partitions are idle, and the watermark then.
     all_idle: Option<(Duration, Watermark)>,
+    /// Some partitions have yet to come to where the others' ends were: those at their ends hold nobody back.
+    is_catching_up: bool,
 }
 
 /// What is known of one partition.
@@ -55,6 +57,7 @@ impl Watermarks {
             partitions: BTreeMap::new(),
             current: Watermark::MIN,
             all_idle: None,
+            is_catching_up: false,
         };
         for (partition, idle_timeout) in partitions {
             watermarks.add(partition, idle_timeout, now);
@@ -117,6 +120,12 @@ impl Watermarks {
         }
     }
 
+    /// Whether what was there before is still being read: a partition at its end is idle at once then, whose next
+    /// rows come after that. One that is never idle holds the others back all the same.
+    pub fn catch_up(&mut self, is_catching_up: bool) {
+        self.is_catching_up = is_catching_up;
+    }
+
     /// Decides who is idle at `now` (monotonic) and returns the query's watermark.
     pub fn advance(&mut self, now: Duration) -> Watermark {
         self.mark_idle(now);
@@ -142,7 +151,8 @@ impl Watermarks {
         for partition in self.partitions.values_mut() {
             let silent = now.saturating_sub(partition.active_at);
             let timeout = partition.idle_timeout;
-            partition.idle = partition.at_end && timeout.is_some_and(|timeout| silent >= timeout);
+            let is_over = |timeout| self.is_catching_up || silent >= timeout;
+            partition.idle = partition.at_end && timeout.is_some_and(is_over);
         }
     }
 
@@ -286,6 +296,27 @@ mod tests {
         );
         marks.observe(part(0), mark(121), at(11));
         assert_eq!(marks.advance(at(11)), mark(121));
+    }
+
+    #[test]
+    fn while_others_catch_up_a_partition_at_its_end_is_idle_at_once() {
+        let mut marks = two();
+        marks.observe(part(0), mark(100), at(1));
+        marks.reached_end(part(1));
+        marks.catch_up(true);
+        assert_eq!(marks.advance(at(1)), mark(100));
+        marks.catch_up(false);
+        marks.observe(part(0), mark(101), at(2));
+        assert_eq!(marks.advance(at(2)), mark(100), "it is waited for again");
+        let mut marks = Watermarks::new([0, 1].map(|id| (part(id), None)), at(0));
+        marks.observe(part(0), mark(100), at(1));
+        marks.reached_end(part(1));
+        marks.catch_up(true);
+        assert_eq!(
+            marks.advance(at(1)),
+            Watermark::MIN,
+            "one that is never idle"
+        );
     }
 
     #[test]

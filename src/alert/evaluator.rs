@@ -435,7 +435,7 @@ mod tests {
             shown: vec![0, 1, 2, 3],
             key: vec![0],
             row: if is_open { vec![2] } else { Vec::new() },
-            window: Some((2, 3)),
+            window: is_open.then_some((2, 3)),
             is_open,
             time: None,
             holds: Some(4),
@@ -492,7 +492,6 @@ mod tests {
         assert_eq!(all[0].key, r#"{"symbol":"BTC"}"#);
         let values = r#"{"symbol":"BTC","price":101,"window_start":"1970-01-01T00:00:00Z","window_end":"1970-01-01T00:01:00Z"}"#;
         assert_eq!(all[0].values, values);
-        assert_eq!(all[0].window_end, Some(EventTime(60 * SECOND)));
         assert_eq!(
             (all[0].severity.as_str(), all[0].offsets.as_deref()),
             ("page", Some("{}"))
@@ -517,6 +516,30 @@ mod tests {
         let times = all.iter().map(|one| one.event_time.0 / SECOND);
         assert_eq!(times.collect::<Vec<_>>(), [10, 20, 30, 40]);
         assert!(none.is_empty(), "the key stands on a newer row");
+    }
+
+    #[test]
+    fn a_closed_window_is_looked_at_as_of_its_end() {
+        let watch = Watch {
+            window: Some((2, 3)),
+            ..evaluator(Rules::default(), false).watch
+        };
+        let rules = Rules {
+            lasts: 90 * SECOND,
+            ..Rules::default()
+        };
+        let rules = AlertRules {
+            rules,
+            ..AlertRules::default()
+        };
+        let mut alert = Evaluator::try_new(watch, rules, &rows(&[]).schema()).unwrap();
+        // Three windows close at once, since the watermark has come far.
+        let closed = rows(&[("BTC", 101, 0), ("BTC", 102, 60), ("BTC", 1, 120)]);
+        let all = alert.look(&[ChangeBatch::inserts(closed)], &moment(600, 0));
+        let all = all.unwrap();
+        let times = all.iter().map(|one| one.event_time.0 / SECOND);
+        assert_eq!(times.collect::<Vec<_>>(), [150, 180]);
+        assert_eq!(all[0].window_end, Some(EventTime(120 * SECOND)));
     }
 
     #[test]

@@ -53,12 +53,15 @@ impl<'a> Said<'a> {
         time_at(self.times.as_ref()?, row)
     }
 
-    /// When a row is looked at: at its own time, or now. What is in a window happened in it, however far the
-    /// slowest partition is.
+    /// When a row is looked at: at its own time, at the end of its window if that has closed, or now. What is in an
+    /// open window happened in it, however far the slowest partition is.
     pub(super) fn at(&self, row: usize, now: Option<EventTime>) -> Option<EventTime> {
-        let at = self.time(row).or(now)?;
-        let start = self.window(row).map(|(start, _)| start);
-        Some(start.map_or(at, |start| at.max(start)))
+        match (self.time(row), self.window(row)) {
+            (Some(time), _) => Some(time),
+            (None, Some((_, end))) if !self.is_open => Some(end),
+            (None, Some((start, _))) => now.map(|now| now.max(start)),
+            (None, None) => now,
+        }
     }
 
     /// What a row is to its key; `None`: what it was before a change, which follows.

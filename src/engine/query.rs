@@ -100,6 +100,9 @@ pub(super) struct Query {
     pub shared: Arc<QueryShared>,
     pub(super) surroundings: Surroundings,
     pub(super) partitions: BTreeMap<InputPartition, PartitionStatus>,
+    /// Where the partitions ended when it began, of those that have not been read up to there; of one that takes
+    /// messages by their times.
+    catch_up: BTreeMap<InputPartition, Offset>,
     /// Rows that the limit still allows.
     pub(super) left: Option<u64>,
     /// How it runs, as it was last told.
@@ -211,7 +214,9 @@ impl Query {
         let ids = ids.map(|(place, _)| (place, sources[place.input].idle_timeout));
         let mut watermarks = Watermarks::new(ids, now);
         let partitions = partitions_of(begin, &mut watermarks);
+        let by_time = begin.partitions().filter(|_| plan.options.by_time);
         Ok(Self {
+            catch_up: by_time.map(|(place, range)| (place, range.end)).collect(),
             emitter,
             left: plan.limit,
             tuning,
@@ -454,6 +459,12 @@ impl Query {
             rows.extend(output.rows);
         }
         self.note_ends(input);
+        let partitions = &self.partitions;
+        self.catch_up.retain(|place, end| {
+            let next = partitions.get(place).and_then(|status| status.next);
+            next.is_none_or(|next| next < *end)
+        });
+        self.watermarks.catch_up(!self.catch_up.is_empty());
         let watermark = self.watermarks.advance(now);
         self.emitter.emit(&mut self.lanes, rows, watermark, now)
     }
