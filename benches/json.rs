@@ -89,6 +89,7 @@ fn cases() -> Vec<Case> {
         decode("decode 7 of 7, as text", &texts, strings.clone()),
         decode("decode 3 of 7", &three, strings.clone()),
         decode("decode 0 of 7", &[], strings.clone()),
+        decode("decode 0 of 7, among headers", &[], batches(Form::Framed)),
         decode(
             "decode 7, numbers without quotes",
             &typed,
@@ -210,7 +211,12 @@ enum Form {
     Optional,
     /// The members stand in any order.
     Shuffled,
+    /// Strings, with a record's header and key in front of each message, as a broker's answer has them.
+    Framed,
 }
+
+/// A header and a key of a record; two of the numbers are longer than a byte.
+const HEADER: &[u8] = b"\xb4\x02\0\x9a\x85\x01\x02\x06key\x96\x02";
 
 fn batches(form: Form) -> Vec<MessageBatch> {
     let mut random = fastrand::Rng::with_seed(7);
@@ -223,6 +229,9 @@ fn messages(form: Form, first: usize, random: &mut fastrand::Rng) -> MessageBatc
     let mut buffer = Vec::new();
     let mut messages = Vec::new();
     for row in first..first + BATCH_ROWS {
+        if form == Form::Framed {
+            buffer.extend_from_slice(HEADER);
+        }
         let start = buffer.len();
         buffer.extend_from_slice(trade(form, row, random).as_bytes());
         messages.push(Message {
@@ -271,7 +280,7 @@ fn trade(form: Form, row: usize, random: &mut fastrand::Rng) -> String {
         format!("\"quote\":\"{}\"", random.choice(QUOTES).unwrap()),
     ];
     match form {
-        Form::Strings | Form::Numbers => {}
+        Form::Strings | Form::Numbers | Form::Framed => {}
         Form::Optional => {
             if random.u32(0..2) == 0 {
                 members.remove(4);

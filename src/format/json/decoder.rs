@@ -15,6 +15,7 @@ use arrow::compute::filter;
 use super::convert::{Cells, Column, Problem, Wrong, column};
 use super::field::{JsonField, shown_path};
 use super::scan::Text;
+use super::simd::is_ascii;
 use super::slot::Slot;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
@@ -303,13 +304,13 @@ fn check_payload(span: Span, bytes: &[u8], checked_utf8: bool) -> Result<(), Str
             "message of {len} bytes is longer than {MESSAGE_BYTES_MAX}"
         ));
     }
-    if !checked_utf8 && let Err(error) = std::str::from_utf8(span.of(bytes)) {
-        return Err(format!(
-            "not valid UTF-8 (byte {})",
-            error.valid_up_to() + 1
-        ));
+    let (start, end) = (span.start as usize, (span.start + span.len) as usize);
+    if checked_utf8 || is_ascii(bytes, start, end) {
+        return Ok(());
     }
-    Ok(())
+    std::str::from_utf8(&bytes[start..end])
+        .map(drop)
+        .map_err(|error| format!("not valid UTF-8 (byte {})", error.valid_up_to() + 1))
 }
 
 fn index(message: usize) -> u32 {

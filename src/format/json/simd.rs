@@ -83,6 +83,43 @@ pub(super) fn digits(chunk: &[u8; 16]) -> u32 {
     portable_digits(chunk)
 }
 
+/// Whether the bytes from `start` to `end` are ASCII; as many as [`ASCII_BLOCK`] can be read from `end` on.
+///
+/// Plain words, of which the compiler makes vectors: for messages of usual length faster than the standard library,
+/// which looks at the last bytes one by one.
+#[inline(always)]
+pub(super) fn is_ascii(bytes: &[u8], start: usize, end: usize) -> bool {
+    const TOP_BITS: u64 = 0x8080_8080_8080_8080;
+    let mut seen = [0; ASCII_BLOCK / 8];
+    let mut at = start;
+    while at + ASCII_BLOCK <= end {
+        let block = words(bytes, at);
+        for (seen, word) in seen.iter_mut().zip(block) {
+            *seen |= word;
+        }
+        at += ASCII_BLOCK;
+    }
+    for (place, (seen, word)) in seen.iter_mut().zip(words(bytes, at)).enumerate() {
+        // What lies beyond the end does not count.
+        let within = match (end - at).saturating_sub(8 * place) {
+            left @ 0..8 => (1 << (8 * left)) - 1,
+            _ => u64::MAX,
+        };
+        *seen |= word & within;
+    }
+    seen.iter().fold(0, |all, seen| all | seen) & TOP_BITS == 0
+}
+
+/// Bytes that [`is_ascii`] looks at together.
+const ASCII_BLOCK: usize = 32;
+
+#[inline(always)]
+fn words(bytes: &[u8], at: usize) -> [u64; ASCII_BLOCK / 8] {
+    let block: &[u8; ASCII_BLOCK] = bytes[at..].first_chunk().expect("the buffer is padded");
+    let (words, _) = block.as_chunks();
+    std::array::from_fn(|place| u64::from_le_bytes(words[place]))
+}
+
 /// The top bit of each byte that is zero; exact, no carry crosses bytes.
 #[cfg(any(test, miri, not(target_arch = "x86_64")))]
 fn zero_bytes(word: u64) -> u64 {
@@ -129,7 +166,8 @@ mod tests {
     use proptest::prelude::{any, proptest};
 
     use super::{
-        digits, points, portable_digits, portable_points, portable_string_stops, string_stops,
+        ASCII_BLOCK, digits, is_ascii, points, portable_digits, portable_points,
+        portable_string_stops, string_stops,
     };
 
     fn one_by_one(chunk: &[u8; 16], of_kind: impl Fn(u8) -> bool) -> u32 {
@@ -167,6 +205,23 @@ mod tests {
                 let mut chunk = *b"plain text, long";
                 chunk[place] = byte;
                 check(&chunk);
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_lies_between_two_places_has_to_be_ascii() {
+        for len in 0..3 * ASCII_BLOCK {
+            for start in [0, 1, 7, 40] {
+                let mut bytes = vec![0xff; start + len + ASCII_BLOCK];
+                bytes[start..start + len].fill(0x7f);
+                assert!(is_ascii(&bytes, start, start + len), "{len} bytes");
+                for place in start..start + len {
+                    bytes[place] = 0x80;
+                    let (at, end) = (place - start, start + len);
+                    assert!(!is_ascii(&bytes, start, end), "byte {at} of {len}");
+                    bytes[place] = 0x7f;
+                }
             }
         }
     }
