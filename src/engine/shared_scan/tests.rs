@@ -16,6 +16,7 @@ use super::alike::Common;
 use super::queue::{Note, Offer, Queue};
 use super::read::{Fetched, SharedRead, UnionDecode, Wanted};
 use super::selection::Selection;
+use crate::clock;
 use crate::plan::{
     EventTimePlan, InputPlan, OnError, RowStage, ScanColumn, ScanOrigin, ScanSpec, ScanStartup,
     SourcePlan,
@@ -287,4 +288,48 @@ fn who_waits_for_room_gets_it_when_something_is_taken() {
         assert!(queue.take(Duration::from_secs(60)).is_some());
         assert_eq!(waiting.join().unwrap(), Offer::Taken);
     });
+}
+
+#[test]
+fn who_awaits_more_reads_is_woken_by_enough_of_them_or_by_something_else() {
+    let far = clock::instant() + Duration::from_secs(60);
+    let offer = |queue: &Queue, bytes| queue.offer(1, 0, &read(bytes), Duration::ZERO);
+    let wakes: [(&str, fn(&Queue)); 4] = [
+        ("a note", |queue| {
+            queue.tell(Note::FellOut { membership: 1 })
+        }),
+        ("a wake", Queue::wake),
+        ("the end", Queue::close),
+        ("ends without messages", |queue| queue.push(1, 0, &read(0))),
+    ];
+    for (what, wake) in wakes {
+        let queue = Queue::new(100_000);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| queue.await_more(2, far));
+            // Until it waits these do nothing, so they come again and again.
+            while !waiting.is_finished() {
+                wake(&queue);
+                std::thread::yield_now();
+            }
+        });
+        assert!(clock::instant() < far, "{what} wakes it");
+    }
+    let queue = Queue::new(1_000);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| queue.await_more(2, far));
+        assert_eq!(offer(&queue, 1), Offer::Taken);
+        assert_eq!(offer(&queue, 1), Offer::Taken);
+        waiting.join().unwrap();
+        let waiting = scope.spawn(|| queue.await_more(3, far));
+        while !waiting.is_finished() {
+            assert_eq!(offer(&queue, 5_000), Offer::Full);
+            std::thread::yield_now();
+        }
+    });
+    assert!(
+        clock::instant() < far,
+        "enough reads and a full queue wake it"
+    );
+    queue.await_more(9, clock::instant());
+    assert!(queue.take(Duration::ZERO).is_some(), "the time was over");
 }
