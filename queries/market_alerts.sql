@@ -17,14 +17,19 @@ CREATE ALERT IF NOT EXISTS price_jump ON (
   SELECT market, window_start, window_end, round(100 * pct_change(price ORDER BY "timestamp"), 2) AS change
   FROM HOP(trades, "timestamp", INTERVAL '10 seconds', INTERVAL '1 minute')
   GROUP BY market, window_start, window_end
-) KEY (market) WHEN abs(change) > 2 NOTIFY trading_desk MESSAGE '{{ market }} moved by {{ change }} % within a minute';
+) KEY (market) WHEN abs(change) > 3 CLEAR WHEN abs(change) < 1 COOLDOWN '10 minutes' NOTIFY trading_desk
+MESSAGE '{{ market }} moved by {{ change }} % within a minute' RESOLVED MESSAGE '{{ market }} is calm again';
 
+-- A minute's last ten seconds against the whole of it.
 CREATE ALERT IF NOT EXISTS busy_market ON (
-  SELECT market, window_start, window_end, sum(price * volume) AS turnover
-  FROM HOP(trades, "timestamp", INTERVAL '30 seconds', INTERVAL '2 minutes')
+  SELECT market, window_start, window_end, min("timestamp") AS since, round(sum(price * volume) / 6) AS usual,
+         round(sum(price * volume) FILTER (WHERE "timestamp" >= window_end - INTERVAL '10 seconds')) AS turnover
+  FROM HOP(trades, "timestamp", INTERVAL '10 seconds', INTERVAL '1 minute')
   GROUP BY market, window_start, window_end
-) KEY (market) WHEN turnover > 600000 NOTIFY trading_desk
-MESSAGE '{{ market }}: more than 600,000 were turned over in the past two minutes';
+) KEY (market) WHEN turnover > 1.5 * usual AND since < window_start + INTERVAL '10 seconds'
+CLEAR WHEN turnover < 1.2 * usual COOLDOWN '5 minutes' NOTIFY trading_desk
+MESSAGE '{{ market }}: {{ turnover }} were turned over within ten seconds, usually {{ usual }}'
+RESOLVED MESSAGE '{{ market }} is as busy as usual';
 
 CREATE ALERT IF NOT EXISTS profitable_trade ON (
   SELECT base, round(100 * (greatest(binance, coinbase) * 0.999 / (least(binance, coinbase) * 1.001) - 1), 2) AS profit
@@ -34,8 +39,8 @@ CREATE ALERT IF NOT EXISTS profitable_trade ON (
            last_value(price ORDER BY "timestamp") FILTER (WHERE exchange = 'Coinbase') AS coinbase
     FROM trades WHERE quote IN ('USD', 'USDT') GROUP BY base
   )
-) KEY (base) WHEN profit > 0.5 CLEAR WHEN profit < 0.2 SEVERITY 'critical' NOTIFY trading_desk
-MESSAGE '{{ base }}: {{ profit }} % between Binance and Coinbase, after fees'
+) KEY (base) WHEN profit > 0.5 CLEAR WHEN profit < 0.2 COOLDOWN '5 minutes' SEVERITY 'critical'
+NOTIFY trading_desk MESSAGE '{{ base }}: {{ profit }} % between Binance and Coinbase, after fees'
 RESOLVED MESSAGE '{{ base }}: the difference between Binance and Coinbase is gone';
 
 FLUSH;

@@ -1,7 +1,10 @@
--- An alert that fires once a market when its price crosses a line, and again only after the price was back below another.
-CREATE ALERT IF NOT EXISTS price_high ON (SELECT market, price, "timestamp" FROM trades) KEY (market)
-WHEN price > 7340 CLEAR WHEN price < 7320 SEVERITY 'critical' MESSAGE '{{ market }} at {{ price }}'
-RESOLVED MESSAGE '{{ market }} is back at {{ price }}';
+-- An alert that fires once a market when its price is well above its usual one, and again only after it was back near that.
+CREATE ALERT IF NOT EXISTS price_high ON (
+  SELECT market, window_start, window_end, last_value(price ORDER BY "timestamp") AS price, round(avg(price), 6) AS usual
+  FROM HOP(trades, "timestamp", INTERVAL '1 minute', INTERVAL '5 minutes')
+  GROUP BY market, window_start, window_end
+) KEY (market) WHEN price > 1.025 * usual CLEAR WHEN price < 1.005 * usual COOLDOWN '5 minutes' SEVERITY 'critical'
+MESSAGE '{{ market }} at {{ price }}, usually {{ usual }}' RESOLVED MESSAGE '{{ market }} is back at {{ price }}';
 
 FLUSH;
 

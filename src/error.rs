@@ -74,6 +74,8 @@ pub enum Culprit {
     Offset,
     /// The option of this name.
     Option(String),
+    /// A row that is written: whoever refused it will refuse it again.
+    Row,
 }
 
 /// The SQLSTATE codes that the server uses (PostgreSQL, appendix A).

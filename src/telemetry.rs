@@ -13,18 +13,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::LogFormat;
 use crate::error::{Error, Result, SqlState};
 
+/// The target of the rows of `print` sinks.
+pub const PRINT_TARGET: &str = "sink";
+
 /// Sends log lines to standard error from now on, for the life of the process.
 ///
 /// # Errors
 /// `22023` when `level` is no level and no list of `target=level`.
 pub fn init(format: LogFormat, level: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(level).map_err(|error| {
-        Error::user(
-            SqlState::InvalidParameterValue,
-            format!("invalid log level \"{level}\": {error}"),
-        )
-        .hint("Use error, warn, info, debug or trace, or a list such as headwater=debug,info.")
-    })?;
+    let filter = filter(level)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -36,6 +33,26 @@ pub fn init(format: LogFormat, level: &str) -> Result<()> {
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
     };
     started.map_err(|error| Error::internal(format!("logging was started twice: {error}")))
+}
+
+/// What of the log is shown. Rows of `print` sinks are, unless the list says otherwise or nothing at all is: who makes
+/// such a sink wants to see them.
+fn filter(level: &str) -> Result<EnvFilter> {
+    let own = |part: &str| {
+        let target = part.split(['=', '[']).next().unwrap_or_default();
+        [PRINT_TARGET, "off"].contains(&target.trim())
+    };
+    let with_print = match level.split(',').any(own) {
+        true => level.to_owned(),
+        false => format!("{level},{PRINT_TARGET}=info"),
+    };
+    EnvFilter::try_new(with_print).map_err(|error| {
+        Error::user(
+            SqlState::InvalidParameterValue,
+            format!("invalid log level \"{level}\": {error}"),
+        )
+        .hint("Use error, warn, info, debug or trace, or a list such as headwater=debug,info.")
+    })
 }
 
 /// Whether a metric only grows.
@@ -189,7 +206,26 @@ impl Observe for ServerCounters {
 
 #[cfg(test)]
 mod tests {
-    use super::{Metric, MetricKind};
+    use super::{Metric, MetricKind, filter};
+
+    #[test]
+    fn rows_of_print_sinks_are_shown_unless_the_level_names_them() {
+        let shown = |level: &str| {
+            let filter = filter(level).map(|filter| filter.to_string());
+            filter.is_ok_and(|filter| filter.contains("sink=info"))
+        };
+        for level in [
+            "error",
+            "warn",
+            "headwater=debug,info",
+            "headwater::sink=off",
+        ] {
+            assert!(shown(level), "{level}");
+        }
+        for level in ["off", "warn,sink=off", "sink=warn", "sink,warn"] {
+            assert!(!shown(level), "{level}");
+        }
+    }
 
     #[test]
     fn the_operator_s_page_explains_every_metric() {

@@ -4,6 +4,7 @@
 //! changes of a micro-batch, row by row ─→ key's state ─┐
 //! the clock, at the micro-batch's end ──→ key's state ─┴→ notifications
 //! ```
+//! Rows that have times of their own are looked at in the order of these, the others as they come.
 //! Invariant: what it tells follows from the rows, their micro-batches' times and the state that it
 //! was given; nothing else.
 
@@ -135,9 +136,7 @@ impl Evaluator {
             .advance(moment.watermark.or(known), moment.silent);
         let mut told = Vec::new();
         let now = self.clock.now().or(moment.earliest);
-        for batch in changes {
-            self.rows(batch, now, moment, &mut told)?;
-        }
+        self.rows(changes, now, moment, &mut told)?;
         if let Some(now) = self.clock.now() {
             let watermark = moment.watermark;
             self.keys.pass(&self.rules.rules, now, watermark, &mut told);
@@ -208,41 +207,47 @@ impl Evaluator {
 
     fn rows(
         &mut self,
-        batch: &ChangeBatch,
+        changes: &[ChangeBatch],
         now: Option<EventTime>,
         moment: &Moment,
         told: &mut Vec<Told>,
     ) -> Result<()> {
-        let said = Said::of(&self.watch, batch)?;
         let rules = self.rules.rules;
-        let idle = |row: usize| said.event(row, "").is_none_or(|e| e.is_idle(&rules));
-        let rows = batch.rows();
-        let all = 0..rows.num_rows();
-        // Most rows say that all is well of keys of which nothing else is known: they need no texts.
-        let first = match self.keys.are_at_rest() {
-            true => all.clone().find(|row| !idle(*row)).unwrap_or(all.end),
-            false => 0,
+        let batches = changes.iter().map(|batch| Said::of(&self.watch, batch));
+        let batches = batches.collect::<Result<Vec<_>>>()?;
+        let idle = |(batch, row): (usize, usize)| {
+            let event = batches[batch].event(row, "");
+            event.is_none_or(|event| event.is_idle(&rules))
         };
-        if first == all.end {
+        // Most rows say that all is well of keys of which nothing else is known: they need no texts.
+        if self.keys.are_at_rest() && places(&batches).all(idle) {
             return Ok(());
         }
-        let from_first = rows.slice(first, all.end - first);
-        let (keys, ids) = (self.key.texts(&from_first)?, self.row.texts(&from_first)?);
-        for row in first..all.end {
-            let Some(event) = said.event(row, &ids[row - first]) else {
+        let mut order: Vec<(usize, usize)> = places(&batches).collect();
+        if self.watch.time.is_some() {
+            order.sort_by_key(|(batch, row)| batches[*batch].time(*row));
+        }
+        let rows = || batches.iter().map(Said::rows);
+        let keys = rows().map(|rows| self.key.texts(rows));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let ids = rows().map(|rows| self.row.texts(rows));
+        let ids = ids.collect::<Result<Vec<_>>>()?;
+        for (batch, row) in order {
+            let (said, key) = (&batches[batch], keys[batch][row].as_str());
+            let Some(event) = said.event(row, &ids[batch][row]) else {
                 continue;
             };
-            let Some(at) = said.time(row).or(now) else {
+            let Some(at) = said.at(row, now) else {
                 continue;
             };
             let facts = || {
                 Ok(Facts {
-                    values: self.shown.text(rows, row)?,
+                    values: self.shown.text(said.rows(), row)?,
                     offsets: moment.offsets.clone().unwrap_or_default(),
                     window: said.window(row),
                 })
             };
-            let (key, event) = (keys[row - first].as_str(), &event);
+            let event = &event;
             let sighting = Sighting { key, event, at };
             self.keys.sight(&rules, sighting, facts, told)?;
         }
@@ -307,6 +312,14 @@ impl Evaluator {
         }
         fields
     }
+}
+
+/// All rows of some batches, by batch and row.
+fn places(batches: &[Said<'_>]) -> impl Iterator<Item = (usize, usize)> {
+    let batches = batches.iter().map(|said| said.rows().num_rows());
+    let batches: Vec<usize> = batches.collect();
+    let batches = batches.into_iter().enumerate();
+    batches.flat_map(|(batch, rows)| (0..rows).map(move |row| (batch, row)))
 }
 
 /// Some columns of a batch, as JSON objects.
@@ -485,6 +498,25 @@ mod tests {
             ("page", Some("{}"))
         );
         assert_ne!(all[0].id, all[1].id);
+    }
+
+    #[test]
+    fn rows_with_times_of_their_own_are_looked_at_in_their_order() {
+        let watch = Watch {
+            time: Some(2),
+            ..evaluator(Rules::default(), false).watch
+        };
+        let rules = AlertRules::default();
+        let mut alert = Evaluator::try_new(watch, rules, &rows(&[]).schema()).unwrap();
+        // Two partitions of one micro-batch, and a row that comes behind them.
+        let first = ChangeBatch::inserts(rows(&[("BTC", 101, 10), ("BTC", 102, 30)]));
+        let second = ChangeBatch::inserts(rows(&[("BTC", 1, 20), ("BTC", 2, 40)]));
+        let all = alert.look(&[first, second], &moment(0, 0)).unwrap();
+        let late = ChangeBatch::inserts(rows(&[("BTC", 103, 35)]));
+        let none = alert.look(&[late], &moment(0, 0)).unwrap();
+        let times = all.iter().map(|one| one.event_time.0 / SECOND);
+        assert_eq!(times.collect::<Vec<_>>(), [10, 20, 30, 40]);
+        assert!(none.is_empty(), "the key stands on a newer row");
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub struct KeyState {
     fired_at: Option<EventTime>,
     /// The rows that say something beside "all is well", by what tells them apart.
     rows: BTreeMap<String, Standing>,
+    /// The time of the row on which it stands, where rows have times of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newest: Option<EventTime>,
 }
 
 /// What happens to a key.
@@ -83,6 +86,8 @@ pub enum Event<'a> {
         clear: bool,
         /// The end of its window.
         until: Option<EventTime>,
+        /// The time is the row's own: it may come behind a newer one.
+        is_dated: bool,
     },
     /// A row is there no more.
     Gone {
@@ -132,10 +137,19 @@ impl KeyState {
             Event::Row { .. } if rules.no_data => self.reported(now),
             Event::Gone { .. } | Event::Closed { .. } if rules.no_data => None,
             Event::Row {
+                holds,
+                is_dated: true,
+                ..
+            } if self.newest.is_some_and(|newest| now < newest) => {
+                self.came_late(holds, now);
+                None
+            }
+            Event::Row {
                 id,
                 holds,
                 clear,
                 until,
+                is_dated,
             } => {
                 let standing = Standing {
                     holds,
@@ -146,6 +160,7 @@ impl KeyState {
                     true => self.rows.insert(id.to_owned(), standing),
                     false => self.rows.remove(id),
                 };
+                self.newest = is_dated.then_some(now);
                 self.judge(rules, now, true)
             }
             Event::Gone { id } => {
@@ -191,9 +206,20 @@ impl KeyState {
         self.phase == Phase::Ok && self.rows.is_empty()
     }
 
-    /// True if it is as a key that was never seen.
+    /// True if nothing of it need be remembered.
     pub fn is_blank(&self) -> bool {
-        *self == Self::default()
+        self.is_at_rest() && self.transitions == 0 && self.fired_at.is_none()
+    }
+
+    /// A row came that is older than the one on which the key stands: it changes nothing, unless it tells that
+    /// the condition did not hold all the while.
+    fn came_late(&mut self, holds: bool, at: EventTime) {
+        if let (Phase::Pending { since }, Some(newest)) = (self.phase, self.newest)
+            && !holds
+            && at >= since
+        {
+            self.phase = Phase::Pending { since: newest };
+        }
     }
 
     /// A row of a key that is to report came.
@@ -251,7 +277,7 @@ impl KeyState {
 mod tests {
     use super::*;
 
-    /// Rules in one line: `for 10 cooldown 20 clears` or `no-data for 10`.
+    /// Rules in one line: `for 10 cooldown 20 clears` or `no-data for 10`; `dated`: rows have times of their own.
     fn rules(text: &str) -> Rules {
         let words: Vec<&str> = text.split_whitespace().collect();
         let length = |name: &str| {
@@ -288,6 +314,7 @@ mod tests {
                         holds: sign == "+",
                         clear: sign == "-",
                         until: until.parse().ok().map(EventTime),
+                        is_dated: rule.contains("dated"),
                     }
                 }
             };
@@ -363,6 +390,26 @@ mod tests {
         );
         check("", "1 +a, 2 gone b, 3 gone a", "fires 1, resolved 3");
         check("for 5", "1 +a<4, 4 closed, 6 timer", "");
+    }
+
+    #[test]
+    fn a_row_that_is_older_than_the_newest_decides_nothing() {
+        check("dated", "1 +, 5 -, 3 +, 6 -", "fires 1, resolved 5");
+        check("dated", "5 +, 3 -, 6 -", "fires 5, resolved 6");
+        check(
+            "dated clears",
+            "5 +, 3 -, 6 ~, 4 -, 7 -",
+            "fires 5, resolved 7",
+        );
+        check("dated for 10", "1 +, 8 +, 0 -, 11 timer", "fires 11");
+        // It did not hold all the while.
+        check(
+            "dated for 10",
+            "1 +, 8 +, 4 -, 11 timer, 18 timer",
+            "fires 18",
+        );
+        check("dated", "5 +, 5 -, 5 +", "fires 5, resolved 5, fires 5");
+        check("", "5 +, 3 -", "fires 5, resolved 5");
     }
 
     #[test]

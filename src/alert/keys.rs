@@ -276,6 +276,7 @@ mod tests {
             holds: value > 10,
             clear: value < 5,
             until: None,
+            is_dated: false,
         }
     }
 
@@ -442,6 +443,7 @@ mod tests {
                 holds: true,
                 clear: false,
                 until: Some(EventTime(until)),
+                is_dated: false,
             };
             let sighting = Sighting {
                 key,

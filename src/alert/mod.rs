@@ -17,5 +17,5 @@ mod said;
 pub use evaluator::{AlertRules, Evaluator, Moment, Watch};
 pub use key_state::{Event, KeyState, Phase, Rules, Transition};
 pub use keys::{Facts, Key};
-pub use message::check_message;
+pub use message::{Names, check_message, hiding};
 pub use notification::{Notification, notification_rows, notification_schema, notifications_of};

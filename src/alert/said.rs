@@ -39,6 +39,10 @@ impl<'a> Said<'a> {
         })
     }
 
+    pub(super) fn rows(&self) -> &'a RecordBatch {
+        self.batch.rows()
+    }
+
     pub(super) fn window(&self, row: usize) -> Option<(EventTime, EventTime)> {
         let (start, end) = self.windows.as_ref()?;
         Some((time_at(start, row)?, time_at(end, row)?))
@@ -47,6 +51,14 @@ impl<'a> Said<'a> {
     /// The row's own time.
     pub(super) fn time(&self, row: usize) -> Option<EventTime> {
         time_at(self.times.as_ref()?, row)
+    }
+
+    /// When a row is looked at: at its own time, or now. What is in a window happened in it, however far the
+    /// slowest partition is.
+    pub(super) fn at(&self, row: usize, now: Option<EventTime>) -> Option<EventTime> {
+        let at = self.time(row).or(now)?;
+        let start = self.window(row).map(|(start, _)| start);
+        Some(start.map_or(at, |start| at.max(start)))
     }
 
     /// What a row is to its key; `None`: what it was before a change, which follows.
@@ -62,6 +74,7 @@ impl<'a> Said<'a> {
                 id,
                 holds: is_true(&self.holds),
                 clear: is_true(&self.clear),
+                is_dated: self.times.is_some(),
                 until: (self.is_open)
                     .then(|| self.window(row).map(|(_, end)| end))
                     .flatten(),

@@ -40,8 +40,8 @@ pub use secret::SecretDefinition;
 pub use sink::{
     DELIVERY_DEFAULT, Delivery, DeliveryOptions, FileSinkCompression, FileSinkFormat,
     FileSinkPartition, FileSinkPlace, FileSinkTarget, FileSinkUnit, HttpMethod, KafkaSinkTarget,
-    PostgresMode, PostgresSinkTarget, SinkDefinition, SinkFormat, SinkRows, SinkTarget,
-    SlackSinkTarget, SlackWay, WebhookSinkTarget,
+    OutboxOptions, PostgresMode, PostgresSinkTarget, SinkDefinition, SinkFormat, SinkRows,
+    SinkTarget, SlackSinkTarget, SlackWay, WebhookSinkTarget,
 };
 pub use table::{
     Column, ColumnOrigin, EVENT_TIME_MARK, KafkaTableOptions, TableDefinition, WatermarkDefinition,

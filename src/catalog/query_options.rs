@@ -61,6 +61,7 @@ pub fn query_options(
         trigger: trigger_of(trigger)?,
         checkpoint_interval: None,
         rows_max: None,
+        by_time: false,
         paused: false,
     })
 }
@@ -80,6 +81,7 @@ pub(super) fn take(options: &mut Options<'_>) -> Result<QueryOptions> {
         trigger: trigger(options)?,
         checkpoint_interval: checkpoint_interval(options)?,
         rows_max: None,
+        by_time: false,
         paused: false,
     })
 }
@@ -196,6 +198,7 @@ mod tests {
                 trigger: Trigger::Interval(Duration::from_millis(200)),
                 checkpoint_interval: None,
                 rows_max: None,
+                by_time: false,
                 paused: false,
             }
         );

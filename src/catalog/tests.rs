@@ -80,6 +80,9 @@ fn a_sink_has_an_id_of_its_server_unless_it_names_one() {
     assert_eq!(id_of("a"), Some(of_a.clone()));
     assert_eq!(id_of("b"), None);
     assert_eq!(id_of("c").as_deref(), Some("mine"));
+    let told = "CREATE SINK told WITH (topic = 't', bootstrap_servers = 'localhost:9092')";
+    create(&catalog, told).unwrap();
+    assert_eq!(id_of("told"), None, "what alerts tell has no transactions");
     for taken in ["mine", &of_a] {
         let more = format!(", delivery = 'exactly once', transactional_id = '{taken}'");
         let error = sink("d", &more).unwrap_err();

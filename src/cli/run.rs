@@ -101,7 +101,7 @@ async fn run_all(session: &mut Session, script: &Script, format: RowFormat) -> R
         .rposition(|parsed| gives_rows(&parsed.statement));
     for (at, parsed) in statements.into_iter().enumerate() {
         let outcome = execute(session, parsed).await;
-        for notice in session.take_notices() {
+        for notice in session.notices().take() {
             report::notice(&notice.content);
         }
         let rows = match outcome? {

@@ -8,11 +8,20 @@ use std::sync::Arc;
 use super::begin::{self, Begin};
 use super::committer::{Committer, Keeper};
 use super::input::{Assignment, Collect, Inputs, WakeQuery};
+use super::pulled::{self, Pulled};
 use super::shared_scan::{Manner, SharedScans};
 use super::status::{QueryKind, QueryShared};
 use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::error::Result;
-use crate::plan::StreamPlan;
+use crate::plan::{StreamPlan, Trigger};
+
+/// Where a query reads on, and how many slices take it.
+#[derive(Clone, Copy)]
+pub(super) struct Places<'a> {
+    pub begin: &'a Begin,
+    pub assignments: &'a [Assignment],
+    pub lanes: usize,
+}
 
 /// Connects the tries of a query.
 pub(super) trait Connect: Send {
@@ -30,8 +39,7 @@ pub(super) trait Connect: Send {
     fn inputs(
         &self,
         plan: &Arc<StreamPlan>,
-        assignments: &[Assignment],
-        lanes: usize,
+        places: Places<'_>,
         read_max: (usize, usize),
     ) -> Result<(Box<dyn Collect>, Option<WakeQuery>)>;
 
@@ -65,10 +73,18 @@ impl Connect for Kafka {
     fn inputs(
         &self,
         plan: &Arc<StreamPlan>,
-        assignments: &[Assignment],
-        lanes: usize,
+        places: Places<'_>,
         read_max: (usize, usize),
     ) -> Result<(Box<dyn Collect>, Option<WakeQuery>)> {
+        let Places {
+            begin,
+            assignments,
+            lanes,
+        } = places;
+        let is_pulled = plan.options.by_time && plan.options.trigger == Trigger::AvailableNow;
+        if is_pulled && begin.partitions().count() <= pulled::PARTITIONS_MAX {
+            return Ok((Box::new(Pulled::open(plan, begin, read_max)?), None));
+        }
         let trigger = self.shared.dial.tuning().trigger;
         let manner = Manner::of(trigger, self.shared.kind != QueryKind::Live);
         let scans = &self.scans;

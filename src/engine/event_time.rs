@@ -90,6 +90,11 @@ pub(super) fn row_times(
 }
 
 impl RowTimes {
+    /// The rows' event times; null where a row is to be rejected.
+    pub(super) fn event(&self) -> &TimestampMicrosecondArray {
+        &self.event
+    }
+
     /// True when some rows are to be rejected.
     pub(super) fn has_unusable(&self) -> bool {
         !self.unusable.is_empty()

@@ -1,13 +1,15 @@
 //! What FLUSH waits for: that a query has committed what the topics held when it was asked.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::status::{QueryShared, QueryState, QueryStatus};
+use super::status::{PartitionStatus, QueryShared, QueryState, QueryStatus};
 use super::supervisor::Control;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::task;
@@ -41,10 +43,24 @@ pub(super) enum End {
 }
 
 /// Tells of a query whether its rows find no room where they go, and nothing leads to expect any.
-pub type IsStuck<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
+type IsStuck<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
-/// How often that is asked of a query of which nothing is heard.
+/// Is told of a query that is waited for, and why that takes long.
+type Waits<'a> = &'a (dyn Fn(&str, &str) + Send + Sync);
+
+/// What a FLUSH asks and tells while it waits.
+#[derive(Clone, Copy)]
+pub struct Watcher<'a> {
+    /// Whether a query's rows find no room.
+    pub is_stuck: IsStuck<'a>,
+    /// Told at most once a query.
+    pub waits: Waits<'a>,
+}
+
+/// How often a query of which nothing is heard is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// For so long a query may be in trouble before that is told.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Waits for one query.
 ///
@@ -53,21 +69,34 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) async fn flush_one(
     shared: &Arc<QueryShared>,
     control: &Arc<Control>,
-    is_stuck: IsStuck<'_>,
+    watcher: Watcher<'_>,
 ) -> Result<End> {
     let mut changes = shared.watch();
     if let Some(end @ (End::Paused | End::Failed(_))) = stands(shared, &shared.status()) {
         return Ok(end);
     }
+    let start = clock::instant();
     let topics = shared.topics.clone();
-    let ends = task::spawn_blocking(move || ends_of(&topics)).await?;
+    let mut asking = pin!(task::spawn_blocking(move || ends_of(&topics)));
+    let mut is_told = false;
+    let ends = match timeout(PATIENCE, &mut asking).await {
+        Ok(ends) => ends?,
+        Err(_) => {
+            (watcher.waits)(&shared.name, "its broker does not answer");
+            is_told = true;
+            asking.await?
+        }
+    };
     control.wake();
     loop {
         let status = shared.status();
-        let done = ends.iter().all(|(partition, end)| {
-            let committed = status.partitions.get(partition).and_then(|p| p.committed);
-            committed.is_some_and(|committed| committed >= *end)
-        });
+        let reaches = |how_far: fn(&PartitionStatus) -> Option<Offset>| {
+            ends.iter().all(|(partition, end)| {
+                let reached = status.partitions.get(partition).and_then(how_far);
+                reached.is_some_and(|reached| reached >= *end)
+            })
+        };
+        let done = reaches(|partition| partition.committed);
         match stands(shared, &status) {
             Some(End::Finished) if done => return Ok(End::Done),
             Some(end) => return Ok(end),
@@ -76,12 +105,28 @@ pub(super) async fn flush_one(
         if done {
             return Ok(End::Done);
         }
+        if !is_told
+            && start.elapsed() >= PATIENCE
+            && let Some(why) = trouble(&status, reaches(|partition| partition.next))
+        {
+            (watcher.waits)(&shared.name, &why);
+            is_told = true;
+        }
         match timeout(LOOK, changes.changed()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Ok(End::Done),
-            Err(_) if is_stuck(&shared.name) => return Ok(End::Stuck),
+            Err(_) if (watcher.is_stuck)(&shared.name) => return Ok(End::Stuck),
             Err(_) => {}
         }
+    }
+}
+
+/// What keeps a query from going on, while it does. `all_read`: only its epoch has yet to end.
+fn trouble(status: &QueryStatus, all_read: bool) -> Option<String> {
+    match (&status.trouble, &status.state) {
+        (Some(trouble), _) => Some(trouble.clone()),
+        (None, QueryState::Retrying) => status.last_error.as_ref().map(ToString::to_string),
+        (None, _) => all_read.then(|| "where its rows go has not confirmed them".to_owned()),
     }
 }
 

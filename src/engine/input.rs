@@ -38,6 +38,14 @@ pub(super) trait Collect {
     /// When nothing more can come.
     fn collect(&mut self, timeout: Duration, gather: Gather) -> Result<Collected>;
 
+    /// Of these partitions messages are wanted next, where what comes can be chosen.
+    fn want(&mut self, _partitions: &[InputPartition]) {}
+
+    /// True if what has come is not all given out.
+    fn has_more(&self) -> bool {
+        false
+    }
+
     /// By whom they are read.
     fn scans(&self) -> Vec<ScanStatus> {
         Vec::new()
@@ -291,7 +299,8 @@ pub(super) fn lane_of(partition: PartitionId, lanes: usize) -> usize {
     partition.0.unsigned_abs() as usize % lanes
 }
 
-fn options(
+/// What the reader of some partitions of a source is asked.
+pub(super) fn options(
     source: &SourcePlan,
     assignment: Vec<(PartitionId, Offset)>,
     (rows_max, bytes_max): (usize, usize),

@@ -16,14 +16,15 @@ mod event_time;
 mod flush;
 mod groups;
 mod held_memory;
+mod in_order;
 mod input;
 mod lane;
 mod live;
 mod materialized;
 mod output;
 mod pace;
-mod parts;
 mod publish;
+mod pulled;
 mod query;
 mod rate;
 mod rejected;
@@ -50,7 +51,7 @@ use tokio::sync::mpsc;
 
 pub use alert::{AlertEvents, AlertRecord, AlertSetup, AlertShared};
 pub use begin::LiveStart;
-pub use flush::{Flushed, IsStuck};
+pub use flush::{Flushed, Watcher};
 pub use lane::{LateMessage, Rejection};
 pub use live::LiveRows;
 pub use materialized::Materialized;
@@ -485,7 +486,7 @@ impl Engine {
     ///
     /// # Errors
     /// When a broker does not answer.
-    pub async fn flush(&self, is_stuck: IsStuck<'_>) -> Result<Flushed> {
+    pub async fn flush(&self, watcher: Watcher<'_>) -> Result<Flushed> {
         let queries: Vec<(Arc<QueryShared>, Arc<Control>)> = self
             .lock()
             .values()
@@ -497,7 +498,7 @@ impl Engine {
         for (shared, control) in queries {
             shared.flush_waits(true);
             let name = shared.name.clone();
-            match flush::flush_one(&shared, &control, is_stuck).await {
+            match flush::flush_one(&shared, &control, watcher).await {
                 Ok(flush::End::Done) => {}
                 Ok(flush::End::Paused) => flushed.paused.push(name),
                 Ok(flush::End::Finished) => flushed.finished.push(name),

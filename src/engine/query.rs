@@ -24,7 +24,6 @@ use super::input::{Collect, Collected, Gather, OfInput};
 use super::lane::{Counted, Lane, LaneOutput};
 use super::output::{Moment, Output};
 use super::pace::Pace;
-use super::parts::parts;
 use super::replay::Replaying;
 use super::report::Untold;
 use super::set_aside::SetAside;
@@ -268,7 +267,9 @@ impl Query {
             if let Some(ended) = self.obey()? {
                 return Ok(ended);
             }
-            self.hold();
+            if !self.inputs.has_more() {
+                self.hold();
+            }
             if self.shared.dial.tuning() != self.tuning && !self.shared.stopping() {
                 continue;
             }
@@ -277,15 +278,9 @@ impl Query {
                 self.finish_epoch()?;
                 return Ok(Ended::Stopped);
             }
-            for input in parts(input, self.plan.options.rows_max) {
-                // What is left of them was not read.
-                if self.shared.stopping() {
-                    break;
-                }
-                if let Some(ended) = self.micro_batch(input)? {
-                    self.finish_epoch()?;
-                    return Ok(ended);
-                }
+            if let Some(ended) = self.micro_batch(input)? {
+                self.finish_epoch()?;
+                return Ok(ended);
             }
         }
     }

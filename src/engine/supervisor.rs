@@ -11,8 +11,9 @@ use tokio::sync::mpsc;
 use super::alert::AlertTarget;
 use super::begin::{self, Begin, LiveStart};
 use super::committer::{Committer, Keeper};
-use super::connect::Connect;
+use super::connect::{Connect, Places};
 use super::durable::WRITER;
+use super::in_order::InOrder;
 use super::input::{Assignment, WakeQuery};
 use super::materialized::Materialized;
 use super::output::{Emitted, Output, Progress};
@@ -271,12 +272,21 @@ impl Supervisor {
         } = self.start()?;
         let readers = begin.partitions().count().min(self.lanes_max).max(1);
         let lanes = if self.plan.has_one_lane() { 1 } else { readers };
-        let (inputs, wake) = self.connect.inputs(
-            &self.plan,
-            &assignments(&begin, self.lanes_max, lanes),
+        let places = Places {
+            begin: &begin,
+            assignments: &assignments(&begin, self.lanes_max, lanes),
             lanes,
-            self.surroundings.read_max,
-        )?;
+        };
+        let read_max = self.surroundings.read_max;
+        let (mut inputs, wake) = self.connect.inputs(&self.plan, places, read_max)?;
+        if self.plan.options.by_time {
+            inputs = Box::new(InOrder::try_new(
+                &self.shared.name,
+                inputs,
+                &self.plan,
+                &begin,
+            )?);
+        }
         if let (Some(committer), Some(wake)) = (output.committer(), &wake) {
             committer.on_done(wake.clone());
         }

@@ -1,9 +1,18 @@
-//! The filters and tests that a template in the language of Jinja calls.
+//! What templates in the language of Jinja call, and how they write what holds fields.
 //!
 //! The library looks them up while it renders, where it comes by: a branch that is not taken hides what is misspelt
 //! in it. Here each is looked up that stands in the text.
 
+use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, ErrorKind};
+
+/// A list or what has fields as JSON; `None` for any other value.
+pub fn json_of(value: &Value) -> Option<String> {
+    match value.kind() {
+        ValueKind::Map | ValueKind::Seq => serde_json::to_string(value).ok(),
+        _ => None,
+    }
+}
 
 /// What stands between braces, in a coarse form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +42,7 @@ pub fn unknown_call(text: &str, environment: &Environment<'_>) -> Option<String>
                 Piece::Word(name),
             ) => {
                 let tested = state.perform_test(name, &[]);
-                Some((name, "test", tested.map(minijinja::Value::from)))
+                Some((name, "test", tested.map(Value::from)))
             }
             _ => None,
         };

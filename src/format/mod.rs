@@ -8,7 +8,7 @@ mod jinja;
 mod json;
 mod reject;
 
-pub use jinja::unknown_call;
+pub use jinja::{json_of, unknown_call};
 pub use json::{
     EncodedRows, InferredColumn, InferredType, JsonDecoder, JsonEncoder, JsonField, JsonKind, infer,
 };

@@ -25,6 +25,179 @@ const SHARED: [&str; 11] = [
     "a", "an", "as", "at", "down", "in", "me", "of", "or", "please", "us",
 ];
 
+/// Common words of other languages that are hardly words of English, in order.
+const FOREIGN: [&str; 169] = [
+    "ale",
+    "alles",
+    "aplikacja",
+    "aplikacji",
+    "appen",
+    "arbeitet",
+    "avec",
+    "bardzo",
+    "bez",
+    "bien",
+    "bij",
+    "bonjour",
+    "bueno",
+    "c'est",
+    "cela",
+    "che",
+    "cher",
+    "ci",
+    "como",
+    "cosa",
+    "danke",
+    "dans",
+    "das",
+    "dat",
+    "de",
+    "del",
+    "della",
+    "denna",
+    "der",
+    "det",
+    "dette",
+    "di",
+    "dla",
+    "dobra",
+    "dobre",
+    "dobry",
+    "dramat",
+    "du",
+    "dziala",
+    "dziekuje",
+    "ein",
+    "eine",
+    "ele",
+    "elle",
+    "er",
+    "est",
+    "esta",
+    "este",
+    "et",
+    "experiencia",
+    "fatalna",
+    "fatalny",
+    "foarte",
+    "foi",
+    "fungerar",
+    "geen",
+    "geleverd",
+    "gracias",
+    "grazie",
+    "gut",
+    "het",
+    "ich",
+    "ik",
+    "il",
+    "ist",
+    "jag",
+    "jak",
+    "je",
+    "jeg",
+    "jest",
+    "jestem",
+    "kann",
+    "kein",
+    "klienta",
+    "koszonom",
+    "las",
+    "le",
+    "les",
+    "los",
+    "maar",
+    "mais",
+    "meget",
+    "mehr",
+    "merci",
+    "mi",
+    "mir",
+    "mnie",
+    "muito",
+    "muy",
+    "nada",
+    "nagyon",
+    "nao",
+    "nem",
+    "nic",
+    "nicht",
+    "nie",
+    "niet",
+    "noch",
+    "non",
+    "nu",
+    "obrigado",
+    "och",
+    "oder",
+    "og",
+    "okropne",
+    "ou",
+    "para",
+    "parce",
+    "pas",
+    "pero",
+    "piace",
+    "polecam",
+    "por",
+    "porque",
+    "pour",
+    "produkt",
+    "przez",
+    "qu",
+    "quando",
+    "que",
+    "quel",
+    "quelle",
+    "qui",
+    "sehr",
+    "sem",
+    "servicio",
+    "sich",
+    "sie",
+    "siempre",
+    "sind",
+    "sklep",
+    "snel",
+    "sono",
+    "strona",
+    "sur",
+    "tak",
+    "tego",
+    "todo",
+    "todos",
+    "toujours",
+    "tous",
+    "tres",
+    "trop",
+    "troppo",
+    "tudo",
+    "tutto",
+    "tylko",
+    "uma",
+    "un",
+    "una",
+    "und",
+    "une",
+    "uns",
+    "veel",
+    "velmi",
+    "voor",
+    "vous",
+    "vraiment",
+    "wat",
+    "weer",
+    "werkt",
+    "wszystkim",
+    "wszystko",
+    "zeer",
+    "zu",
+    "zum",
+    "ça",
+    "è",
+    "é",
+];
+
 /// Words with a mood in English that are everyday words of other languages.
 const ELSEWHERE: [&str; 12] = [
     "brutal", "die", "fatal", "gift", "grave", "gross", "hell", "mad", "no", "super", "war", "woe",
@@ -38,7 +211,8 @@ const WORDS_MIN: usize = 4;
 /// Whether it is; `has_mood` tells of a word in lower case whether it has a mood in English.
 ///
 /// A guess by the letters decides, unless the words speak against it: of an English text hardly one is known, or of
-/// another at least a third are. Links and names (`@name`) tell nothing.
+/// another at least a third are. Where as many words are common in other languages as are known, it is none. Links and
+/// names (`@name`) tell nothing.
 pub(super) fn is_english(text: &str, has_mood: impl Fn(&str) -> bool) -> bool {
     let is_name = |part: &&str| part.starts_with('@') || part.contains("://");
     let parts = text.split_whitespace().filter(|part| !is_name(part));
@@ -57,7 +231,11 @@ pub(super) fn is_english(text: &str, has_mood: impl Fn(&str) -> bool) -> bool {
             || (!ELSEWHERE.contains(&word) && has_mood(word))
     };
     let known = words.iter().filter(is_known).count();
-    if looks_english {
+    let is_foreign = |word: &&String| FOREIGN.binary_search(&word.as_str()).is_ok();
+    let foreign = words.iter().filter(is_foreign).count();
+    if foreign > 0 && foreign >= known {
+        false
+    } else if looks_english {
         words.len() < WORDS_MIN || known * WORDS_FOR_ONE_KNOWN >= words.len()
     } else {
         known * 3 >= words.len()
@@ -94,6 +272,9 @@ mod tests {
     #[test]
     fn the_common_words_are_in_order() {
         assert!(COMMON.is_sorted());
+        assert!(FOREIGN.is_sorted());
+        let both = FOREIGN.iter().find(|word| COMMON.contains(word));
+        assert_eq!(both, None, "a word is English, or it is not");
     }
 
     #[test]

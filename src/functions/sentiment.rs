@@ -188,6 +188,74 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_other_languages_have_no_mood() {
+        let texts = [
+            // Czech, Dutch, French, German, Italian, Polish, Portuguese, Spanish, Swedish, Turkish.
+            [
+                "Velmi spokojen s nakupem",
+                "Nic nefunguje",
+                "Dobr\u{e1} aplikace",
+            ],
+            [
+                "Ik ben zeer tevreden",
+                "Snel geleverd, top",
+                "Heel erg slecht",
+            ],
+            [
+                "Excellent service, merci",
+                "Vraiment horrible",
+                "C'est super",
+            ],
+            [
+                "Das ist super",
+                "Leider funktioniert nichts mehr",
+                "Die App ist toll",
+            ],
+            [
+                "Un servizio eccellente, lo consiglio",
+                "Super contento!",
+                "Che disastro totale",
+            ],
+            [
+                "To jest okropne",
+                "Super aplikacja, polecam",
+                "Bardzo dobry produkt",
+            ],
+            [
+                "Que horror",
+                "Um desastre completo",
+                "Excelente atendimento",
+            ],
+            [
+                "Todo perfecto, gracias",
+                "Horrible experiencia",
+                "No me gusta nada",
+            ],
+            [
+                "Mycket bra tj\u{e4}nst",
+                "Jag hatar den nya appen",
+                "Appen kraschar hela tiden",
+            ],
+            [
+                "Harika bir uygulama",
+                "Berbat hizmet",
+                "\u{c7}ok k\u{f6}t\u{fc}",
+            ],
+        ];
+        for text in texts.iter().flatten() {
+            assert_eq!(compound(text), None, "{text}");
+        }
+        for text in [
+            "Excellent service",
+            "Horrible experience",
+            "This app is super, no problem",
+            "Totally perfect",
+        ] {
+            assert!(compound(text).is_some(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_score_is_a_share() {
         assert_eq!([-1.0, 0.0, 0.5, 1.0].map(score), [0.0, 0.5, 0.75, 1.0]);
         assert_eq!(compound("Die neue Suche ist wunderbar"), None);

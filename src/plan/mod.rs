@@ -13,6 +13,7 @@ mod expr_text;
 mod options;
 mod output;
 mod panes;
+mod row_time;
 mod scan;
 mod source;
 mod stage;

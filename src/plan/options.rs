@@ -17,8 +17,11 @@ pub struct QueryOptions {
     pub trigger: Trigger,
     /// How often an epoch ends. `None`: as the server has it.
     pub checkpoint_interval: Option<Duration>,
-    /// A micro-batch of a query of one lane has so many messages at the most. `None`: as many as came.
+    /// One that takes its messages by their times takes so many of a partition in a micro-batch at the most.
+    /// `None`: some thousand.
     pub rows_max: Option<usize>,
+    /// Messages of several partitions are taken in the order of their event times, as far as they are read.
+    pub by_time: bool,
     /// It stands still until it is told to go on.
     pub paused: bool,
 }

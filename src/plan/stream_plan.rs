@@ -95,7 +95,7 @@ impl StreamPlan {
     /// True when all rows must meet in one lane: sessions, and rows that change.
     pub fn has_one_lane(&self) -> bool {
         let session = self.aggregate.as_ref().is_some_and(|a| a.is_session());
-        session || self.changelog() == Changelog::Update
+        session || self.changelog() == Changelog::Update || self.options.by_time
     }
 
     /// What kind of output the query gives.

@@ -25,7 +25,7 @@ use super::refused::{
     unsupported,
 };
 use super::source::{event_time_column, source};
-use super::watched::{refuse_limit, refuse_volatile_conditions};
+use super::watched::{refuse_limit, refuse_volatile_alert};
 use super::window_node::WindowNode;
 use crate::catalog::Definitions;
 use crate::error::{Culprit, Error, Result, SqlState, from_datafusion};
@@ -33,7 +33,7 @@ use crate::plan::{
     AggregatePlan, BatchTime, Emission, InputPlan, OutputStage, QueryOptions, RowStage, StreamPlan,
     WindowColumns, WindowPlan,
 };
-use crate::sql::{Emit, StreamQuery};
+use crate::sql::{Emit, Identifier, StreamQuery};
 use crate::types::WindowKind;
 
 /// What is to be planned.
@@ -45,6 +45,8 @@ pub struct Request<'a> {
     pub definitions: &'a Definitions,
     /// Who takes the rows.
     pub purpose: Purpose,
+    /// The columns by which an alert tells rows apart.
+    pub key: &'a [Identifier],
     /// What is set beside the SQL.
     pub options: QueryOptions,
 }
@@ -64,6 +66,7 @@ async fn plan(state: &SessionState, request: Request<'_>) -> Result<StreamPlan> 
         query,
         definitions,
         purpose,
+        key,
         options,
     } = request;
     let batch_time = BatchTime::default();
@@ -72,7 +75,7 @@ async fn plan(state: &SessionState, request: Request<'_>) -> Result<StreamPlan> 
         .map_err(from_datafusion)?;
     let logical = planned.plan;
     refuse_sub_queries(&logical)?;
-    refuse_volatile_conditions(purpose, &logical)?;
+    refuse_volatile_alert(purpose, key, &logical)?;
     let mut chain = Chain {
         state,
         definitions,

@@ -13,9 +13,14 @@ use sqlparser::ast::{self, Query, Visitor};
 use super::changelog::Purpose;
 use super::now::is_now_name;
 use super::place::called;
+use super::window_node::WindowNode;
 use super::window_relation::position;
+use crate::catalog::EVENT_TIME_MARK;
 use crate::error::{Culprit, Error, Result, SqlState, from_datafusion};
-use crate::sql::{CLEAR_COLUMN, WHEN_COLUMN, walk};
+use crate::sql::{CLEAR_COLUMN, Identifier, WHEN_COLUMN, walk};
+
+/// What decides when a row was.
+const EVENT_TIME: &str = "the event time";
 
 /// Looks at the calls in a condition, which is that of the clause `clause`.
 ///
@@ -63,7 +68,7 @@ impl Calls<'_> {
         } else if is_now_name(&name)
             || scalar.is_some_and(|f| f.signature().volatility == Volatility::Volatile)
         {
-            varying()
+            varying("a condition")
         } else {
             return None;
         };
@@ -93,10 +98,10 @@ impl Visitor for Calls<'_> {
     }
 }
 
-fn varying() -> Error {
+fn varying(place: &str) -> Error {
     Error::user(
         SqlState::FeatureNotSupported,
-        "now() and other volatile functions cannot be used in a condition of an alert",
+        format!("now() and other volatile functions cannot be used in {place} of an alert"),
     )
     .hint(
         "Whether it fires must not depend on when rows are looked at: compare what the rows hold. \
@@ -104,23 +109,68 @@ fn varying() -> Error {
     )
 }
 
-/// Refuses an alert's conditions over columns whose values differ from call to call.
-pub(super) fn refuse_volatile_conditions(purpose: Purpose, plan: &LogicalPlan) -> Result<()> {
+/// Refuses an alert in which a value that differs from call to call decides: which rows there are, when they were,
+/// what their key is, and whether a condition holds. What is only shown may be such a value.
+pub(super) fn refuse_volatile_alert(
+    purpose: Purpose,
+    key: &[Identifier],
+    plan: &LogicalPlan,
+) -> Result<()> {
     if purpose != Purpose::Alert {
         return Ok(());
     }
-    let fields = plan.schema().fields().iter().enumerate();
-    for (index, field) in fields {
-        let is_condition = [WHEN_COLUMN, CLEAR_COLUMN].contains(&field.name().as_str());
-        let found = match is_condition {
-            true => volatile_behind(plan, index).map_err(from_datafusion)?,
-            false => None,
+    let refused = |function: String, place: &str| {
+        let detail = format!("A value of {function}() decides there.");
+        let error = varying(place).detail(detail);
+        error.about(Culprit::Function(function))
+    };
+    if let Some((function, place)) = volatile_rows(plan).map_err(from_datafusion)? {
+        return Err(refused(function, place));
+    }
+    for (index, field) in plan.schema().fields().iter().enumerate() {
+        let named = key.iter().find(|column| column.name == *field.name());
+        let place = match field.name().as_str() {
+            WHEN_COLUMN | CLEAR_COLUMN => "a condition",
+            _ if named.is_some() => "KEY",
+            _ if field.metadata().contains_key(EVENT_TIME_MARK) => EVENT_TIME,
+            _ => continue,
         };
-        if let Some(function) = found {
-            return Err(varying().about(Culprit::Function(function)));
+        if let Some(function) = volatile_behind(plan, index).map_err(from_datafusion)? {
+            return Err(refused(function, place).at(named.map(|column| column.position)));
         }
     }
     Ok(())
+}
+
+/// A volatile function by which a plan tells which rows there are, and where it does.
+fn volatile_rows(plan: &LogicalPlan) -> datafusion::error::Result<Option<(String, &'static str)>> {
+    let mut found = None;
+    plan.apply(|node| {
+        let (exprs, place) = deciding(node);
+        for (expr, input) in exprs.iter().zip(node.inputs().into_iter().cycle()) {
+            found = found
+                .take()
+                .or(volatile_in(expr, input)?.map(|name| (name, place)));
+        }
+        Ok(match found {
+            Some(_) => TreeNodeRecursion::Stop,
+            None => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
+}
+
+/// What of a node with one input decides which rows come out of it, and what a user calls that.
+fn deciding(node: &LogicalPlan) -> (Vec<&Expr>, &'static str) {
+    if let Some(window) = WindowNode::of(node) {
+        return (vec![&window.time], EVENT_TIME);
+    }
+    match node {
+        LogicalPlan::Filter(filter) => (vec![&filter.predicate], "a condition"),
+        LogicalPlan::Aggregate(node) => (node.group_expr.iter().collect(), "GROUP BY"),
+        LogicalPlan::Sort(sort) => (sort.expr.iter().map(|by| &by.expr).collect(), "ORDER BY"),
+        _ => (Vec::new(), ""),
+    }
 }
 
 /// Refuses an alert's query that ends by itself: nobody would hear that the alert has.

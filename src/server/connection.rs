@@ -30,7 +30,7 @@ use super::transport::{Incoming, Outgoing};
 use super::{copy_out, rows};
 use crate::clock;
 use crate::error::{Error, Result, SqlState};
-use crate::session::{Outcome, Rows, Session, Transaction};
+use crate::session::{Notices, Outcome, Rows, Session, Transaction};
 use crate::task::Shutdown;
 
 /// One client's connection.
@@ -149,14 +149,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     fn report(&mut self, error: &Error, text: &str) -> Result<()> {
         self.session.fail();
         self.session.services().counters.statement_error();
-        notices(&mut self.session, &mut self.out)?;
+        notices(&self.session, &mut self.out)?;
         self.out
             .message(&backend::error(error, Weight::Error, text))
     }
 
     /// Tells what an alert has told.
     async fn tell(&mut self, told: &str) -> Result<()> {
-        notices(&mut self.session, &mut self.out)?;
+        notices(&self.session, &mut self.out)?;
         self.out.message(&backend::notification(self.pid, told))?;
         self.out.flush().await
     }
@@ -168,7 +168,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 self.out.message(&backend::notification(self.pid, &told))?;
             }
         }
-        notices(&mut self.session, &mut self.out)?;
+        notices(&self.session, &mut self.out)?;
         for (name, value) in self.session.take_changed() {
             self.out.message(&backend::parameter_status(name, &value))?;
         }
@@ -236,9 +236,32 @@ fn told(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Sends what the session has to say besides results.
-fn notices<W: AsyncWrite + Unpin>(session: &mut Session, out: &mut Outgoing<W>) -> Result<()> {
-    session
-        .take_notices()
+fn notices<W: AsyncWrite + Unpin>(session: &Session, out: &mut Outgoing<W>) -> Result<()> {
+    tell_all(&session.notices(), out)
+}
+
+/// Runs a statement, and sends what it has to say as that comes up.
+async fn telling<W: AsyncWrite + Unpin, T>(
+    notices: Notices,
+    out: &mut Outgoing<W>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = notices.added() => {
+                tell_all(&notices, out)?;
+                out.flush().await?;
+            }
+        }
+    }
+}
+
+fn tell_all<W: AsyncWrite + Unpin>(notices: &Notices, out: &mut Outgoing<W>) -> Result<()> {
+    notices
+        .take()
         .iter()
         .try_for_each(|notice| out.message(&backend::notice(notice)))
 }

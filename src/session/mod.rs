@@ -15,6 +15,7 @@ mod dispatch;
 pub(crate) mod handler;
 mod interruptible;
 mod listening;
+mod notices;
 mod outcome;
 mod parameters;
 mod pg_catalog;
@@ -43,6 +44,7 @@ use datafusion::execution::SessionState;
 pub(crate) use define::define;
 pub(crate) use listening::CHANNEL;
 use listening::Heard;
+pub use notices::Notices;
 pub use outcome::{CopyOut, Notice, Outcome, RowStream, Rows, RowsTag, Severity};
 pub(crate) use portal::{Portal, Step};
 pub(crate) use prepared::Prepared;
@@ -83,7 +85,7 @@ pub struct Session {
     statements: BTreeMap<String, Arc<Prepared>>,
     /// Portals and cursors: they share their names, as in PostgreSQL.
     portals: BTreeMap<String, Portal>,
-    notices: Vec<Notice>,
+    notices: Notices,
     /// What alerts tell, if it listens.
     heard: Option<Heard>,
     /// Variables that the client was told, with what it was told.
@@ -121,7 +123,7 @@ impl Session {
             transaction: Transaction::Idle,
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
-            notices: Vec::new(),
+            notices: Notices::default(),
             heard: None,
             told: BTreeMap::new(),
             state: None,
@@ -229,12 +231,12 @@ impl Session {
 
     /// Keeps a message for the client.
     pub fn notice(&mut self, notice: Notice) {
-        self.notices.push(notice);
+        self.notices.add(notice);
     }
 
-    /// The messages that the client has not seen.
-    pub fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+    /// The messages that the client has not seen, also for who shows them while a statement runs.
+    pub fn notices(&self) -> Notices {
+        self.notices.clone()
     }
 
     /// The variables that the protocol tells the client, where they changed.

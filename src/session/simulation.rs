@@ -90,6 +90,7 @@ async fn planned(target: Target) -> Vec<(Scenario, StreamPlan)> {
                 Target::AtLeastOnce if scenario.changes => Purpose::UpsertSink,
                 Target::AtLeastOnce => Purpose::AppendSink,
             },
+            key: &[],
             options: QueryOptions::default(),
         };
         let state = services.base_state().unwrap();

@@ -1,5 +1,5 @@
 //! Rows to the server's log: a line a row, with the row as a JSON object, at level `info` under target
-//! `sink`.
+//! `sink`, which is shown whatever the level of the rest is.
 //!
 //! Rows are written as they are staged, so that those of an epoch that is run again come twice.
 
@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use super::{Outside, Sink};
 use crate::error::Result;
 use crate::format::JsonEncoder;
+use crate::telemetry::PRINT_TARGET;
 use crate::types::{ChangeBatch, ProcessingTime};
 
 /// Writes rows to the log.
@@ -39,7 +40,7 @@ impl Sink for PrintSink {
         let encoded = self.rows.encode(rows.rows())?;
         for (number, row) in encoded.rows().enumerate() {
             let (op, row) = (rows.op(number).name(), String::from_utf8_lossy(row));
-            tracing::info!(target: "sink", sink = %self.name, %op, "{row}");
+            tracing::info!(target: PRINT_TARGET, sink = %self.name, %op, "{row}");
         }
         Ok(())
     }

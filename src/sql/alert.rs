@@ -14,6 +14,9 @@ pub const WHEN_COLUMN: &str = "alert when";
 /// The name of the column of `CLEAR WHEN`.
 pub const CLEAR_COLUMN: &str = "alert clear when";
 
+/// A silence of ten years, in microseconds: who wants a longer one wants no alert.
+const SILENCE_MAX: i64 = 3_650 * 24 * 3_600 * 1_000_000;
+
 /// `CREATE ALERT name ON (query) KEY (..) WHEN ..`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateAlert {
@@ -421,8 +424,16 @@ pub(super) fn silence(grammar: &mut Grammar<'_>) -> Result<Statement> {
     grammar.expect(&["ALERT"])?;
     let name = grammar.own_name()?;
     grammar.expect(&["FOR"])?;
+    let place = grammar.position();
     let length = length(grammar)?;
-    Ok(Statement::SilenceAlert(SilenceAlert { name, length }))
+    let refused = |text: &str| Error::user(SqlState::InvalidParameterValue, text).at(Some(place));
+    match length {
+        0 => Err(refused("a silence of no length")
+            .hint("UNSILENCE ALERT ends one; SILENCE ALERT .. FOR '1 hour' begins one.")),
+        length if length > SILENCE_MAX => Err(refused("an alert cannot be silenced for so long")
+            .hint("Write at most '3650 days', or pause the alert: ALTER ALERT .. PAUSE.")),
+        length => Ok(Statement::SilenceAlert(SilenceAlert { name, length })),
+    }
 }
 
 /// Reads the statement after `UNSILENCE`.

@@ -2,7 +2,7 @@
 //!
 //! `HEADWATER_CRASH_AT=n` lets the server die at the n-th place that it reaches; every n is tried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::broker::Broker;
 use crate::support::client::{Client, Failure};
@@ -170,6 +170,17 @@ fn expected() -> BTreeMap<String, Vec<(String, i64)>> {
     told
 }
 
+/// The ids that the topic has.
+fn told(cluster: &Cluster) -> Vec<String> {
+    let records = cluster.read("told");
+    let id = |record: &Record| {
+        let told: serde_json::Value = serde_json::from_str(&record.text()).expect("it is JSON");
+        told["id"].as_str().expect("an id").to_owned()
+    };
+    let told: BTreeSet<String> = records.iter().map(id).collect();
+    told.into_iter().collect()
+}
+
 /// One run in which the server dies at the n-th place; false when there is no such place.
 async fn dies_at(nth: usize) -> bool {
     let broker = Broker::start();
@@ -224,17 +235,11 @@ async fn dies_at(nth: usize) -> bool {
     let (found, states) = (client.value(most).await, client.rows(states).await);
     assert_eq!(found, "3 3", "place {nth}, died: {died}: {states:?}");
     // A sink may be told twice, but of nothing else.
-    let mut told: Vec<String> = cluster
-        .read("told")
-        .iter()
-        .map(|record| {
-            let told: serde_json::Value = serde_json::from_str(&record.text()).expect("it is JSON");
-            told["id"].as_str().expect("an id").to_owned()
-        })
-        .collect();
-    told.sort();
-    told.dedup();
     ids.sort();
+    let told = wait::until(&format!("{} ids, place {nth}", ids.len()), || {
+        let told = told(&cluster);
+        (told.len() >= ids.len()).then_some(told)
+    });
     assert_eq!(told, ids, "place {nth}, died: {died}");
     died
 }

@@ -97,6 +97,22 @@ async fn follow(client: &Client, statement: &str) {
     }
 }
 
+#[tokio::test]
+async fn the_rows_of_a_print_sink_are_seen() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let mut demo = demo(&folder);
+    let address = demo.announced("postgresql");
+    let client = Client::connect(address).await.expect("it listens");
+    client
+        .run("CREATE SINK seen WITH (connector = 'print') AS SELECT market FROM trades")
+        .await;
+    wait::until("a row in the log", || {
+        let log = demo.output();
+        let is_row = |line: &str| line.contains("sink=seen") && line.contains(r#"{"market":"#);
+        log.lines().any(is_row).then_some(())
+    });
+}
+
 #[test]
 fn a_second_start_on_the_same_folder_finds_everything_again() {
     let folder = TempDir::new().expect("a temporary folder");

@@ -415,3 +415,54 @@ async fn a_slack_thread_whose_first_message_was_deleted_begins_anew() {
         "nothing is given up"
     );
 }
+
+#[tokio::test]
+async fn a_slack_channel_that_is_not_there_takes_no_row_of_others_with_it() {
+    let hook = Hook::start(|_, request| {
+        let body: serde_json::Value = serde_json::from_str(&request.body).expect("it is JSON");
+        match body["channel"].as_str() {
+            Some("#gone") => Reply::With(200, "", r#"{"ok":false,"error":"channel_not_found"}"#),
+            _ => Reply::With(200, "", r#"{"ok":true,"ts":"1.0"}"#),
+        }
+    });
+    let world = World::start().await;
+    let sql = format!(
+        "CREATE SINK ops WITH (connector = 'slack', token = 't', channel_column = 'channel', api_url = '{}', \
+         text = '{{{{ n }}}}') AS SELECT n, CASE n % 3 WHEN 0 THEN '#gone' WHEN 1 THEN '#ops' ELSE '#desk' END AS channel \
+         FROM numbers",
+        hook.url()
+    );
+    world.client.run(&sql).await;
+    world.produce(0..30);
+    world.client.run("FLUSH").await;
+    let of = |rest: u32| -> String {
+        let numbers = (0..30).filter(|n| n % 3 == rest);
+        numbers
+            .map(|n| n.to_string())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    wait::until("the rows of the channels that are there", || {
+        let bodies = hook.requests().into_iter().map(|request| {
+            let body: serde_json::Value = serde_json::from_str(&request.body).expect("it is JSON");
+            body
+        });
+        let bodies: Vec<_> = bodies.collect();
+        let texts = |channel: &str| {
+            let own = bodies.iter().filter(|body| body["channel"] == channel);
+            own.filter_map(|body| body["text"].as_str())
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        (texts("#ops") == of(1) && texts("#desk") == of(2)).then_some(())
+    });
+    let dead = "SELECT \"row\" FROM headwater.outbox_dead_letters ORDER BY died_at";
+    let dead = wait::until_async("the rows of the channel that is not", async || {
+        let rows = world.client.rows(dead).await;
+        (rows.len() == 10).then_some(rows)
+    })
+    .await;
+    for row in dead {
+        assert!(format!("{row:?}").contains("#gone"), "{row:?}");
+    }
+}

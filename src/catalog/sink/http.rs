@@ -14,13 +14,20 @@ pub(super) const OUTBOX_BYTES: u64 = 256 << 20;
 pub struct DeliveryOptions {
     /// How long a request may take with its answer.
     pub timeout: Duration,
-    /// After so many attempts a row becomes a dead letter; `None`: it is tried for ever.
-    pub max_attempts: Option<u32>,
-    /// Bytes that may wait before the sink's query waits too.
-    pub outbox_bytes_max: u64,
+    /// The outbox.
+    pub outbox: OutboxOptions,
 }
 
-/// Takes the options of the outbox.
+/// How much may wait for a destination, and how often it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxOptions {
+    /// After so many attempts a row becomes a dead letter; `None`: it is tried for ever.
+    pub max_attempts: Option<u32>,
+    /// Bytes that may wait before who fills the outbox waits too.
+    pub bytes_max: u64,
+}
+
+/// Takes the options of requests and of the outbox.
 pub(super) fn delivery(options: &mut Options<'_>, timeout: Duration) -> Result<DeliveryOptions> {
     let given = options.duration("timeout", Some(timeout))?;
     let given = given.filter(|timeout| !timeout.is_zero());
@@ -31,9 +38,27 @@ pub(super) fn delivery(options: &mut Options<'_>, timeout: Duration) -> Result<D
     };
     Ok(DeliveryOptions {
         timeout,
-        max_attempts: max_attempts(options)?,
-        outbox_bytes_max: bytes(options, "outbox_bytes_max")?.unwrap_or(OUTBOX_BYTES),
+        outbox: outbox(options)?,
     })
+}
+
+/// Takes the options of the outbox.
+fn outbox(options: &mut Options<'_>) -> Result<OutboxOptions> {
+    Ok(OutboxOptions {
+        max_attempts: max_attempts(options)?,
+        bytes_max: bytes(options, "outbox_bytes_max")?.unwrap_or(OUTBOX_BYTES),
+    })
+}
+
+/// The same for a sink that has an outbox only where it has no query: what alerts tell waits there.
+pub(super) fn outbox_without_query(
+    options: &mut Options<'_>,
+    clause: &CreateSink,
+) -> Result<Option<OutboxOptions>> {
+    match clause.query {
+        Some(_) => Ok(None),
+        None => outbox(options).map(Some),
+    }
 }
 
 fn max_attempts(options: &mut Options<'_>) -> Result<Option<u32>> {

@@ -1,5 +1,6 @@
 //! The options of a sink that writes to a topic.
 
+use super::http::{self, OutboxOptions};
 use super::{Delivery, SinkRows, key_columns, names_of, needs_key};
 use crate::catalog::options::{Options, invalid};
 use crate::error::{Error, Result, SqlState};
@@ -19,12 +20,14 @@ pub struct KafkaSinkTarget {
     pub key_columns: Vec<String>,
     /// The columns that go into the record's headers.
     pub headers: Vec<String>,
-    /// What is promised.
+    /// What is promised of a query's rows.
     pub delivery: Delivery,
     /// Under which id its transactions run, if it was given.
     pub transactional_id: Option<String>,
     /// The partitions of a topic that is made.
     pub partitions: Option<u32>,
+    /// Where what alerts tell waits; `None`: the sink has a query of its own.
+    pub outbox: Option<OutboxOptions>,
 }
 
 /// How a row is written.
@@ -67,6 +70,7 @@ pub(super) fn target(
         delivery: options.word("delivery", &DELIVERIES, DELIVERY_DEFAULT)?,
         transactional_id: transactional_id(options)?,
         partitions: options.count("partitions")?,
+        outbox: http::outbox_without_query(options, clause)?,
     })
 }
 
@@ -74,6 +78,8 @@ impl KafkaSinkTarget {
     /// The id of a sink's transactions on the server of that id; `None` without transactions.
     pub fn transactional_id_of(&self, server_id: &str, sink: &str) -> Option<String> {
         match (self.delivery, &self.transactional_id) {
+            // What comes from an outbox comes at least once.
+            _ if self.outbox.is_some() => None,
             (Delivery::AtLeastOnce, _) => None,
             (Delivery::ExactlyOnce, Some(given)) => Some(given.clone()),
             (Delivery::ExactlyOnce, None) => Some(format!("headwater-{server_id}-{sink}")),

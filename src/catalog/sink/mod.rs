@@ -15,7 +15,7 @@ pub use file::{
     FileSinkCompression, FileSinkFormat, FileSinkPartition, FileSinkPlace, FileSinkTarget,
     FileSinkUnit,
 };
-pub use http::DeliveryOptions;
+pub use http::{DeliveryOptions, OutboxOptions};
 pub use kafka::{DELIVERY_DEFAULT, KafkaSinkTarget, SinkFormat};
 pub use postgres::{PostgresMode, PostgresSinkTarget};
 pub use slack::{SlackSinkTarget, SlackWay};
@@ -169,6 +169,14 @@ impl SinkDefinition {
         }
     }
 
+    /// What it promises. An alert may tell the same twice after a crash.
+    pub fn delivery(&self) -> Delivery {
+        match self.query {
+            Some(_) => self.target.delivery(),
+            None => Delivery::AtLeastOnce,
+        }
+    }
+
     /// The id of its transactions on the server of that id; `None` without transactions.
     pub fn transactional_id(&self, server_id: &str) -> Option<String> {
         self.kafka()?.transactional_id_of(server_id, &self.name)
@@ -201,8 +209,8 @@ impl SinkTarget {
         }
     }
 
-    /// What it promises.
-    pub fn delivery(&self) -> Delivery {
+    /// What it promises of a query's rows.
+    fn delivery(&self) -> Delivery {
         match self {
             Self::Kafka(target) => target.delivery,
             Self::File(_) | Self::Postgres(_) => Delivery::ExactlyOnce,

@@ -1,5 +1,6 @@
 //! The options of a sink that writes to a table of PostgreSQL.
 
+use super::http::{self, OutboxOptions};
 use super::{SinkRows, key_columns, needs_key};
 use crate::catalog::options::{Options, invalid, value_text};
 use crate::error::{Error, Result, SqlState};
@@ -21,6 +22,8 @@ pub struct PostgresSinkTarget {
     pub key_columns: Vec<String>,
     /// Whether the table is made if it is not there.
     pub create_table: bool,
+    /// Where what alerts tell waits; `None`: the sink has a query of its own.
+    pub outbox: Option<OutboxOptions>,
 }
 
 /// How rows come into a table.
@@ -61,6 +64,7 @@ pub(super) fn target(options: &mut Options<'_>, clause: &CreateSink) -> Result<P
         mode: options.word("mode", &MODES, PostgresMode::Append)?,
         key_columns: key_columns(clause, options)?,
         create_table: options.flag("create_table", true)?,
+        outbox: http::outbox_without_query(options, clause)?,
     })
 }
 

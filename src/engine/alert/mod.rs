@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
 pub use events::{AlertEvents, AlertRecord};
 pub(super) use stage::{AlertStage, Seen};
@@ -104,9 +104,10 @@ impl AlertShared {
     }
 
     /// The query's own columns.
-    pub fn columns(&self) -> Vec<String> {
-        let name = |column: &usize| self.schema.field(*column).name().clone();
-        self.watch.shown.iter().map(name).collect()
+    pub fn columns(&self) -> Schema {
+        let shown = self.watch.shown.iter();
+        let fields = shown.map(|column| Arc::clone(&self.schema.fields()[*column]));
+        Schema::new(fields.collect::<Vec<_>>())
     }
 
     fn set_rules(&self, rules: AlertRules) {

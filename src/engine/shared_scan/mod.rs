@@ -32,7 +32,5 @@ pub(super) use part::{Manner, Part, Passed};
 #[cfg(test)]
 pub(super) use prefix::Prefix;
 pub(super) use queue::{Note, Queue};
-#[cfg(test)]
-pub(super) use read::UnionDecode;
-pub(super) use read::{Fetched, MemberRows, Wanted};
+pub(super) use read::{Fetched, MemberRows, UnionDecode, Wanted};
 pub(super) use selection::Selection;

@@ -17,9 +17,10 @@ use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::clock::{Clock, SharedClock};
 use crate::engine::begin::{self, Begin, Found};
 use crate::engine::committer::{ByHand, Committer, Keeper};
-use crate::engine::connect::Connect;
+use crate::engine::connect::{Connect, Places};
 use crate::engine::held_memory::HeldMemory;
-use crate::engine::input::{Assignment, Collect, WakeQuery};
+
+use crate::engine::input::{Collect, WakeQuery};
 use crate::engine::materialized::{Form, Materialized};
 use crate::engine::query::{Ended, Surroundings};
 use crate::engine::set_aside::SetAside;
@@ -336,11 +337,10 @@ impl Connect for Connected {
     fn inputs(
         &self,
         plan: &Arc<StreamPlan>,
-        assignments: &[Assignment],
-        lanes: usize,
+        places: Places<'_>,
         _read_max: (usize, usize),
     ) -> Result<(Box<dyn Collect>, Option<WakeQuery>)> {
-        let read = assignments.iter().flat_map(|assignment| {
+        let read = places.assignments.iter().flat_map(|assignment| {
             let (input, lane) = (assignment.input, assignment.lane);
             assignment.partitions.iter().map(move |(partition, next)| {
                 let partition = *partition;
@@ -354,7 +354,7 @@ impl Connect for Connected {
             topics: Arc::clone(&self.topics),
             shared: Arc::clone(&self.shared),
             told: Arc::clone(&self.told),
-            lanes,
+            lanes: places.lanes,
             reading: read.collect(),
             hand: self
                 .hand

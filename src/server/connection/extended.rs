@@ -10,7 +10,7 @@ use pgwire::messages::extendedquery::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Connection, Stop, notices, send_other};
+use super::{Connection, Stop, notices, send_other, telling};
 use crate::error::{Error, Result, SqlState};
 use crate::server::encode::Style;
 use crate::server::frontend::{Bind, Frontend, Target};
@@ -187,7 +187,8 @@ async fn execute<W: AsyncWrite + Unpin>(
         zone: session.zone(),
     };
     let codes = session.portal(name)?.formats.clone();
-    let step = session.run_portal(name).await?;
+    let unseen = session.notices();
+    let step = telling(unseen, out, Box::pin(session.run_portal(name))).await?;
     notices(session, out)?;
     match step {
         Step::Rows(shared) => {

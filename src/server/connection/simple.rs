@@ -4,7 +4,7 @@ use pgwire::messages::PgWireBackendMessage as Message;
 use pgwire::messages::response::EmptyQueryResponse;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Connection, Stop, notices, send_other};
+use super::{Connection, Stop, notices, send_other, telling};
 use crate::error::Result;
 use crate::server::encode::Style;
 use crate::server::transport::Outgoing;
@@ -58,7 +58,8 @@ async fn run<W: AsyncWrite + Unpin>(
     out: &mut Outgoing<W>,
     parsed: Parsed,
 ) -> Result<(), Stop> {
-    let outcome = session.execute(parsed, &[]).await?;
+    let unseen = session.notices();
+    let outcome = telling(unseen, out, Box::pin(session.execute(parsed, &[]))).await?;
     notices(session, out)?;
     let style = Style {
         zone: session.zone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::notice;
-use crate::alert::{Phase, check_message};
+use crate::alert::{Names, Phase, check_message};
 use crate::catalog::{AlertDefinition, Definition};
 use crate::engine::AlertShared;
 use crate::error::{Error, Result, SqlState, nearest};
@@ -112,8 +112,11 @@ pub(super) fn check_set(session: &Session, name: &str, set: &[OptionClause]) -> 
     let Some(alert) = session.services().engine.alert(name) else {
         return Ok(());
     };
-    let columns = alert.columns();
-    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let (columns, key) = (alert.columns(), alert.key_columns());
+    let names = Names {
+        columns: &columns,
+        key: &key,
+    };
     let is_message =
         |option: &&OptionClause| ["message", "resolved_message"].contains(&option.name.as_str());
     for option in set.iter().filter(is_message) {
@@ -121,7 +124,7 @@ pub(super) fn check_set(session: &Session, name: &str, set: &[OptionClause]) -> 
             continue;
         };
         let at = |error: Error| error.at(Some(option.value_position));
-        check_message(text, &columns).map_err(at)?;
+        check_message(text, names).map_err(at)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! The alert's own plan and the alert's own code; nothing is kept and nobody is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
@@ -43,9 +44,11 @@ pub(in crate::session) async fn run(session: &mut Session, backtest: Backtest) -
     };
     let state = session.state()?;
     let (mut plan, watch) = create_alert::planned(&services, &state, &definition).await?;
-    plan.inputs
-        .iter_mut()
-        .try_for_each(|input| range.cut(input))?;
+    for input in &mut plan.inputs {
+        range.cut(input)?;
+        // Of a partition that is read to its end nothing more comes.
+        input.source.idle_timeout = Some(Duration::ZERO);
+    }
     let evaluator = Evaluator::try_new(watch, create_alert::rules(&definition), &plan.schema)?;
     let rows = services.engine.live(plan, range.start(), true)?;
     let told = Trial::new(evaluator, range).run(rows).await?;
@@ -199,6 +202,11 @@ impl Trial {
         self.look()?;
         let at = ProcessingTime(0);
         self.told.extend(self.evaluator.finish(self.range.to, at));
+        let order = |a: &Notification, b: &Notification| {
+            let place = |of: &Notification| (of.event_time, of.number);
+            place(a).cmp(&place(b)).then_with(|| a.key.cmp(&b.key))
+        };
+        self.told.sort_by(order);
         Ok(self.told)
     }
 
@@ -207,7 +215,7 @@ impl Trial {
             at: ProcessingTime(0),
             watermark: self.watermark,
             earliest: self.range.from.or(Some(EventTime(0))),
-            silent: std::time::Duration::ZERO,
+            silent: Duration::ZERO,
             offsets: None,
         };
         let told = self.evaluator.look(&self.waiting, &moment)?;

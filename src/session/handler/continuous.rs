@@ -17,7 +17,7 @@ use crate::error::{Culprit, Error, Result, SqlState, from_arrow, from_datafusion
 use crate::plan::{QueryOptions, StreamPlan};
 use crate::planner::{Purpose, Request, placed, plan_query, plan_stream};
 use crate::session::{Rows, Services, Session, pg_catalog};
-use crate::sql::StreamQuery;
+use crate::sql::{Identifier, StreamQuery};
 use crate::types::EventTime;
 
 /// A continuous query that is to be planned.
@@ -29,6 +29,8 @@ pub(in crate::session) struct Wanted<'a> {
     pub columns: &'a [String],
     /// Who takes the rows.
     pub purpose: Purpose,
+    /// The columns by which an alert tells rows apart.
+    pub key: &'a [Identifier],
     /// What is set beside its SQL.
     pub options: QueryOptions,
 }
@@ -40,6 +42,7 @@ impl<'a> Wanted<'a> {
             query,
             columns: &[],
             purpose: Purpose::Client,
+            key: &[],
             options,
         }
     }
@@ -50,6 +53,7 @@ impl<'a> Wanted<'a> {
             query: &alert.watched,
             columns: &[],
             purpose: Purpose::Alert,
+            key: &alert.clause.key,
             options: alert.options,
         }
     }
@@ -60,6 +64,7 @@ impl<'a> Wanted<'a> {
             query: &view.query,
             columns: &view.columns,
             purpose: Purpose::View,
+            key: &[],
             options: view.options,
         }
     }
@@ -74,6 +79,7 @@ impl<'a> Wanted<'a> {
                 SinkRows::Newest => Purpose::UpsertSink,
                 SinkRows::Changes => Purpose::ChangelogSink,
             },
+            key: &[],
             options: sink.query_options,
         })
     }
@@ -89,6 +95,7 @@ pub(in crate::session) async fn continuous(
         query,
         columns,
         purpose,
+        key,
         options,
     } = wanted;
     let rewritten = pg_catalog::rewrite((*query.query).clone(), &query.text);
@@ -101,6 +108,7 @@ pub(in crate::session) async fn continuous(
         query: &query,
         definitions: &definitions,
         purpose,
+        key,
         options,
     };
     let mut plan = plan_stream(state, request).await?;

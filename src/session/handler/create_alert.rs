@@ -5,22 +5,20 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::execution::SessionState;
 
+use super::alert_notices::{notices, refuse_senseless, refuse_twice};
 use super::continuous::{Wanted, continuous};
 use super::{create_sink, define, is_there, mode, notice};
-use crate::alert::{AlertRules, Rules, Watch, check_message, notification_schema};
-use crate::catalog::{
-    AlertDefinition, Definition, EVENT_TIME_MARK, SEVERITY_DEFAULT, sql_type_name,
-};
+use crate::alert::{AlertRules, Names, Rules, Watch, check_message, notification_schema};
+use crate::catalog::{AlertDefinition, Definition, SEVERITY_DEFAULT, sql_type_name};
 use crate::engine::{AlertSetup, OpenSink};
-use crate::error::{Error, Result, SqlState, nearest};
+use crate::error::{Error, Result, SqlState, from_arrow, nearest};
 use crate::plan::{Changelog, Emission, StreamPlan};
 use crate::planner::check_condition;
 use crate::session::{Outcome, Services, Session};
 use crate::sql::{self, CLEAR_COLUMN, Condition, CreateAlert, Template, WHEN_COLUMN};
-use crate::types::WindowKind;
 
 const TAG: &str = "CREATE ALERT";
-/// Messages between two looks at the groups of an aggregate.
+/// Messages of a partition between two looks at the groups of an aggregate.
 const ROWS_MAX: usize = 64;
 
 pub(in crate::session) async fn run(session: &mut Session, clause: CreateAlert) -> Result<Outcome> {
@@ -29,14 +27,15 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateAlert) 
     }
     let services = Arc::clone(session.services());
     let mode = mode(clause.if_not_exists, clause.or_replace);
+    refuse_twice(&clause.notify)?;
     let alert = Arc::new(AlertDefinition::try_new(&clause)?);
     let definition = Definition::Alert(Arc::clone(&alert));
     let at = |error: Error| error.at(Some(clause.name.position));
     services.catalog.check(&definition, mode).map_err(at)?;
     let state = session.state()?;
     let (plan, watch) = planned(&services, &state, &alert).await?;
-    if let Some(text) = early(&alert, &plan) {
-        notice(session, text);
+    for content in notices(&alert, &plan, &watch)? {
+        notice(session, content);
     }
     let setup = setup(&services, &alert, watch)?;
     define(session, definition, mode, move |engine| {
@@ -67,16 +66,30 @@ pub(in crate::session) async fn planned(
     alert: &AlertDefinition,
 ) -> Result<(StreamPlan, Watch)> {
     check_clause(state, &alert.clause)?;
-    let mut plan = continuous(services, state, Wanted::alert(alert)).await?;
+    let plan = continuous(services, state, Wanted::alert(alert)).await;
+    // What is wrong may stand in a view: the alert then has no place for it.
+    let name = alert.clause.name.position;
+    let mut plan = plan.map_err(|error| {
+        let place = error.position().unwrap_or(name);
+        error.at(Some(place))
+    })?;
+    plan.options.by_time = true;
     // A group's change in a micro-batch is its last form: short ones show what came between.
     plan.options.rows_max = plan.aggregate.as_ref().map(|_| ROWS_MAX);
-    let watch = watch(&alert.clause, &plan)?;
-    let names = watch.shown.iter().map(|column| plan.schema.field(*column));
-    let names: Vec<&str> = names.map(|field| field.name().as_str()).collect();
+    let mut watch = watch(&alert.clause, &plan)?;
+    watch.time = plan.tell_row_times()?;
+    let columns = plan.schema.project(&watch.shown).map_err(from_arrow)?;
+    let key = watch.key.iter().map(|column| plan.schema.field(*column));
+    let key: Vec<String> = key.map(|field| field.name().clone()).collect();
+    let names = Names {
+        columns: &columns,
+        key: &key,
+    };
     let templates = [&alert.clause.message, &alert.clause.resolved];
     for Template { text, position } in templates.into_iter().flatten() {
-        check_message(text, &names).map_err(|error| error.at(Some(*position)))?;
+        check_message(text, names).map_err(|error| error.at(Some(*position)))?;
     }
+    refuse_senseless(&alert.clause, &plan, &watch)?;
     Ok((plan, watch))
 }
 
@@ -152,15 +165,6 @@ fn notified(services: &Services, alert: &AlertDefinition) -> Result<Vec<OpenSink
                 "NOTIFY takes a sink without one: CREATE SINK s WITH (connector = ..).",
             )));
         }
-        if sink
-            .kafka()
-            .is_some_and(|target| target.transactional_id.is_some())
-        {
-            let text = format!("sink \"{}\" has a transactional id of its own", name.name);
-            return Err(at(Error::user(SqlState::WrongObjectType, text).hint(
-                "Leave transactional_id out of it: each alert writes under an id of its own.",
-            )));
-        }
         create_sink::check_told(services, sink, &alert.name).map_err(at)?;
         let writer = create_sink::Writer::Alert {
             alert: &alert.name,
@@ -214,12 +218,6 @@ fn watch(clause: &CreateAlert, plan: &StreamPlan) -> Result<Watch> {
             .map(|(start, _)| start)
             .filter(|start| is_open && !row.contains(start)),
     );
-    let has_time = |column: &&usize| {
-        let field = schema.field(**column);
-        field.metadata().contains_key(EVENT_TIME_MARK)
-            && matches!(field.data_type(), DataType::Timestamp(..))
-    };
-    let time = shown.iter().find(has_time).copied();
     Ok(Watch {
         alert: clause.name.name.clone(),
         generation: 0,
@@ -227,7 +225,7 @@ fn watch(clause: &CreateAlert, plan: &StreamPlan) -> Result<Watch> {
         row,
         window,
         is_open,
-        time: time.filter(|_| plan.aggregate.is_none()),
+        time: None,
         holds,
         clear,
         shown,
@@ -290,31 +288,4 @@ fn key(clause: &CreateAlert, schema: &Schema, shown: &[usize]) -> Result<Vec<usi
         key.push(*found);
     }
     Ok(key)
-}
-
-/// What is told of a FOR that is shorter than a window which is looked at when it has closed.
-fn early(alert: &AlertDefinition, plan: &StreamPlan) -> Option<Error> {
-    let (length, position) = alert.clause.lasts?;
-    let mut windows = plan
-        .aggregates()
-        .filter_map(|aggregate| aggregate.window.as_ref());
-    let pace = match windows.next()?.kind {
-        WindowKind::Tumble { size, .. } => size,
-        WindowKind::Hop { slide, .. } => slide,
-        WindowKind::Cumulate { step, .. } => step,
-        WindowKind::Session { .. } => return None,
-    };
-    if plan.emission != Emission::Final || length == 0 || length >= pace {
-        return None;
-    }
-    let text = format!(
-        "the alert's query emits a row every {} and FOR is {}: FOR changes little",
-        sql::interval::format(pace),
-        sql::interval::format(length)
-    );
-    Some(
-        Error::user(SqlState::SuccessfulCompletion, text)
-            .hint("Leave EMIT FINAL out to look at windows while they are open, or leave FOR out.")
-            .at(Some(position)),
-    )
 }

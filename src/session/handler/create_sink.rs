@@ -17,17 +17,19 @@ use datafusion::execution::SessionState;
 use super::continuous::{Wanted, continuous};
 use super::{define, is_there, mode, notice, transactional_id};
 use crate::alert::notification_schema;
-use crate::catalog::{Definition, SinkDefinition, SinkRows, SinkTarget};
+use crate::catalog::{Definition, OutboxOptions, SinkDefinition, SinkRows, SinkTarget};
 use crate::engine::OpenSink;
 use crate::error::{Culprit, Error, Result, SqlState, nearest};
 use crate::plan::{Changelog, StreamPlan};
 use crate::session::{Outcome, Services, Session};
 use crate::sink::blackhole::BlackholeSink;
-use crate::sink::outbox::OutboxName;
+use crate::sink::outbox::{OutboxName, OutboxSettings};
 use crate::sink::print::PrintSink;
 use crate::sql::CreateSink;
 
 const TAG: &str = "CREATE SINK";
+/// The column with the key of what alerts tell.
+const ID_COLUMN: &str = "id";
 
 pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -> Result<Outcome> {
     if clause.if_not_exists && is_there(session, &clause.name) {
@@ -148,15 +150,19 @@ impl Writer<'_> {
         }
     }
 
-    /// Whose its outbox is.
-    fn outbox(self) -> OutboxName {
+    /// Its outbox.
+    fn outbox(self, options: OutboxOptions) -> OutboxSettings {
         let (query, sink) = match self {
             Self::Query(query) => (query, None),
             Self::Alert { alert, sink } => (alert, Some(sink.to_owned())),
         };
-        OutboxName {
-            query: query.to_owned(),
-            sink,
+        OutboxSettings {
+            name: OutboxName {
+                query: query.to_owned(),
+                sink,
+            },
+            bytes_max: options.bytes_max,
+            attempts_max: options.max_attempts,
         }
     }
 }
@@ -185,8 +191,17 @@ pub(in crate::session) fn check_rows(
 /// Looks whether a sink without a query can take what alerts tell: nothing else comes to it.
 ///
 /// # Errors
-/// As [`check_columns`] and [`check_rows`].
+/// A transactional id, and as [`check_columns`] and [`check_rows`].
 pub(super) fn check_told(services: &Services, sink: &SinkDefinition, alert: &str) -> Result<()> {
+    if sink
+        .kafka()
+        .is_some_and(|target| target.transactional_id.is_some())
+    {
+        let text = "a sink without a query has no transactions";
+        return Err(Error::user(SqlState::InvalidTableDefinition, text)
+            .hint("Leave transactional_id out: what alerts tell is delivered at least once.")
+            .about(Culprit::Option("transactional_id".to_owned())));
+    }
     let schema = notification_schema();
     check_columns(sink, &schema)?;
     let writer = Writer::Alert {
@@ -203,15 +218,14 @@ pub(in crate::session) fn open_sink(
     writer: Writer<'_>,
     schema: &SchemaRef,
 ) -> OpenSink {
-    let server_id = services.catalog.server_id();
     let (name, schema) = (writer.name(), Arc::clone(schema));
     match target {
         SinkTarget::File(target) => file::open(services, target, writer, &schema),
         SinkTarget::Slack(target) => http::open_slack(services, target, writer, &schema),
         SinkTarget::Webhook(target) => http::open_webhook(services, target, writer, &schema),
         SinkTarget::Blackhole => Box::new(|_| Ok(Box::new(BlackholeSink))),
-        SinkTarget::Kafka(target) => kafka::open(target, &name, server_id, &schema),
-        SinkTarget::Postgres(target) => postgres::open(target, &name, server_id, &schema),
+        SinkTarget::Kafka(target) => kafka::open(services, target, writer, &schema),
+        SinkTarget::Postgres(target) => postgres::open(services, target, writer, &schema),
         SinkTarget::Print => {
             Box::new(move |_| Ok(Box::new(PrintSink::try_new(&name, Arc::clone(&schema))?)))
         }
@@ -233,7 +247,8 @@ async fn prepare(
         SinkTarget::Kafka(target) => kafka::prepare(target, plan).await,
         SinkTarget::Postgres(target) => {
             let server_id = services.catalog.server_id();
-            postgres::prepare(target, &sink.name, server_id, plan).await
+            let schema = plan.map_or_else(notification_schema, |plan| Arc::clone(&plan.schema));
+            postgres::prepare(target, &sink.name, server_id, schema).await
         }
         SinkTarget::Slack(target) => http::prepare_slack(services, target).await,
         SinkTarget::Webhook(target) => http::prepare_webhook(services, target).await,

@@ -48,7 +48,6 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
             Err(error) => return Err(error.at(Some(name.position))),
         }
     }
-    let before = services.catalog.snapshot();
     let queries = services.engine.queries();
     let dropped = services.catalog.drop(drop.kind, &names, drop.cascade)?;
     for definition in dropped {
@@ -67,10 +66,8 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
                 let status = query.map(|query| query.status());
                 transactional_id::drop_sink(session, sink, status.as_ref()).await;
             }
-            Definition::Alert(alert) => {
-                transactional_id::release_alert(session, alert, &before).await;
-            }
-            Definition::Table(_)
+            Definition::Alert(_)
+            | Definition::Table(_)
             | Definition::View(_)
             | Definition::MaterializedView(_)
             | Definition::Secret(_) => {}

@@ -47,8 +47,10 @@ fn alert_lines(alert: &AlertDefinition, plan: &StreamPlan) -> String {
         .any(|aggregate| aggregate.window.is_some());
     let looks = match (plan.emission, plan.options.rows_max) {
         (Emission::Final, _) if is_windowed => "when a window closes".to_owned(),
-        (_, Some(rows)) => format!("after each {rows} messages"),
-        (_, None) => "at each row".to_owned(),
+        (_, Some(rows)) => {
+            format!("after each {rows} messages of a partition, by their event times")
+        }
+        (_, None) => "at each row, by their event times".to_owned(),
     };
     let when = clause.when.as_ref();
     let lines = [

@@ -1,12 +1,13 @@
 //! FLUSH: waits until every view and sink that is not paused has taken in what the topics hold now.
 //!
 //! One that has failed, or whose rows find no room since their destination takes none, takes nothing from the
-//! others: it is told in a warning.
+//! others: it is told in a warning. One that is in trouble and tries again is waited for, and that is told meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{notice, outbox_text};
+use crate::engine::Watcher;
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Notice, Outcome, Session, Severity};
 use crate::sql;
@@ -23,7 +24,18 @@ pub(in crate::session) async fn run(session: &mut Session) -> Result<Outcome> {
             .iter()
             .any(|(_, state)| state.is_stuck(now, PATIENCE))
     };
-    let flushed = services.engine.flush(&is_stuck).await?;
+    let notices = session.notices();
+    let waits = |query: &str, why: &str| {
+        notices.add(Notice {
+            severity: Severity::Warning,
+            content: waits(query, why),
+        });
+    };
+    let watcher = Watcher {
+        is_stuck: &is_stuck,
+        waits: &waits,
+    };
+    let flushed = services.engine.flush(watcher).await?;
     for name in flushed.paused {
         let text = format!("query \"{name}\" is paused, skipping");
         let hint = format!("ALTER QUERY {} RESUME lets it go on.", sql::quote(&name));
@@ -57,6 +69,14 @@ pub(in crate::session) async fn run(session: &mut Session) -> Result<Outcome> {
         });
     }
     Ok(Outcome::done("FLUSH"))
+}
+
+fn waits(name: &str, why: &str) -> Error {
+    let text = format!("FLUSH waits for query \"{name}\": {why}");
+    Error::user(SqlState::ObjectNotInPrerequisiteState, text).hint(format!(
+        "It goes on by itself when that is over; EXPLAIN PROGRESS {0} tells more, and ALTER QUERY {0} PAUSE lets FLUSH skip it.",
+        sql::quote(name)
+    ))
 }
 
 fn stuck(name: &str, why: Option<String>) -> Error {

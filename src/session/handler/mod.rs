@@ -1,6 +1,7 @@
 //! What each statement does: one file a statement, or a family of small ones.
 
 pub(super) mod alert;
+mod alert_notices;
 pub(super) mod alter_query;
 pub(super) mod alter_table;
 pub(super) mod backtest;

@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use super::create_sink::Writer;
-use crate::catalog::{AlertDefinition, Definition, Definitions, KafkaSinkTarget, SinkDefinition};
+use crate::catalog::{Definition, SinkDefinition};
 use crate::engine::{QueryState, QueryStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Notice, Services, Session, Severity};
@@ -91,31 +90,9 @@ fn is_contested(status: &QueryStatus) -> bool {
 
 /// The sink is gone: another one may have its id.
 pub(super) async fn release(session: &mut Session, sink: &SinkDefinition) {
-    if let Some(kafka) = sink.kafka() {
-        release_of(session, kafka, &sink.name).await;
-    }
-}
-
-/// The alert is gone: it wrote to some sinks, which were there before the statement, under ids of its own.
-pub(super) async fn release_alert(
-    session: &mut Session,
-    alert: &AlertDefinition,
-    before: &Definitions,
-) {
-    for name in &alert.clause.notify {
-        if let Some(Definition::Sink(sink)) = before.get(&name.name)
-            && let Some(kafka) = sink.kafka()
-        {
-            let (alert, sink) = (&alert.name, &sink.name);
-            let writer = Writer::Alert { alert, sink };
-            release_of(session, kafka, &writer.name()).await;
-        }
-    }
-}
-
-async fn release_of(session: &mut Session, kafka: &KafkaSinkTarget, writer: &str) {
     let services = Arc::clone(session.services());
-    let Some(id) = kafka.transactional_id_of(services.catalog.server_id(), writer) else {
+    let Some(kafka) = sink.kafka() else { return };
+    let Some(id) = sink.transactional_id(services.catalog.server_id()) else {
         return;
     };
     let (connection, group) = (kafka.connection.clone(), id.clone());

@@ -47,7 +47,7 @@ pub(super) fn sinks(
         ("target", column.text(|(sink, _)| sink.target.place())),
         (
             "delivery",
-            column.text(|(sink, _)| Some(sink.target.delivery().name().to_owned())),
+            column.text(|(sink, _)| Some(sink.delivery().name().to_owned())),
         ),
         (
             "state",

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::FileOptions;
 use super::encode::Encode;
 use super::folders::Rules;
 use super::partition::Partitioner;
@@ -12,6 +11,7 @@ use super::place::Place;
 use super::reserved;
 use super::roller::{Files, Roller};
 use super::write::FileWriter;
+use super::{FileOptions, FilePlace};
 use crate::error::Result;
 use crate::sink::outbox::{OutboxSink, Outboxes, Work};
 
@@ -26,7 +26,9 @@ impl FileSink {
     /// A directory of the server's own, a column that names no folder or that the format has no form for, an object
     /// store's options that are wrong.
     pub fn check(options: &FileOptions, schema: &Schema) -> Result<()> {
-        reserved::check(&options.place, &options.reserved)?;
+        if let FilePlace::Directory(dir) = &options.place {
+            reserved::check(dir, &options.reserved)?;
+        }
         let partitioner = Partitioner::try_new(&options.partitions, schema)?;
         FileWriter::try_new(options.format, partitioner.schema())?;
         Encode::try_new(options.format, partitioner)?;

@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, IntoInnerError};
 use std::path::{Path, PathBuf};
 
-use super::{FileOptions, FilePlace};
+use super::{FileOptions, FilePlace, reserved};
 use crate::bucket::{Bucket, Fill};
 use crate::crash_point;
 use crate::error::{Error, Result, SqlState};
@@ -20,8 +20,15 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Takes files.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    Directory(PathBuf),
+    Directory(Directory),
     Bucket(Bucket),
+}
+
+/// A directory, and those in which none of its files may lie, whatever links there are.
+#[derive(Debug, Clone)]
+pub(super) struct Directory {
+    path: PathBuf,
+    reserved: Vec<PathBuf>,
 }
 
 impl Place {
@@ -29,7 +36,10 @@ impl Place {
     /// A URL that names no bucket, options of the object store that are unknown or wrong.
     pub(super) fn try_new(options: &FileOptions) -> Result<Self> {
         match &options.place {
-            FilePlace::Directory(dir) => Ok(Self::Directory(dir.clone())),
+            FilePlace::Directory(path) => Ok(Self::Directory(Directory {
+                path: path.clone(),
+                reserved: options.reserved.clone(),
+            })),
             FilePlace::S3(url) => {
                 let refused = |why: &str| {
                     let text = format!("files cannot lie in \"{url}\": {why}");
@@ -53,7 +63,7 @@ impl Place {
     pub(super) fn check(&self) -> Result<bool> {
         match self {
             Self::Bucket(bucket) => bucket.answers(),
-            Self::Directory(dir) => {
+            Self::Directory(Directory { path: dir, .. }) => {
                 let probe = dir.join(format!(".probe-{}", uuid::Uuid::new_v4().simple()));
                 let checked = make(dir)
                     .and_then(|()| create(&probe))
@@ -73,9 +83,9 @@ impl Place {
     pub(super) fn put(&self, name: &str, fill: &mut Fill<'_>) -> Result<()> {
         match self {
             Self::Bucket(bucket) => bucket.put(name, fill),
-            Self::Directory(dir) => {
-                let path = dir.join(name);
-                put(&path, fill).map_err(|error| told(&path, &error))
+            Self::Directory(Directory { path, reserved }) => {
+                let path = path.join(name);
+                put(&path, reserved, fill).map_err(|error| told(&path, &error))
             }
         }
     }
@@ -84,17 +94,18 @@ impl Place {
     pub(super) fn full_name(&self, name: &str) -> String {
         match self {
             Self::Bucket(bucket) => bucket.full_name(name),
-            Self::Directory(dir) => dir.join(name).display().to_string(),
+            Self::Directory(dir) => dir.path.join(name).display().to_string(),
         }
     }
 }
 
-fn put(path: &Path, fill: &mut Fill<'_>) -> io::Result<()> {
+fn put(path: &Path, reserved: &[PathBuf], fill: &mut Fill<'_>) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(ErrorKind::InvalidFilename.into());
     };
-    make(dir)?;
     let beside = dir.join(format!(".{}.{UNFINISHED}", name.to_string_lossy()));
+    reserved::check_again(dir, reserved).map_err(io::Error::other)?;
+    make(dir)?;
     let written = write_synced(&beside, fill);
     if written.is_err() {
         // What could not be written whole only takes room, which may be what is missing.
@@ -114,9 +125,13 @@ fn write_synced(path: &Path, fill: &mut Fill<'_>) -> io::Result<()> {
     file.sync_all()
 }
 
+/// A new file, in the place of what an earlier try has left there; a link is not followed.
 fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(true).write(true).open(path)
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    OpenOptions::new().create_new(true).write(true).open(path)
 }
 
 /// Makes a directory with those above it; each lasts when this returns.
@@ -159,10 +174,42 @@ mod tests {
 
     use super::*;
 
+    fn directory(path: PathBuf) -> Place {
+        let reserved = Vec::new();
+        Place::Directory(Directory { path, reserved })
+    }
+
+    #[test]
+    fn a_link_that_comes_later_leads_no_file_into_the_server_s_own_data() {
+        let root = tempfile::tempdir().unwrap();
+        let (own, path) = (root.path().join("own"), root.path().join("files"));
+        fs::create_dir(&own).unwrap();
+        let place = Place::Directory(Directory {
+            path: path.clone(),
+            reserved: vec![own.clone()],
+        });
+        let put = || place.put("k=1/part", &mut |to| to.write_all(b"row"));
+        put().unwrap();
+        let is_empty = || fs::read_dir(&own).unwrap().next().is_none();
+        for link in [&path.join("k=1"), &path] {
+            fs::remove_dir_all(link).unwrap();
+            std::os::unix::fs::symlink(&own, link).unwrap();
+            let error = put().unwrap_err();
+            assert_eq!(error.state(), SqlState::InsufficientPrivilege, "{error}");
+            assert!(is_empty(), "nothing came there by {}", link.display());
+            fs::remove_file(link).unwrap();
+            put().unwrap();
+        }
+        let beside = path.join("k=1/.part.unfinished");
+        std::os::unix::fs::symlink(own.join("new"), beside).unwrap();
+        put().unwrap();
+        assert!(is_empty(), "a link in the place of a file is not followed");
+    }
+
     #[test]
     fn a_file_comes_whole_with_its_folders() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::Directory(dir.path().join("a/b"));
+        let place = directory(dir.path().join("a/b"));
         assert!(place.check().unwrap());
         for text in ["first", "second"] {
             let mut fill = |to: &mut (dyn Write + Send)| to.write_all(text.as_bytes());
@@ -180,7 +227,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_written_to_its_end_is_not_there() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::Directory(dir.path().to_owned());
+        let place = directory(dir.path().to_owned());
         let torn = place.put("part", &mut |to| {
             to.write_all(b"half")?;
             Err(ErrorKind::StorageFull.into())
@@ -195,10 +242,7 @@ mod tests {
     fn an_error_of_ours_stays_what_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let bucket = Bucket::in_memory("x").unwrap();
-        for place in [
-            Place::Directory(dir.path().to_owned()),
-            Place::Bucket(bucket),
-        ] {
+        for place in [directory(dir.path().to_owned()), Place::Bucket(bucket)] {
             let ours = Error::external(SqlState::QueryCanceled, true, "stopped");
             let put = place.put("part", &mut |_| Err(io::Error::other(ours.clone())));
             assert_eq!(put.unwrap_err().state(), SqlState::QueryCanceled);
@@ -209,9 +253,7 @@ mod tests {
     fn a_file_where_a_directory_should_be_is_told() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "").unwrap();
-        let error = Place::Directory(dir.path().join("a/b"))
-            .check()
-            .unwrap_err();
+        let error = directory(dir.path().join("a/b")).check().unwrap_err();
         assert_eq!(error.state(), SqlState::IoError);
         assert!(error.hint_text().is_some(), "it says what to do");
     }

@@ -3,19 +3,14 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::FilePlace;
 use crate::error::{Culprit, Error, Result, SqlState};
 
-/// Refuses a place that is, or lies in, one of these directories.
+/// Refuses a directory that is, or lies in, one of these directories.
 ///
 /// # Errors
 /// It does.
-pub(super) fn check(place: &FilePlace, reserved: &[PathBuf]) -> Result<()> {
-    let FilePlace::Directory(dir) = place else {
-        return Ok(());
-    };
-    let wanted = resolved(dir);
-    match reserved.iter().any(|own| wanted.starts_with(resolved(own))) {
+pub(super) fn check(dir: &Path, reserved: &[PathBuf]) -> Result<()> {
+    match is_reserved(dir, reserved) {
         false => Ok(()),
         true => {
             let text = format!("{} is a directory of the server's own data", dir.display());
@@ -24,6 +19,26 @@ pub(super) fn check(place: &FilePlace, reserved: &[PathBuf]) -> Result<()> {
                 .about(Culprit::Option("path".to_owned())))
         }
     }
+}
+
+/// The same for a directory in which a file is about to be written: what is a link now was perhaps none before.
+///
+/// # Errors
+/// It would lie there.
+pub(super) fn check_again(dir: &Path, reserved: &[PathBuf]) -> Result<()> {
+    match is_reserved(dir, reserved) {
+        false => Ok(()),
+        true => {
+            let text = format!("{} leads into the server's own data", dir.display());
+            Err(Error::external(SqlState::InsufficientPrivilege, true, text)
+                .hint("Take the link away: the sink then goes on by itself."))
+        }
+    }
+}
+
+fn is_reserved(path: &Path, reserved: &[PathBuf]) -> bool {
+    let wanted = resolved(path);
+    reserved.iter().any(|own| wanted.starts_with(resolved(own)))
 }
 
 /// Where a path leads, links followed; a part that is not there is taken as it is written.
@@ -55,10 +70,8 @@ mod tests {
         let own = root.path().join("data");
         fs::create_dir(&own).unwrap();
         std::os::unix::fs::symlink(&own, root.path().join("link")).unwrap();
-        let refused = |path: &str| {
-            let place = FilePlace::Directory(root.path().join(path));
-            check(&place, std::slice::from_ref(&own)).is_err()
-        };
+        let refused =
+            |path: &str| check(&root.path().join(path), std::slice::from_ref(&own)).is_err();
         for path in [
             "data",
             "data/a/b",

@@ -105,6 +105,7 @@ mod tests {
             Verdict::Taken { .. } => "taken",
             Verdict::Again { .. } => "again",
             Verdict::Refused { .. } => "refused",
+            Verdict::Apart => "apart",
             Verdict::Stopped => "stopped",
         };
         for status in [200, 201, 202, 204] {

@@ -15,7 +15,7 @@ use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
 use crate::error::{Culprit, Error, Result, SqlState, nearest};
-use crate::format::{JsonKind, unknown_call};
+use crate::format::{JsonKind, json_of, unknown_call};
 
 const NAME: &str = "template";
 /// Steps that one use of a template may take: a loop that never ends shall end.
@@ -207,6 +207,9 @@ fn text_of(value: &Value) -> Result<String, minijinja::Error> {
     }
     if value.is_none() {
         return Ok("null".to_owned());
+    }
+    if let Some(json) = json_of(value) {
+        return Ok(json);
     }
     let mut text = String::new();
     match value.as_str() {

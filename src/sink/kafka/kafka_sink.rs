@@ -13,12 +13,15 @@ use super::producer::{Outgoing, Producer};
 use super::record::{Encoded, Records};
 use super::transactions::Transactions;
 use crate::error::{Error, Result};
-use crate::sink::{Outside, Sink};
+use crate::sink::outbox::{OutboxSink, Outboxes, Relayed};
+use crate::sink::{Outside, Sink, Stopping};
 use crate::source::ANSWER_TIMEOUT;
 use crate::types::{ChangeBatch, KafkaConnection, Op, ProcessingTime};
 
 /// How long a message may take before its epoch has failed.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+/// The same for a message that waits in an outbox, which is sent again then.
+const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a query's rows go, and how they are written.
 #[derive(Debug, Clone)]
@@ -91,7 +94,6 @@ impl KafkaSink {
     /// When no broker answers in time, there is no such topic, a named column is not in the schema, a
     /// column has no form in JSON, or a property under `kafka.` is unknown or invalid.
     pub fn open(options: &KafkaSinkOptions, schema: &SchemaRef) -> Result<Self> {
-        let records = Records::try_new(schema, &options.key_columns, &options.headers)?;
         let (connection, topic) = (&options.connection, options.topic.as_str());
         let way = match &options.delivery {
             KafkaDelivery::AtLeastOnce => {
@@ -108,6 +110,32 @@ impl KafkaSink {
                 Way::ExactlyOnce(Box::new(opened))
             }
         };
+        Self::with(options, schema, way)
+    }
+
+    /// A sink for rows that wait in an outbox until the topic has them, at least once.
+    ///
+    /// # Errors
+    /// A named column is not in the schema, a column has no form in JSON, or what the disk says.
+    pub fn relayed(
+        options: &KafkaSinkOptions,
+        relayed: &Relayed<'_>,
+        outboxes: &Outboxes,
+    ) -> Result<OutboxSink> {
+        Records::try_new(relayed.schema, &options.key_columns, &options.headers)?;
+        let (own, schema) = (options.clone(), SchemaRef::clone(relayed.schema));
+        let open = move |stopping: Stopping| {
+            let (connection, topic) = (&own.connection, own.topic.as_str());
+            let producer = Producer::connect(connection, topic, RELAY_TIMEOUT)?.heeding(stopping);
+            producer.check_topic(ANSWER_TIMEOUT)?;
+            let sink = Self::with(&own, &schema, Way::AtLeastOnce(producer))?;
+            Ok(Box::new(sink) as Box<dyn Sink>)
+        };
+        relayed.open(&format!("{options:?}"), outboxes, open)
+    }
+
+    fn with(options: &KafkaSinkOptions, schema: &SchemaRef, way: Way) -> Result<Self> {
+        let records = Records::try_new(schema, &options.key_columns, &options.headers)?;
         let form = match &options.form {
             KafkaForm::Append => Form::Append,
             KafkaForm::Upsert => Form::Upsert,

@@ -16,7 +16,8 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 
 use crate::clock;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Culprit, Error, Result, SqlState};
+use crate::sink::Stopping;
 use crate::source::kafka::client::sentence;
 use crate::source::kafka::code::{Code, Meaning};
 use crate::source::kafka::errors;
@@ -31,6 +32,8 @@ const POLL: Duration = Duration::from_micros(500);
 /// How long it may take until all brokers of a cluster know of a new topic, and how often they are asked.
 const TOPIC_SPREADS: Duration = Duration::from_secs(5);
 const TOPIC_PAUSE: Duration = Duration::from_millis(20);
+/// In so many parts a client that may be told to stop waits for an answer.
+const LOOKS: u32 = 5;
 
 /// A header: its name and its value, if it has one.
 pub type HeaderText = (String, Option<Vec<u8>>);
@@ -56,6 +59,7 @@ pub struct Producer {
     topic: String,
     /// How long a message may take before it counts as not delivered.
     delivery_timeout: Duration,
+    stopping: Option<Stopping>,
 }
 
 impl Producer {
@@ -116,7 +120,24 @@ impl Producer {
             servers,
             topic: topic.to_owned(),
             delivery_timeout,
+            stopping: None,
         })
+    }
+
+    /// Waits end, with an error of SQLSTATE 57014, when this says so.
+    pub(super) fn heeding(mut self, stopping: Stopping) -> Self {
+        self.stopping = Some(stopping);
+        self
+    }
+
+    fn heed(&self) -> Result<()> {
+        match &self.stopping {
+            Some(stopping) if stopping() => {
+                let text = format!("producing to topic \"{}\" was stopped", self.topic);
+                Err(Error::external(SqlState::QueryCanceled, true, text))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Asks whether the topic is there. Blocks up to `timeout`.
@@ -143,9 +164,19 @@ impl Producer {
     /// there is.
     fn topic_error(&self, asked: Option<&str>, timeout: Duration) -> Result<Option<Code>> {
         let client = self.client();
-        let answer = client.client().fetch_metadata(asked, timeout);
-        client.poll(Duration::ZERO);
-        let answer = answer.map_err(|error| self.explain(code_of(&error), 0))?;
+        let mut left = self.stopping.as_ref().map_or(1, |_| LOOKS);
+        let part = timeout / left;
+        let answer = loop {
+            self.heed()?;
+            let answer = client.client().fetch_metadata(asked, part);
+            client.poll(Duration::ZERO);
+            left -= 1;
+            match answer {
+                Ok(answer) => break answer,
+                Err(error) if left == 0 => return Err(self.explain(code_of(&error), 0)),
+                Err(_) => {}
+            }
+        };
         let mut topics = answer.topics().iter();
         let missing = RDKafkaErrorCode::UnknownTopicOrPartition as i32;
         Ok(match topics.find(|topic| topic.name() == self.topic) {
@@ -173,6 +204,7 @@ impl Producer {
                 return Err(self.explain(code_of(&error), 1));
             }
             self.check()?;
+            self.heed()?;
             if start.elapsed() > self.delivery_timeout {
                 return Err(self.explain(Code(full as i32), 1));
             }
@@ -244,6 +276,7 @@ impl Producer {
         // Each message is given up in its time; a little more, so that its own reason is heard.
         let patience = self.delivery_timeout + Duration::from_secs(5);
         while self.client().in_flight_count() > 0 {
+            self.heed()?;
             self.client().poll(POLL);
             if start.elapsed() > patience {
                 let late = Code(RDKafkaErrorCode::MessageTimedOut as i32);
@@ -325,7 +358,15 @@ impl Producer {
                 false,
                 format!("a message is larger than topic \"{topic}\" takes"),
             )
-            .hint("Raise max.message.bytes of the topic."),
+            .hint("Raise max.message.bytes of the topic.")
+            .about(Culprit::Row),
+            _ if code == Code(RDKafkaErrorCode::InvalidRecord as i32) => Error::external(
+                SqlState::DataException,
+                false,
+                format!("topic \"{topic}\" does not take a message"),
+            )
+            .hint("A topic that is compacted takes messages with a key only.")
+            .about(Culprit::Row),
             _ => Error::external(
                 SqlState::ConnectionFailure,
                 true,

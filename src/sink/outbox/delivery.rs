@@ -54,6 +54,8 @@ pub enum Verdict {
         /// When the destination wants to hear of them again.
         after: Option<Duration>,
     },
+    /// They were not taken together, since one of them will never be: each is to go alone.
+    Apart,
     /// They will never be taken.
     Refused {
         /// What the destination answered, if that was an HTTP status.
@@ -76,6 +78,8 @@ pub(super) struct Delivery {
     backoff: Backoff,
     /// The first message that failed last, and how often it was sent.
     failing: Option<(u64, u32)>,
+    /// So many messages go alone.
+    apart: usize,
 }
 
 impl Delivery {
@@ -92,6 +96,7 @@ impl Delivery {
             attempts_max,
             backoff: Backoff::new(seed.unsigned_abs()),
             failing: None,
+            apart: 0,
         }
     }
 
@@ -120,13 +125,17 @@ impl Delivery {
         if waiting.is_empty() {
             return Ok(true);
         }
-        let places = match self.courier.pick(&waiting, &self.outbox)? {
+        let mut places = match self.courier.pick(&waiting, &self.outbox)? {
             Pick::Go(places) => places,
             Pick::Wait(duration) => return Ok(self.outbox.pause(duration, self.number)),
         };
+        if self.apart > 0 {
+            places.truncate(1);
+        }
         let messages = chosen(waiting, &places);
         match self.courier.deliver(&messages, &self.outbox)? {
             Verdict::Stopped => return Ok(false),
+            Verdict::Apart => self.apart = messages.len(),
             Verdict::Taken { notes } => self.settle(&messages, None, notes)?,
             Verdict::Refused { status, reason } => {
                 let attempts = self.attempts(&messages);
@@ -194,6 +203,7 @@ impl Delivery {
         notes: Vec<(String, Option<String>)>,
     ) -> Result<()> {
         self.failing = None;
+        self.apart = self.apart.saturating_sub(messages.len());
         self.backoff.reset();
         self.outbox.settle(&Settled {
             messages,

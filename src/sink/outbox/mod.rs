@@ -17,6 +17,7 @@ mod delivery;
 mod message;
 mod outboxes;
 mod queue;
+mod relay;
 mod sink;
 mod tables;
 
@@ -27,5 +28,6 @@ pub(super) use message::{Head, Item};
 pub(super) use outboxes::Work;
 pub use outboxes::{OutboxName, OutboxSettings, Outboxes};
 pub use queue::Outbox;
+pub use relay::Relayed;
 pub(super) use sink::Form;
 pub use sink::OutboxSink;

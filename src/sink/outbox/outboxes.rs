@@ -195,19 +195,13 @@ impl Outboxes {
     /// # Errors
     /// What the disk says.
     pub fn remove(&self, query: &str) -> Result<u64> {
-        let mut waiting = 0;
-        let mut open = self.lock();
-        let gone: Vec<OutboxName> = open
-            .keys()
-            .filter(|name| name.query == query)
-            .cloned()
+        let gone: BTreeMap<OutboxName, Running> = self
+            .lock()
+            .extract_if(.., |name, _| name.query == query)
             .collect();
-        for name in gone {
-            if let Some(running) = open.remove(&name) {
-                waiting += running.outbox.state().waiting;
-            }
-        }
-        drop(open);
+        let waiting = gone.values().map(|one| one.outbox.state().waiting).sum();
+        // Nobody else waits until a courier gives up what it is about.
+        end(gone);
         self.retain(|name| name != query).map(|()| waiting)
     }
 
@@ -263,11 +257,7 @@ impl Outboxes {
     /// Ends every delivery, for the server's end.
     pub fn shutdown(&self) {
         let all = std::mem::take(&mut *self.lock());
-        // All of them are told before the first is waited for.
-        for running in all.values() {
-            running.outbox.close();
-            running.delivery.stop.request();
-        }
+        end(all);
     }
 
     fn place(&self, name: &OutboxName) -> Option<PathBuf> {
@@ -294,6 +284,15 @@ impl Delivering {
             thread: Some(thread),
         })
     }
+}
+
+/// Ends them: all are told before the first is waited for.
+fn end(outboxes: BTreeMap<OutboxName, Running>) {
+    for running in outboxes.values() {
+        running.outbox.close();
+        running.delivery.stop.request();
+    }
+    drop(outboxes);
 }
 
 /// The text that bytes in hexadecimal are.

@@ -437,7 +437,12 @@ impl Outbox {
 
     /// Chosen by chance when the outbox was made: no other of its name has it.
     pub(in crate::sink) fn id(&self) -> String {
-        format!("{:08x}", self.lock().marks.id >> 32)
+        format!("{:08x}", self.number() >> 32)
+    }
+
+    /// All of what was chosen then.
+    pub(super) fn number(&self) -> u64 {
+        self.lock().marks.id
     }
 
     /// Takes messages out that were taken or are dead letters now, with what the courier notes of them.

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use crate::error::{Error, SqlState};
+use crate::error::{Culprit, Error, SqlState};
 
 /// The error of something that the database refused, or did not answer.
 pub(super) fn told(what: &str, error: &postgres::Error) -> Error {
@@ -49,6 +49,10 @@ fn refusal(what: &str, refused: &postgres::error::DbError) -> Error {
     let (state, retry, hint) = meaning(code);
     let text = format!("{what}: {}", refused.message());
     let error = Error::external(state, retry, text);
+    let error = match is_of_row(code) {
+        true => error.about(Culprit::Row),
+        false => error,
+    };
     let error = match refused.detail() {
         Some(detail) => error.detail(detail),
         None => error,
@@ -57,6 +61,12 @@ fn refusal(what: &str, refused: &postgres::error::DbError) -> Error {
         Some(hint) => error.hint(hint),
         None => error,
     }
+}
+
+/// Whether a row is refused for what it holds: its values, a constraint, a limit, or what a trigger raises.
+fn is_of_row(code: &str) -> bool {
+    let classes = ["22", "23", "44", "54", "P0"];
+    classes.iter().any(|class| code.starts_with(class))
 }
 
 /// What a SQLSTATE is here, whether trying again may help, and what to do.
@@ -117,5 +127,15 @@ mod tests {
             assert!(!meaning(code).1, "{code}");
         }
         assert_eq!(meaning("23505").0, SqlState::UniqueViolation);
+    }
+
+    #[test]
+    fn a_row_is_refused_for_what_it_holds_and_not_for_the_state_of_the_database() {
+        for code in ["22P02", "23502", "23505", "23514", "54000", "P0001"] {
+            assert!(is_of_row(code), "{code}");
+        }
+        for code in ["08006", "25006", "28P01", "42501", "42P01", "53100"] {
+            assert!(!is_of_row(code), "{code}");
+        }
     }
 }

@@ -16,9 +16,10 @@ use super::errors::{told, told_writing};
 use super::table::{list, quoted, ready};
 use crate::crash_point;
 use crate::error::{Error, Result};
+use crate::sink::outbox::{OutboxSink, Outboxes, Relayed};
 use crate::sink::texts::{Texts, Written};
 use crate::sink::{Outside, Sink};
-use crate::types::{ChangeBatch, Op, ProcessingTime};
+use crate::types::{ChangeBatch, Op, PostgresConnection, ProcessingTime};
 
 /// So many bytes of rows wait before they are copied.
 const WAITING_BYTES_MAX: usize = 4 << 20;
@@ -64,15 +65,9 @@ impl PostgresSink {
     ///
     /// # Errors
     /// When the database does not answer or refuses something, or rows do not fit.
-    pub fn prepare(
-        options: &PostgresSinkOptions,
-        schema: Option<&SchemaRef>,
-    ) -> Result<Option<String>> {
+    pub fn prepare(options: &PostgresSinkOptions, schema: &SchemaRef) -> Result<Option<String>> {
         let mut client = connect(&options.connection)?;
-        let made = match schema {
-            Some(schema) => ready(&mut client, options, schema)?,
-            None => false,
-        };
+        let made = ready(&mut client, options, schema)?;
         Epochs::forget(&mut client, &options.table, &options.id)?;
         Ok(made.then(|| options.table.name.clone()))
     }
@@ -98,6 +93,30 @@ impl PostgresSink {
             waiting: Vec::new(),
             begun: false,
             staged: 0,
+        })
+    }
+
+    /// A sink for rows that wait in an outbox until the table has them.
+    ///
+    /// # Errors
+    /// When a column has no form as text, or what the disk says.
+    pub fn relayed(
+        options: &PostgresSinkOptions,
+        relayed: &Relayed<'_>,
+        outboxes: &Outboxes,
+    ) -> Result<OutboxSink> {
+        Texts::try_new(relayed.schema)?;
+        // Nothing that is secret is in the form for people.
+        let PostgresConnection {
+            url,
+            password,
+            roots,
+            ..
+        } = &options.connection;
+        let made_of = format!("{options:?} {:?}", (url, password, roots));
+        let (own, schema) = (options.clone(), SchemaRef::clone(relayed.schema));
+        relayed.open(&made_of, outboxes, move |_| {
+            Ok(Box::new(Self::open(&own, &schema)?) as Box<dyn Sink>)
         })
     }
 

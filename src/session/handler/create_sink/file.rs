@@ -7,7 +7,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::Writer;
 use crate::catalog::{
-    FileSinkCompression, FileSinkFormat, FileSinkPlace, FileSinkTarget, FileSinkUnit,
+    FileSinkCompression, FileSinkFormat, FileSinkPlace, FileSinkTarget, FileSinkUnit, OutboxOptions,
 };
 use crate::config::Config;
 use crate::engine::OpenSink;
@@ -16,7 +16,6 @@ use crate::session::Services;
 use crate::sink::file::{
     FileFormat, FileOptions, FilePlace, FileSink, ParquetCompression, PartitionBy, PartitionUnit,
 };
-use crate::sink::outbox::OutboxSettings;
 use crate::task;
 
 /// Opens the sink for each try of its query.
@@ -82,11 +81,10 @@ fn options(services: &Services, target: &FileSinkTarget, writer: Writer<'_>) -> 
         partitions: partitions.collect(),
         roll_bytes: target.roll_bytes,
         roll_interval: target.roll_interval,
-        outbox: OutboxSettings {
-            name: writer.outbox(),
+        outbox: writer.outbox(OutboxOptions {
             bytes_max: target.outbox_bytes_max,
-            attempts_max: None,
-        },
+            max_attempts: None,
+        }),
     }
 }
 

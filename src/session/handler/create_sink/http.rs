@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::Writer;
-use crate::catalog::{
-    Definition, DeliveryOptions, HttpMethod, SlackSinkTarget, SlackWay, WebhookSinkTarget,
-};
+use super::{ID_COLUMN, Writer};
+use crate::catalog::{Definition, HttpMethod, SlackSinkTarget, SlackWay, WebhookSinkTarget};
 use crate::clock::SharedClock;
 use crate::engine::OpenSink;
 use crate::error::{Error, Result, SqlState};
@@ -17,7 +15,6 @@ use crate::sink::http::{
     SlackOptions, SlackSink, SlackTarget, Threads, WebhookMethod, WebhookOptions, WebhookSink,
     check_url, lookup,
 };
-use crate::sink::outbox::OutboxSettings;
 
 /// How long a name may take to be looked up when a sink is created.
 const LOOKUP: Duration = Duration::from_secs(3);
@@ -131,9 +128,9 @@ fn webhook(target: &WebhookSinkTarget, writer: Writer<'_>) -> WebhookOptions {
         tls_verify: target.tls_verify,
         key_column: match writer {
             Writer::Query(_) => target.key_column.clone(),
-            Writer::Alert { .. } => Some("id".to_owned()),
+            Writer::Alert { .. } => Some(ID_COLUMN.to_owned()),
         },
-        outbox: outbox(target.delivery, writer),
+        outbox: writer.outbox(target.delivery.outbox),
     }
 }
 
@@ -172,15 +169,7 @@ fn slack(target: &SlackSinkTarget, writer: Writer<'_>) -> SlackOptions {
         },
         threads,
         timeout: target.delivery.timeout,
-        outbox: outbox(target.delivery, writer),
-    }
-}
-
-fn outbox(delivery: DeliveryOptions, writer: Writer<'_>) -> OutboxSettings {
-    OutboxSettings {
-        name: writer.outbox(),
-        bytes_max: delivery.outbox_bytes_max,
-        attempts_max: delivery.max_attempts,
+        outbox: writer.outbox(target.delivery.outbox),
     }
 }
 

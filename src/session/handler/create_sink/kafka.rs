@@ -4,45 +4,65 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use super::{ID_COLUMN, Writer};
 use crate::catalog::{KafkaSinkTarget, SinkFormat};
 use crate::engine::OpenSink;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::StreamPlan;
+use crate::session::Services;
 use crate::sink::kafka::{KafkaDelivery, KafkaForm, KafkaSink, KafkaSinkOptions};
+use crate::sink::outbox::Relayed;
 use crate::source::{ANSWER_TIMEOUT, Cluster};
 use crate::task;
 use crate::types::KafkaConnection;
 
-/// Opens the sink of that name for each try of its query.
+/// Opens the sink for each try of its query; of one that has an outbox, that.
 pub(super) fn open(
+    services: &Services,
     target: &KafkaSinkTarget,
-    name: &str,
-    server_id: &str,
+    writer: Writer<'_>,
     schema: &SchemaRef,
 ) -> OpenSink {
-    let (target, name, schema) = (target.clone(), name.to_owned(), Arc::clone(schema));
-    let transactional_id = target.transactional_id_of(server_id, &name);
+    let (name, schema) = (writer.name(), Arc::clone(schema));
+    let transactional_id = target.transactional_id_of(services.catalog.server_id(), &name);
+    let outbox = target.outbox.map(|outbox| writer.outbox(outbox));
+    let (target, outboxes) = (target.clone(), Arc::clone(&services.outboxes));
     Box::new(move |interval| {
-        let options = KafkaSinkOptions {
-            connection: target.connection.clone(),
-            topic: target.topic.clone(),
-            key_columns: target.key_columns.clone(),
-            headers: target.headers.clone(),
-            form: match target.format {
-                SinkFormat::Json => KafkaForm::Append,
-                SinkFormat::Upsert => KafkaForm::Upsert,
-                SinkFormat::Debezium => KafkaForm::Debezium(name.clone()),
-            },
-            delivery: match transactional_id.clone() {
-                None => KafkaDelivery::AtLeastOnce,
-                Some(transactional_id) => KafkaDelivery::ExactlyOnce {
-                    transactional_id,
-                    interval,
-                },
+        let delivery = match transactional_id.clone() {
+            None => KafkaDelivery::AtLeastOnce,
+            Some(transactional_id) => KafkaDelivery::ExactlyOnce {
+                transactional_id,
+                interval,
             },
         };
-        Ok(Box::new(KafkaSink::open(&options, &schema)?))
+        let options = options(&target, &name, delivery);
+        Ok(match &outbox {
+            None => Box::new(KafkaSink::open(&options, &schema)?),
+            Some(outbox) => {
+                let relayed = Relayed {
+                    outbox,
+                    schema: &schema,
+                    key_column: ID_COLUMN,
+                };
+                Box::new(KafkaSink::relayed(&options, &relayed, &outboxes)?)
+            }
+        })
     })
+}
+
+fn options(target: &KafkaSinkTarget, name: &str, delivery: KafkaDelivery) -> KafkaSinkOptions {
+    KafkaSinkOptions {
+        connection: target.connection.clone(),
+        topic: target.topic.clone(),
+        key_columns: target.key_columns.clone(),
+        headers: target.headers.clone(),
+        form: match target.format {
+            SinkFormat::Json => KafkaForm::Append,
+            SinkFormat::Upsert => KafkaForm::Upsert,
+            SinkFormat::Debezium => KafkaForm::Debezium(name.to_owned()),
+        },
+        delivery,
+    }
 }
 
 /// Makes the topic if it is not there; refuses one that the query reads.

@@ -4,34 +4,49 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use super::{ID_COLUMN, Writer};
 use crate::catalog::{PostgresMode, PostgresSinkTarget};
 use crate::engine::OpenSink;
 use crate::error::Result;
-use crate::plan::StreamPlan;
+use crate::session::Services;
+use crate::sink::outbox::Relayed;
 use crate::sink::postgres::{PostgresSink, PostgresSinkOptions, PostgresTable};
 use crate::task;
 
-/// Opens the sink of that name for each try of its query.
+/// Opens the sink for each try of its query; of one that has an outbox, that.
 pub(super) fn open(
+    services: &Services,
     target: &PostgresSinkTarget,
-    name: &str,
-    server_id: &str,
+    writer: Writer<'_>,
     schema: &SchemaRef,
 ) -> OpenSink {
-    let (options, schema) = (options(target, name, server_id), Arc::clone(schema));
-    Box::new(move |_| Ok(Box::new(PostgresSink::open(&options, &schema)?)))
+    let options = options(target, &writer.name(), services.catalog.server_id());
+    let outbox = target.outbox.map(|outbox| writer.outbox(outbox));
+    let (schema, outboxes) = (Arc::clone(schema), Arc::clone(&services.outboxes));
+    Box::new(move |_| {
+        Ok(match &outbox {
+            None => Box::new(PostgresSink::open(&options, &schema)?),
+            Some(outbox) => {
+                let relayed = Relayed {
+                    outbox,
+                    schema: &schema,
+                    key_column: ID_COLUMN,
+                };
+                Box::new(PostgresSink::relayed(&options, &relayed, &outboxes)?)
+            }
+        })
+    })
 }
 
-/// Connects, makes the table if it is not there, and looks whether the rows fit into it.
+/// Connects, makes the table if it is not there, and looks whether rows of the schema fit into it.
 pub(super) async fn prepare(
     target: &PostgresSinkTarget,
     name: &str,
     server_id: &str,
-    plan: Option<&StreamPlan>,
+    schema: SchemaRef,
 ) -> Result<Vec<String>> {
     let options = options(target, name, server_id);
-    let schema = plan.map(|plan| Arc::clone(&plan.schema));
-    let made = task::spawn_blocking(move || PostgresSink::prepare(&options, schema.as_ref()));
+    let made = task::spawn_blocking(move || PostgresSink::prepare(&options, &schema));
     Ok(match made.await? {
         Some(table) => vec![format!("table \"{table}\" did not exist and was made")],
         None => Vec::new(),
