@@ -100,6 +100,11 @@ impl RowTimes {
         !self.unusable.is_empty()
     }
 
+    /// The rows that are to be rejected.
+    pub(super) fn unusable(&self) -> impl Iterator<Item = usize> {
+        self.unusable.keys().copied()
+    }
+
     /// For each row what earlier rows of its partition said of the watermark, at the greatest.
     pub(super) fn said_before(&self, partition_of: impl Fn(usize) -> PartitionId) -> Vec<i64> {
         let mut reached: BTreeMap<PartitionId, i64> = BTreeMap::new();

@@ -319,7 +319,7 @@ impl InputTimes {
     fn of(&mut self, fetched: &Fetched) -> Result<Vec<EventTime>> {
         let messages = &fetched.messages;
         let (rows, are_shared) = match fetched.rows_of(&mut self.wanted, &mut self.decode)? {
-            Some(found) => (found.rows, found.are_shared),
+            Some(found) => found.all()?,
             None => (self.decode.decode(messages)?, false),
         };
         let partition_of = |row: usize| messages.messages[rows.message_of(row)].partition;

@@ -254,16 +254,17 @@ impl Collect for Inputs {
         let mut reads = 0;
         let mut next = self.queue.take(timeout);
         let until = clock::instant() + gather.patience;
+        let reads_max = gather.reads_max * self.lanes;
         while let Some(note) = next {
             reads += usize::from(self.take(note, &mut collected)?);
-            if reads >= gather.reads_max * self.lanes {
+            if reads >= reads_max {
                 break;
             }
-            let patience = match reads {
-                0 => Duration::ZERO,
-                _ => until.saturating_duration_since(clock::instant()),
-            };
-            next = self.queue.take(patience);
+            next = self.queue.take(Duration::ZERO);
+            if next.is_none() && reads > 0 && !gather.patience.is_zero() {
+                self.queue.await_more(reads_max - reads, until);
+                next = self.queue.take(Duration::ZERO);
+            }
         }
         Ok(collected)
     }

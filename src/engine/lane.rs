@@ -15,7 +15,7 @@ use super::shared_scan::{Common, Fetched, MemberRows, Selection, Wanted};
 use crate::error::{Result, from_arrow};
 use crate::operator::{Aggregate, Lateness, Partial, RefusedRow, RowPipeline, Rows, TableUse};
 use crate::plan::{AggregatePlan, Changelog, RowStage, SourcePlan, StreamPlan};
-use crate::scan::Decode;
+use crate::scan::{Decode, DecodedRows};
 use crate::types::{EventTime, InputPartition, MessageBatch, Offset, PartitionId, Watermark};
 
 /// Why a row whose window had closed is set aside.
@@ -258,20 +258,42 @@ impl Lane {
         let mut output = LaneOutput::default();
         let mut standing = standing.clone();
         for (input, batch) in batches {
-            self.one(*input, batch, &standing, &mut output)?;
-            for (partition, said) in &output.said {
-                if let Some((own, _)) = standing.partitions.get_mut(partition) {
-                    *own = (*own).max(*said);
-                }
-            }
+            self.take((*input, batch), &mut standing, &mut output)?;
         }
         Ok(output)
     }
 
+    /// Takes a batch whole, or part by part.
+    fn take(
+        &mut self,
+        (input, fetched): (usize, &Fetched),
+        standing: &mut Standing,
+        output: &mut LaneOutput,
+    ) -> Result<()> {
+        let lane_input = &mut self.inputs[input];
+        let rows = fetched.rows_of(&mut lane_input.wanted, &mut lane_input.decode)?;
+        let parts = rows.as_ref().map(|rows| lane_input.parts(fetched, rows));
+        if let Some(parts) = parts.transpose()?.flatten() {
+            let mut parts = parts.iter();
+            return parts.try_for_each(|part| self.take((input, part), standing, output));
+        }
+        let decoded = match rows {
+            Some(rows) => rows.all()?,
+            None => (lane_input.decode.decode(&fetched.messages)?, false),
+        };
+        self.one((input, fetched), decoded, standing, output)?;
+        for (partition, said) in &output.said {
+            if let Some((own, _)) = standing.partitions.get_mut(partition) {
+                *own = (*own).max(*said);
+            }
+        }
+        Ok(())
+    }
+
     fn one(
         &mut self,
-        input: usize,
-        fetched: &Fetched,
+        (input, fetched): (usize, &Fetched),
+        (mut decoded, is_shared): (DecodedRows, bool),
         standing: &Standing,
         output: &mut LaneOutput,
     ) -> Result<()> {
@@ -279,11 +301,6 @@ impl Lane {
         let messages = &fetched.messages;
         let lane_input = &mut self.inputs[input];
         let kept_max = lane_input.kept_max;
-        let shared = fetched.rows_of(&mut lane_input.wanted, &mut lane_input.decode)?;
-        let (mut decoded, is_shared) = match shared {
-            Some(MemberRows { rows, are_shared }) => (rows, are_shared),
-            None => (lane_input.decode.decode(messages)?, false),
-        };
         let broken = std::mem::take(&mut decoded.rejected).into_iter();
         let broken = broken.map(|r| Rejection::up_to(kept_max, messages, r.message, r.reason));
         let partition_of = |row: usize| messages.messages[decoded.message_of(row)].partition;
@@ -406,6 +423,18 @@ impl Stages {
 }
 
 impl LaneInput {
+    /// A batch in parts, if its rows are otherwise not to be taken as all others take them.
+    fn parts<'a>(&self, fetched: &'a Fetched, rows: &MemberRows) -> Result<Option<&'a [Fetched]>> {
+        let messages = &fetched.messages.messages;
+        let partition_of = |row: usize| messages[rows.shared.message_of(row)].partition;
+        let batch = &rows.shared.batch;
+        let times = fetched.times(|| row_times(&self.source.event_time, batch, partition_of))?;
+        Ok(match rows.own.is_some() || times.has_unusable() {
+            true => fetched.parts(times.unusable()),
+            false => None,
+        })
+    }
+
     /// The groups of a batch whose rows all have a time; `None` when they are better taken one by one.
     fn partial(
         &self,

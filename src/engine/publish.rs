@@ -40,6 +40,10 @@ impl Query {
             self.scans_told.set_interval(TELL_SCANS_EVERY);
             self.inputs.scans()
         });
+        if let Some(scans) = &scans {
+            let reading = scans.iter().map(|scan| scan.queries);
+            self.reading = reading.max().unwrap_or(1).max(1);
+        }
         let watermark = self.watermarks.current();
         let report = Report {
             now,

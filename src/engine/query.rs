@@ -51,9 +51,12 @@ pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3_600);
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
 /// Reads of one micro-batch at the most, a lane.
 const READS_MAX: usize = 8;
-/// How long a micro-batch of a query that is far behind waits for so many.
+/// How long a micro-batch of a query that is far behind waits for so many. So many times as long when others read
+/// along, for each of them once: there is enough to do meanwhile.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// Lanes work side by side from so many rows on: for fewer a thread costs more than it saves.
+const PATIENCE_TIMES_MAX: u32 = 5;
+/// Lanes work side by side from so many rows on, times the queries that read along, which have threads of their own:
+/// for fewer a thread costs more than it saves.
 const ROWS_WORTH_A_THREAD: usize = 8 * 1024;
 /// How often the memory of the groups is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(200);
@@ -139,6 +142,8 @@ pub(super) struct Query {
     pub(super) share: Share,
     /// When it is told again with whom it reads.
     pub(super) scans_told: Pace,
+    /// How many queries read with it as it was last told, itself among them; at least one.
+    pub(super) reading: usize,
     /// Whether its thread has something to do.
     pub(super) idle: Idle,
     /// The longest that the end of an epoch has taken of this thread at once.
@@ -249,6 +254,7 @@ impl Query {
             unmeasured: false,
             held: (0, 0),
             scans_told: Pace::always(),
+            reading: 1,
             idle: Idle::default(),
             checkpoint_pause_max: Duration::ZERO,
         })
@@ -342,10 +348,11 @@ impl Query {
         let lag = self.partitions.values().filter_map(PartitionStatus::lag);
         let micro_batch = READS_MAX * self.lanes.len() * self.surroundings.read_max.0;
         let is_far_behind = lag.sum::<u64>() > micro_batch as u64;
+        let reading = u32::try_from(self.reading).unwrap_or(u32::MAX);
         Gather {
             reads_max,
             patience: match is_far_behind {
-                true => PATIENCE,
+                true => PATIENCE * reading.min(PATIENCE_TIMES_MAX),
                 false => Duration::ZERO,
             },
         }
@@ -418,7 +425,7 @@ impl Query {
         let rows: usize = rows.map(|(_, batch)| batch.messages.messages.len()).sum();
         let process =
             |(lane, messages): (&mut Lane, Vec<OfInput>)| lane.process(&messages, &standing);
-        match rows < ROWS_WORTH_A_THREAD {
+        match rows < ROWS_WORTH_A_THREAD * self.reading {
             true => work.into_iter().map(process).collect(),
             false => task::in_parallel(work, process).into_iter().collect(),
         }

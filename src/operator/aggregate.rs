@@ -11,16 +11,14 @@
 //!
 //! Invariant: a row whose last window has closed never reaches a table: it is late.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use arrow::datatypes::{DataType, FieldRef};
 use arrow::record_batch::RecordBatch;
-use arrow::row::{RowConverter, SortField};
+use arrow::row::RowConverter;
 
-use super::changed::Changed;
-use super::changes::{Changes, columns_of};
 use super::fixed::{Fixed, bounds_fit};
 use super::grouping::{Evaluated, Grouping};
 use super::growing::Growing;
@@ -32,7 +30,7 @@ use super::sliding::Sliding;
 use super::unwindowed::Unwindowed;
 use crate::error::{Result, from_arrow};
 use crate::plan::{AggregatePlan, GroupColumn, WindowRows};
-use crate::state::{GroupTable, Groups, Refused, TableUse};
+use crate::state::{GroupTable, Refused, TableUse};
 use crate::types::{EventTime, Watermark, WindowBound, WindowKind, WindowSpan};
 
 /// The state of one lane, or of a whole query.
@@ -41,6 +39,8 @@ pub struct Aggregate {
     pub(super) windows: Windows,
     /// Rows of windows that end at or before this are none of this query's business.
     pub(super) ignore_until: i64,
+    /// Between values and what is remembered of those that were emitted, once it is needed.
+    pub(super) converter: OnceLock<RowConverter>,
 }
 
 /// What an aggregation holds, by its kind of window.
@@ -62,7 +62,7 @@ pub struct ClosedWindow {
 
 /// The windows of some rows.
 #[derive(Clone, Copy)]
-enum Spans<'a> {
+pub(super) enum Spans<'a> {
     /// One for so many rows.
     Same(WindowSpan, usize),
     /// Each row's own.
@@ -131,6 +131,7 @@ impl Aggregate {
             grouping,
             windows,
             ignore_until: i64::MIN,
+            converter: OnceLock::new(),
         })
     }
 
@@ -270,7 +271,7 @@ impl Aggregate {
         without(rows, groups.refused)
     }
 
-    fn session_rows(&self, closed: ClosedSessions) -> Result<(RecordBatch, Refusals)> {
+    pub(super) fn session_rows(&self, closed: ClosedSessions) -> Result<(RecordBatch, Refusals)> {
         let ClosedSessions {
             spans,
             keys,
@@ -281,177 +282,8 @@ impl Aggregate {
         without(rows, refused)
     }
 
-    /// What changed since the last call, window by window.
-    ///
-    /// # Errors
-    /// When an aggregate fails and no group is at fault.
-    ///
-    /// # Panics
-    /// If the tables were not made readable.
-    pub fn emit_changes(&mut self) -> Result<Vec<Changed>> {
-        assert!(
-            self.grouping.readable(),
-            "only readable tables can emit changes"
-        );
-        let none = WindowSpan { start: 0, end: 0 };
-        let mut windows = std::mem::replace(&mut self.windows, Windows::None(Box::default()));
-        let changed = match &mut windows {
-            Windows::None(one) => one
-                .table()
-                .into_iter()
-                .map(|(table, changes)| self.table_changes(none, table, changes))
-                .collect::<Result<_>>(),
-            Windows::Fixed(fixed) => fixed
-                .open()
-                .map(|(span, pane)| self.table_changes(span, &mut pane.table, &mut pane.changes))
-                .collect::<Result<_>>(),
-            Windows::Sessions(sessions) => self.session_changes(sessions).map(|one| vec![one]),
-            Windows::Sliding(_) | Windows::Growing(_) => {
-                unreachable!("the planner lets each row stand for one window")
-            }
-        };
-        self.windows = windows;
-        let mut changed: Vec<Changed> = changed?;
-        changed.retain(|changed| !changed.is_empty());
-        Ok(changed)
-    }
-
-    fn table_changes(
-        &self,
-        span: WindowSpan,
-        table: &mut GroupTable,
-        changes: &mut Changes,
-    ) -> Result<Changed> {
-        let groups = changes.take();
-        let Groups {
-            keys,
-            values,
-            refused,
-        } = table.read(&groups)?;
-        // Groups without values differ once: when they come.
-        let first = self.first_columns();
-        let kept = match values.is_empty() {
-            true => vec![marks(groups.len())],
-            false => values.clone(),
-        };
-        let converter = self.converter(&first)?;
-        let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
-        let found = changes.differences(&groups, &rows, &refused);
-        table.touch(&found.picked(&groups));
-        let before = self.output(
-            Spans::Same(span, found.replaced()),
-            &found.replaced_of(&keys)?,
-            columns_of(found.old_values(), &converter)?.split_off(first.len()),
-        )?;
-        let after = self.output(
-            Spans::Same(span, found.changed.len()),
-            &found.changed_of(&keys)?,
-            found.changed_of(&values)?,
-        )?;
-        let changed = Changed::new(before, after, &found.old, found.gone.len());
-        if refused.is_empty() {
-            return Ok(changed);
-        }
-        let rows = self.output(Spans::Same(span, groups.len()), &keys, values)?;
-        Ok(changed.refusing(without(rows, refused)?.1))
-    }
-
-    /// Takes out the groups whose time to live is over, as rows that are there no more.
-    ///
-    /// # Errors
-    /// When a key cannot be read back.
-    pub fn expire(&mut self, watermark: Watermark) -> Result<Option<Changed>> {
-        let Windows::None(one) = &mut self.windows else {
-            return Ok(None);
-        };
-        let groups = one.expired(watermark);
-        let Some((table, _)) = one.table().filter(|_| !groups.is_empty()) else {
-            return Ok(None);
-        };
-        let keys = table.keys_of(&groups)?;
-        let emitted = one.release(&groups)?;
-        let shown: BooleanArray = emitted.iter().map(|old| Some(old.is_some())).collect();
-        let keys = keys
-            .iter()
-            .map(|key| arrow::compute::filter(key, &shown).map_err(from_arrow))
-            .collect::<Result<Vec<_>>>()?;
-        let first = self.first_columns();
-        let old = columns_of(emitted.iter().flatten(), &self.converter(&first)?)?;
-        let none = WindowSpan { start: 0, end: 0 };
-        let count = shown.true_count();
-        let before = self.output(Spans::Same(none, count), &keys, old[first.len()..].to_vec())?;
-        let after = before.slice(0, 0);
-        Ok(Some(Changed::new::<()>(before, after, &[], count)))
-    }
-
-    /// What stands before the values where groups have none.
-    fn first_columns(&self) -> Vec<DataType> {
-        match self.grouping.plan.calls.is_empty() {
-            true => vec![DataType::Boolean],
-            false => Vec::new(),
-        }
-    }
-
-    /// Sessions change their bounds too, so these are kept with the values.
-    fn session_changes(&self, sessions: &mut Sessions) -> Result<Changed> {
-        let touched = sessions.changes.take();
-        let counted = touched.into_iter();
-        let groups: Vec<usize> = counted
-            .filter(|number| sessions.counts(sessions.span(*number)))
-            .collect();
-        let numbers: Vec<u32> = groups
-            .iter()
-            .map(|number| u32::try_from(*number).expect("sessions are numbered by 32 bits"))
-            .collect();
-        let now = sessions.read(&numbers)?;
-        let mut kept: Vec<ArrayRef> = bounds_of(&now.spans);
-        kept.extend(now.values.iter().cloned());
-        let converter = self.converter(&[DataType::Int64, DataType::Int64])?;
-        let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
-        let found = sessions.changes.differences(&groups, &rows, &now.refused);
-        sessions.touch(&found.picked(&groups));
-        let joined = std::mem::take(&mut sessions.joined);
-        let mut before_keys = found.replaced_of(&now.keys)?;
-        let joined_keys = sessions.keys_of(joined.iter().map(|(key, _)| *key))?;
-        for (column, joined) in before_keys.iter_mut().zip(&joined_keys) {
-            *column = arrow::compute::concat(&[column, joined]).map_err(from_arrow)?;
-        }
-        let old = found.old_values();
-        let old = old.chain(joined.iter().map(|(_, old)| old));
-        let old = columns_of(old, &converter)?;
-        let before = self.output(
-            Spans::Each(&spans_of(&old)),
-            &before_keys,
-            old[2..].to_vec(),
-        )?;
-        let new = found.changed_of(&kept)?;
-        let after = self.output(
-            Spans::Each(&spans_of(&new)),
-            &found.changed_of(&now.keys)?,
-            new[2..].to_vec(),
-        )?;
-        let gone = found.gone.len() + joined.len();
-        let changed = Changed::new(before, after, &found.old, gone);
-        Ok(match now.refused.is_empty() {
-            true => changed,
-            false => changed.refusing(self.session_rows(now)?.1),
-        })
-    }
-
-    /// For values in row format, behind columns of the given types.
-    fn converter(&self, first: &[DataType]) -> Result<RowConverter> {
-        let plan = &self.grouping.plan;
-        let values = plan.schema.fields().iter().skip(plan.groups.len());
-        let fields = first
-            .iter()
-            .cloned()
-            .chain(values.map(|field| field.data_type().clone()))
-            .map(SortField::new)
-            .collect();
-        RowConverter::new(fields).map_err(from_arrow)
-    }
-
-    fn output(
+    /// Rows of groups: their keys and windows, then their values.
+    pub(super) fn output(
         &self,
         spans: Spans<'_>,
         keys: &[ArrayRef],
@@ -513,7 +345,7 @@ impl Aggregate {
 }
 
 /// Takes out the rows that are none.
-fn without(rows: RecordBatch, refused: Refused) -> Result<(RecordBatch, Refusals)> {
+pub(super) fn without(rows: RecordBatch, refused: Refused) -> Result<(RecordBatch, Refusals)> {
     let mut refusals = Refusals::default();
     if refused.is_empty() {
         return Ok((rows, refusals));
@@ -524,28 +356,6 @@ fn without(rows: RecordBatch, refused: Refused) -> Result<(RecordBatch, Refusals
         refusals.note(&rows, row, error);
     }
     Ok((kept, refusals))
-}
-
-fn marks(rows: usize) -> ArrayRef {
-    Arc::new(BooleanArray::from(vec![true; rows]))
-}
-
-fn bounds_of(spans: &[WindowSpan]) -> Vec<ArrayRef> {
-    let starts = Int64Array::from_iter_values(spans.iter().map(|span| span.start));
-    let ends = Int64Array::from_iter_values(spans.iter().map(|span| span.end));
-    vec![Arc::new(starts), Arc::new(ends)]
-}
-
-fn spans_of(columns: &[ArrayRef]) -> Vec<WindowSpan> {
-    let starts = columns[0].as_primitive::<Int64Type>().values();
-    let ends = columns[1].as_primitive::<Int64Type>().values();
-    let bounds = starts.iter().zip(ends);
-    bounds
-        .map(|(start, end)| WindowSpan {
-            start: *start,
-            end: *end,
-        })
-        .collect()
 }
 
 impl Spans<'_> {

@@ -79,15 +79,22 @@ impl Changed {
         for refused in refused {
             refusals.note(&self.after, refused.row, refused.error);
         }
+        if before.batch.num_rows() == 0 && after.batch.num_rows() == 0 {
+            return Ok(None);
+        }
         let (place_before, place_after) =
             (places(&before, rows_before), places(&after, rows_after));
         let all: Vec<usize> = (0..after.batch.num_columns()).collect();
-        let whole = Forms::try_new(&before, &after, &all)?;
+        // Without rows on both sides there is nothing to compare.
+        let both = before.batch.num_rows() > 0 && after.batch.num_rows() > 0;
+        let forms = |columns: Option<&[usize]>| {
+            let columns = columns.filter(|_| both);
+            let forms = columns.map(|columns| Forms::try_new(&before, &after, columns));
+            forms.transpose()
+        };
+        let whole = forms(Some(&all))?;
         // A single group, without a key, is always the same one.
-        let keys = key
-            .filter(|key| !key.is_empty())
-            .map(|key| Forms::try_new(&before, &after, key))
-            .transpose()?;
+        let keys = forms(key.filter(|key| !key.is_empty()))?;
         let mut picked = Vec::new();
         let mut ops = Vec::new();
         let mut push = |side: usize, row: usize, op: Op| {
@@ -98,7 +105,7 @@ impl Changed {
             let old = old.and_then(|old| place_before[old as usize]);
             let new = new.and_then(|new| place_after[new as usize]);
             match (old, new) {
-                (Some(old), Some(new)) if whole.same(old, new) => {}
+                (Some(old), Some(new)) if whole.as_ref().is_some_and(|w| w.same(old, new)) => {}
                 (Some(old), Some(new)) => {
                     let stays = keys.as_ref().is_none_or(|keys| keys.same(old, new));
                     let (gone, come) = match stays {

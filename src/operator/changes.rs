@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, UInt32Array};
 use arrow::compute::take;
-use arrow::row::{RowConverter, Rows};
+use arrow::row::{Row, RowConverter};
 
 use super::image::odd;
 use crate::error::{Result, from_arrow};
@@ -22,6 +22,7 @@ pub(super) struct Changes {
 }
 
 /// What differs from what was emitted last.
+#[derive(Default)]
 pub(super) struct Differences {
     /// Which of the groups asked about differ, by their place in the question.
     pub changed: Vec<u32>,
@@ -53,20 +54,16 @@ impl Changes {
         std::mem::take(&mut self.touched)
     }
 
-    /// Which of `groups`, whose values are the rows of `values`, differ from what was emitted
+    /// Which of `groups`, whose values are `values`, differ from what was emitted
     /// last? Remembers the values as emitted. The `refused` of them have none.
-    pub(super) fn differences(
+    pub(super) fn differences<'a>(
         &mut self,
         groups: &[usize],
-        values: &Rows,
+        values: impl Iterator<Item = Row<'a>>,
         refused: &Refused,
     ) -> Differences {
-        let mut found = Differences {
-            changed: Vec::new(),
-            old: Vec::new(),
-            gone: Vec::new(),
-        };
-        for (index, (new, &group)) in (0u32..).zip(values.iter().zip(groups)) {
+        let mut found = Differences::default();
+        for (index, (new, &group)) in (0u32..).zip(values.zip(groups)) {
             if !refused.is_empty() && refused.contains_key(&(index as usize)) {
                 found
                     .gone
@@ -136,6 +133,34 @@ impl Differences {
         self.old.iter().flatten().count() + self.gone.len()
     }
 
+    /// Adds those of further groups, of which the first is asked about at the place `first`.
+    pub(super) fn extend(&mut self, first: usize, further: Self) {
+        let first = u32::try_from(first).expect("fewer than 2^32 groups change at once");
+        let changed = further.changed.into_iter();
+        self.changed.extend(changed.map(|index| first + index));
+        self.old.extend(further.old);
+        let gone = further.gone.into_iter();
+        self.gone
+            .extend(gone.map(|(index, old)| (first + index, old)));
+    }
+
+    /// Of something that each group asked about has, that of the replaced and that of the changed ones.
+    pub(super) fn split<T: Copy>(&self, of_each: &[T]) -> (Vec<T>, Vec<T>) {
+        let of = |index: &u32| of_each[*index as usize];
+        (
+            self.replaced_places().map(|index| of(&index)).collect(),
+            self.changed.iter().map(of).collect(),
+        )
+    }
+
+    /// Which of the groups asked about had been emitted before.
+    fn replaced_places(&self) -> impl Iterator<Item = u32> {
+        let changed = self.changed.iter().zip(&self.old);
+        let replaced = changed.filter(|(_, old)| old.is_some());
+        let gone = self.gone.iter().map(|(index, _)| index);
+        replaced.map(|(index, _)| index).chain(gone).copied()
+    }
+
     /// The groups asked about that differ.
     pub(super) fn picked(&self, groups: &[usize]) -> Vec<usize> {
         let gone = self.gone.iter().map(|(index, _)| index);
@@ -154,11 +179,7 @@ impl Differences {
 
     /// The rows of `columns`, one a group asked about, that had been emitted before.
     pub(super) fn replaced_of(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-        let changed = self.changed.iter().zip(&self.old);
-        let replaced = changed.filter(|(_, old)| old.is_some());
-        let gone = self.gone.iter().map(|(index, _)| index);
-        let picked = replaced.map(|(index, _)| index).chain(gone);
-        let picked = UInt32Array::from_iter_values(picked.copied());
+        let picked = UInt32Array::from_iter_values(self.replaced_places());
         columns
             .iter()
             .map(|column| take(column, &picked, None).map_err(from_arrow))
@@ -205,10 +226,10 @@ mod tests {
         assert_eq!(changes.take(), [1, 0]);
         assert_eq!(changes.take(), Vec::<usize>::new());
         let none = Refused::new();
-        let first = changes.differences(&[1, 0], &rows(&[7, 8]), &none);
+        let first = changes.differences(&[1, 0], rows(&[7, 8]).iter(), &none);
         assert_eq!(first.changed, [0, 1]);
         assert!(first.old.iter().all(Option::is_none), "nothing was emitted");
-        let second = changes.differences(&[1, 0], &rows(&[7, 9]), &none);
+        let second = changes.differences(&[1, 0], rows(&[7, 9]).iter(), &none);
         assert_eq!(second.changed, [1]);
         let old = columns_of(second.old_values(), &converter).unwrap();
         let expected: ArrayRef = Arc::new(Int64Array::from(vec![8]));
@@ -227,14 +248,44 @@ mod tests {
         let none = Refused::new();
         let refused = Refused::from([(0, Error::internal("too large"))]);
         let mut changes = Changes::default();
-        changes.differences(&[3], &row(Some(7)), &none);
-        let gone = changes.differences(&[3], &row(None), &refused);
+        changes.differences(&[3], row(Some(7)).iter(), &none);
+        let gone = changes.differences(&[3], row(None).iter(), &refused);
         assert!(gone.changed.is_empty());
         assert_eq!(gone.picked(&[3]), [3]);
         assert_eq!(gone.replaced(), 1);
-        let still = changes.differences(&[3], &row(None), &refused);
+        let still = changes.differences(&[3], row(None).iter(), &refused);
         assert_eq!((still.changed.len(), still.gone.len()), (0, 0));
-        let back = changes.differences(&[3], &row(Some(7)), &none);
+        let back = changes.differences(&[3], row(Some(7)).iter(), &none);
         assert_eq!((back.replaced(), back.changed), (0, vec![0]));
+    }
+
+    #[test]
+    fn differences_of_several_tables_are_told_by_their_places_among_all_groups() {
+        let converter = RowConverter::new(vec![SortField::new(DataType::Int64)]).unwrap();
+        let rows = |numbers: &[i64]| {
+            let column: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
+            converter.convert_columns(&[column]).unwrap()
+        };
+        let none = Refused::new();
+        let refused = Refused::from([(1, Error::internal("too large"))]);
+        let (mut one, mut other) = (Changes::default(), Changes::default());
+        one.differences(&[0, 1], rows(&[1, 2]).iter(), &none);
+        other.differences(&[0, 1], rows(&[3, 4]).iter(), &none);
+        let mut found = one.differences(&[0, 1, 2], rows(&[1, 5, 6]).iter(), &none);
+        found.extend(
+            3,
+            other.differences(&[0, 1], rows(&[7, 0]).iter(), &refused),
+        );
+        assert_eq!(found.changed, [1, 2, 3]);
+        let gone: Vec<u32> = found.gone.iter().map(|(index, _)| *index).collect();
+        assert_eq!(gone, [4]);
+        let (replaced, changed) = found.split(&["a0", "a1", "a2", "b0", "b1"]);
+        assert_eq!(
+            (replaced, changed),
+            (vec!["a1", "b0", "b1"], vec!["a1", "a2", "b0"])
+        );
+        let old = columns_of(found.old_values(), &converter).unwrap();
+        let expected: ArrayRef = Arc::new(Int64Array::from(vec![2, 3, 4]));
+        assert_eq!(&old[0], &expected);
     }
 }

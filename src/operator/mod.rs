@@ -7,7 +7,7 @@
 //!   there `grouping`, and the states themselves are `unwindowed`, `fixed`, `sliding`,
 //!   `growing`, `sessions`.
 //! - `partial`: a batch aggregated once for several queries.
-//! - `changes`, `changed`: which groups must be emitted again, and what their rows are then.
+//! - `emission`, `changes`, `changed`: which groups must be emitted again, and what their rows are then.
 //! - `tail`, `rank`: what is done with an aggregate's rows.
 //! - `refusal`: rows with which something cannot be computed.
 //! - `image`: the state as rows, and back.
@@ -15,6 +15,7 @@
 mod aggregate;
 mod changed;
 mod changes;
+mod emission;
 mod fixed;
 mod growing;
 mod grouping;

@@ -73,6 +73,8 @@ pub(in crate::engine) struct Queue {
 struct State {
     notes: VecDeque<Note>,
     bytes: usize,
+    /// Whoever takes is not to be woken by fewer reads.
+    awaited: usize,
     is_closed: bool,
 }
 
@@ -118,14 +120,21 @@ impl Queue {
             if state.bytes == 0 || state.bytes + read.bytes() <= self.bytes_max {
                 break;
             }
+            if state.awaited > 0 {
+                state.awaited = 0;
+                self.changed.notify_all();
+            }
             match self.wait(state, until) {
                 Some(again) => state = again,
                 None => return Offer::Full,
             }
         }
         state.push(membership, scan, read);
+        let are_enough = state.notes.len() >= state.awaited;
         drop(state);
-        self.changed.notify_all();
+        if are_enough {
+            self.changed.notify_all();
+        }
         Offer::Taken
     }
 
@@ -135,6 +144,7 @@ impl Queue {
         if !state.is_closed {
             state.push(membership, scan, read);
         }
+        state.awaited = 0;
         drop(state);
         self.changed.notify_all();
     }
@@ -146,7 +156,10 @@ impl Queue {
 
     /// Sends a note without a weight.
     pub(in crate::engine) fn tell(&self, note: Note) {
-        self.lock().notes.push_back(note);
+        let mut state = self.lock();
+        state.notes.push_back(note);
+        state.awaited = 0;
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -156,6 +169,7 @@ impl Queue {
         if state.notes.is_empty() {
             state.notes.push_back(Note::Wake);
         }
+        state.awaited = 0;
         drop(state);
         self.changed.notify_all();
     }
@@ -175,6 +189,23 @@ impl Queue {
             }
             state = self.wait(state, until)?;
         }
+    }
+
+    /// Waits until so many reads wait, no more have room, or there is something else to look at. Meanwhile nobody wakes
+    /// whoever takes for each of them.
+    pub(in crate::engine) fn await_more(&self, reads: usize, until: Instant) {
+        let mut state = self.lock();
+        state.awaited = reads;
+        while state.notes.len() < state.awaited {
+            match self.wait(state, until) {
+                Some(again) => state = again,
+                None => {
+                    self.lock().awaited = 0;
+                    return;
+                }
+            }
+        }
+        state.awaited = 0;
     }
 
     /// Nothing more is taken: who offers is told.

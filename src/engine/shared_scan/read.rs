@@ -23,6 +23,8 @@ use crate::types::{Message, MessageBatch, Offset, PartitionId, Span};
 
 /// What a message weighs beside its bytes.
 const MESSAGE_BYTES: usize = size_of::<Message>();
+/// Messages that stand alone in a batch that is taken in parts, at the most.
+const PARTED_BY_MAX: usize = 8;
 
 /// One read of a scan, as its members get it.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub(in crate::engine) struct Fetched {
     partials: Vec<Shared<Prefix, Partial>>,
     /// What several members pick their rows by, and these.
     picked: Vec<Shared<Selection, Rows>>,
+    /// The same in parts, once a member needs them; `None`: there are none.
+    parts: OnceLock<Option<Vec<Fetched>>>,
 }
 
 /// What several members make alike of a batch, once one of them has made it.
@@ -71,6 +75,15 @@ impl<K, V> Shared<K, V> {
     fn all(of: &[Arc<K>]) -> Vec<Self> {
         let shared = of.iter().map(|by| Self {
             by: Arc::clone(by),
+            made: OnceLock::new(),
+        });
+        shared.collect()
+    }
+
+    /// The same for other rows.
+    fn anew(all: &[Self]) -> Vec<Self> {
+        let shared = all.iter().map(|shared| Self {
+            by: Arc::clone(&shared.by),
             made: OnceLock::new(),
         });
         shared.collect()
@@ -114,6 +127,7 @@ impl Fetched {
             times: OnceLock::new(),
             partials: Vec::new(),
             picked: Vec::new(),
+            parts: OnceLock::new(),
         }
     }
 
@@ -185,34 +199,96 @@ impl Fetched {
         if rejected.is_empty() || union.columns.len() == wanted.spec.columns.len() {
             let rejected = rejected.clone();
             return Ok(Some(MemberRows {
-                rows: DecodedRows {
+                shared: DecodedRows {
                     batch,
                     source_rows,
                     rejected,
                 },
-                are_shared: true,
+                own: None,
             }));
         }
         // A message that is no row for all may be one for a member, which reads less of it.
         let again: Vec<usize> = rejected.iter().map(|rejected| rejected.message).collect();
         let messages = self.messages.some(&again);
         let own = decode.decode(&messages)?.of_messages(&again);
-        let are_shared = own.batch.num_rows() == 0;
         let shared = DecodedRows {
             batch,
             source_rows,
             rejected: Vec::new(),
         };
-        let rows = shared.and(&own)?;
-        Ok(Some(MemberRows { rows, are_shared }))
+        Ok(Some(match own.batch.num_rows() {
+            0 => MemberRows {
+                shared: shared.and(&own)?,
+                own: None,
+            },
+            _ => MemberRows {
+                shared,
+                own: Some(own),
+            },
+        }))
+    }
+
+    /// The same in parts, if several members make something alike of it: messages that are no rows for all, and
+    /// those of rows that cannot be used, stand alone, so that what lies between them is still made once.
+    pub(in crate::engine) fn parts(
+        &self,
+        unusable: impl Iterator<Item = usize>,
+    ) -> Option<&[Self]> {
+        let union = self.rows.as_ref()?;
+        if self.partials.is_empty() && self.picked.is_empty() {
+            return None;
+        }
+        let parts = self.parts.get_or_init(|| {
+            let rejected = union.rows.rejected.iter().map(|one| one.message);
+            let mut alone: Vec<usize> = unusable.map(|row| union.rows.message_of(row)).collect();
+            alone.extend(rejected);
+            alone.sort_unstable();
+            let worth = alone.len() <= PARTED_BY_MAX;
+            worth.then(|| self.parted_by(&alone))
+        });
+        parts.as_deref()
+    }
+
+    fn parted_by(&self, alone: &[usize]) -> Vec<Self> {
+        let (mut parts, mut first) = (Vec::new(), 0);
+        for message in alone {
+            parts.extend(self.shared_part(first..*message));
+            parts.push(self.part(*message..message + 1));
+            first = message + 1;
+        }
+        parts.extend(self.shared_part(first..self.messages.messages.len()));
+        parts
+    }
+
+    /// A part of which several members make something alike.
+    fn shared_part(&self, messages: Range<usize>) -> Option<Self> {
+        (!messages.is_empty()).then(|| Self {
+            partials: Shared::anew(&self.partials),
+            picked: Shared::anew(&self.picked),
+            ..self.part(messages)
+        })
     }
 }
 
 /// Rows as a member of a scan takes them.
 pub(in crate::engine) struct MemberRows {
-    pub rows: DecodedRows,
-    /// Every member has these rows.
-    pub are_shared: bool,
+    /// Those that every member has.
+    pub shared: DecodedRows,
+    /// Those that it has beside them, of messages that are no rows for all.
+    pub own: Option<DecodedRows>,
+}
+
+impl MemberRows {
+    /// All of them, and whether every member has these.
+    ///
+    /// # Errors
+    /// When their columns differ, which is a mistake of ours.
+    pub(in crate::engine) fn all(self) -> Result<(DecodedRows, bool)> {
+        Ok(match self.own {
+            None => (self.shared, true),
+            Some(own) => (self.shared.and(&own)?, false),
+        })
+    }
 }
 
 impl Fetched {
@@ -404,6 +480,7 @@ impl UnionDecode {
             times: OnceLock::new(),
             partials: Shared::all(&self.prefixes),
             picked: Shared::all(&self.selections),
+            parts: OnceLock::new(),
         })
     }
 }

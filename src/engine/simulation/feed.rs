@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::buffer::MutableBuffer;
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::follower::Follower;
 use super::topic::{Entry, Event, Topics};
@@ -17,9 +18,9 @@ use crate::engine::input::{Collect, Collected, Gather, lane_of};
 use crate::engine::shared_scan::{Common, Fetched, Prefix, UnionDecode};
 use crate::engine::status::QueryShared;
 use crate::error::Result;
-use crate::plan::StreamPlan;
+use crate::plan::{ScanColumn, ScanOrigin, ScanSpec, StreamPlan};
 use crate::source::{PartitionEnd, Problem};
-use crate::types::{InputPartition, Message, MessageBatch, Offset, PartitionId, Span};
+use crate::types::{InputPartition, Message, MessageBatch, Offset, PartitionId, PathStep, Span};
 
 /// Between two micro-batches the process dies, and the source fails, once in so many times.
 const FAULTS: u64 = 80;
@@ -27,6 +28,8 @@ const FAULTS: u64 = 80;
 const STEPS_MAX: usize = 5_000;
 /// Steps after the last message, in which windows close and epochs end.
 const LAST_STEPS: usize = 3;
+/// A column that only another query reads.
+const OTHER: &str = "w";
 
 /// Brings the messages of simulated topics.
 pub(super) struct Feed {
@@ -62,7 +65,7 @@ impl SharedReads {
     /// For an input of a plan whose query is created.
     pub(super) fn of(plan: &StreamPlan, input: usize) -> Result<Self> {
         let spec = &plan.inputs[input].source.scan;
-        let mut decode = UnionDecode::of(std::iter::once(spec))?;
+        let mut decode = UnionDecode::of([spec, &of_another(spec)].into_iter())?;
         let prefix = Prefix::of(plan, input, true).map(Prefix::for_any_batch);
         let common = Common {
             prefix: prefix.map(Arc::new),
@@ -71,6 +74,21 @@ impl SharedReads {
         decode.share_all(&common);
         Ok(Self { decode, common })
     }
+}
+
+/// The scan of a query that reads a column besides, which is not always what it should be.
+fn of_another(spec: &ScanSpec) -> ScanSpec {
+    let field = Arc::new(Field::new(OTHER, DataType::Int64, true));
+    let path = vec![PathStep::Key(OTHER.to_owned())];
+    let raw_json = false;
+    let mut other = spec.clone();
+    other.columns.push(ScanColumn {
+        field,
+        origin: ScanOrigin::Payload { path, raw_json },
+    });
+    let fields: Vec<_> = other.columns.iter().map(|c| Arc::clone(&c.field)).collect();
+    other.schema = Arc::new(Schema::new(fields));
+    other
 }
 
 /// How a partition is read.
@@ -340,8 +358,12 @@ fn batch(entries: &[Placed]) -> MessageBatch {
 fn text_of(event: &Event) -> String {
     let at = chrono::DateTime::from_timestamp_micros(event.at).expect("it is a time of these days");
     let at = at.format("%Y-%m-%d %H:%M:%S%.6f");
+    let other = match event.value % 16 {
+        0 => "\"none\"",
+        _ => "7",
+    };
     format!(
-        "{{\"k\":\"{}\",\"v\":{},\"at\":\"{at}\"}}",
+        "{{\"k\":\"{}\",\"v\":{},\"at\":\"{at}\",\"{OTHER}\":{other}}}",
         event.key, event.value
     )
 }
