@@ -128,11 +128,6 @@ impl Changes {
 }
 
 impl Differences {
-    /// How many had been emitted before.
-    pub(super) fn replaced(&self) -> usize {
-        self.old.iter().flatten().count() + self.gone.len()
-    }
-
     /// Adds those of further groups, of which the first is asked about at the place `first`.
     pub(super) fn extend(&mut self, first: usize, further: Self) {
         let first = u32::try_from(first).expect("fewer than 2^32 groups change at once");
@@ -252,11 +247,11 @@ mod tests {
         let gone = changes.differences(&[3], row(None).iter(), &refused);
         assert!(gone.changed.is_empty());
         assert_eq!(gone.picked(&[3]), [3]);
-        assert_eq!(gone.replaced(), 1);
+        assert_eq!(gone.replaced_places().count(), 1);
         let still = changes.differences(&[3], row(None).iter(), &refused);
         assert_eq!((still.changed.len(), still.gone.len()), (0, 0));
         let back = changes.differences(&[3], row(Some(7)).iter(), &none);
-        assert_eq!((back.replaced(), back.changed), (0, vec![0]));
+        assert_eq!((back.replaced_places().count(), back.changed), (0, vec![0]));
     }
 
     #[test]

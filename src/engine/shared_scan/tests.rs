@@ -294,7 +294,8 @@ fn who_waits_for_room_gets_it_when_something_is_taken() {
 fn who_awaits_more_reads_is_woken_by_enough_of_them_or_by_something_else() {
     let far = clock::instant() + Duration::from_secs(10);
     let offer = |queue: &Queue, bytes| queue.offer(1, 0, &read(bytes), Duration::ZERO);
-    let wakes: [(&str, fn(&Queue)); 4] = [
+    type Wake = (&'static str, fn(&Queue));
+    let wakes: [Wake; 4] = [
         ("a note", |queue| {
             queue.tell(Note::FellOut { membership: 1 })
         }),
