@@ -6,7 +6,9 @@ use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, IntoInnerError, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use super::store::NEW;
 use crate::error::{Error, Result, SqlState};
 
 /// Writes the bytes of an object.
@@ -51,6 +53,10 @@ pub trait Storage: Debug + Send + Sync {
 
 /// The name of a file that is not whole yet; there is one at the most.
 const BESIDE: &str = "beside.new";
+/// The same of the mark of a new query, which is written while the query that it replaces may write its own files.
+const BESIDE_MARK: &str = "mark.beside.new";
+/// Both write that mark, one after the other.
+static MARKING: Mutex<()> = Mutex::new(());
 
 /// A directory of the local file system.
 #[derive(Debug)]
@@ -79,7 +85,12 @@ impl LocalDirectory {
 
     fn put_file(&self, name: &str, fill: &mut Fill<'_>) -> io::Result<()> {
         self.make()?;
-        let beside = self.dir.join(BESIDE);
+        let lock = || MARKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let (beside, _one) = match name {
+            NEW => (BESIDE_MARK, Some(lock())),
+            _ => (BESIDE, None),
+        };
+        let beside = self.dir.join(beside);
         let written = write_synced(&beside, fill);
         if written.is_err() {
             // What could not be written whole only takes room, which may be what is missing.
@@ -107,7 +118,7 @@ impl LocalDirectory {
         for entry in fs::read_dir(&self.dir)? {
             // Other names are not ours.
             if let Ok(name) = entry?.file_name().into_string()
-                && name != BESIDE
+                && ![BESIDE, BESIDE_MARK].contains(&name.as_str())
             {
                 names.push(name);
             }

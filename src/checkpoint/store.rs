@@ -28,7 +28,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::{StateImage, TableId, TableRows};
 
 /// It is there from a query's creation to its first checkpoint.
-const NEW: &str = "new";
+pub(super) const NEW: &str = "new";
 /// What it holds while the rest of the place is of an earlier query.
 const ALONE: &[u8] = b"alone";
 
