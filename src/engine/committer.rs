@@ -33,6 +33,8 @@ use crate::types::{ChangeBatch, ProcessingTime};
 
 /// Rows that wait may hold so many bytes; then the query waits too.
 const WAITING_BYTES_MAX: usize = 16 << 20;
+/// A row may count for so many times its bytes in the sink: as text, with what is noted of it.
+const GROWTH: u64 = 64;
 /// How often a query that waits looks whether it is to stop, and how often a backlog is asked for.
 const LOOK: Duration = Duration::from_millis(100);
 /// The same without a backlog, which then comes with work alone.
@@ -174,11 +176,21 @@ impl Committer {
         Ok(true)
     }
 
-    /// True if the rows handed over fill the sink, so that only the end of their epoch makes room for more.
-    pub(super) fn is_filled(&self) -> bool {
-        let state = self.shared.lock();
-        let on_their_way = (state.bytes + state.bytes_in_hand) as u64;
-        on_their_way >= self.shared.room.0.load(Ordering::Relaxed)
+    /// True if the rows handed over fill the sink, so that only the end of their epoch makes room for more. Waits for
+    /// those on their way when they could fill it.
+    pub(super) fn is_filled(&self, stopping: impl Fn() -> bool) -> bool {
+        let mut state = self.shared.lock();
+        loop {
+            let room = self.shared.room.0.load(Ordering::Relaxed);
+            let on_their_way = (state.bytes + state.bytes_in_hand) as u64;
+            if on_their_way == 0 || state.failed.is_some() {
+                return room == 0;
+            }
+            if on_their_way.saturating_mul(GROWTH) < room || stopping() {
+                return false;
+            }
+            state = self.hands.wait(&self.shared, state);
+        }
     }
 
     /// Hands an epoch's end over. None is under way.
@@ -277,7 +289,9 @@ impl Shared {
     /// What is to be done next; `None`: the query is gone.
     fn next(&self, mut look: impl FnMut()) -> Option<Work> {
         let (mut state, mut is_idle) = (self.lock(), false);
-        state.bytes_in_hand = 0;
+        if std::mem::take(&mut state.bytes_in_hand) > 0 && state.waiting.is_empty() {
+            self.changed.notify_all();
+        }
         loop {
             if state.closed {
                 return None;

@@ -144,7 +144,7 @@ impl Query {
             return self.finish_epoch();
         }
         let is_urgent = self.output.is_urgent();
-        if !is_urgent && !self.epoch.is_due(began) && !self.output.is_filled() {
+        if !is_urgent && !self.epoch.is_due(began) && !self.is_filled() {
             return Ok(());
         }
         if is_urgent || self.image_ahead(rows)? {
@@ -157,6 +157,12 @@ impl Query {
                 .update(|status| status.checkpoint_pause_max = pause);
         }
         Ok(())
+    }
+
+    /// Whether only the epoch's end makes room where its rows go.
+    fn is_filled(&self) -> bool {
+        let stopping = || self.shared.stopping();
+        self.under_way.is_none() && self.output.is_filled(stopping)
     }
 
     /// Takes down a part of what the epoch's end must tell, so that the end itself is short however many

@@ -183,8 +183,9 @@ impl Output {
     }
 
     /// True when what was handed over fills where it goes: only the epoch's end makes room for more.
-    pub(super) fn is_filled(&self) -> bool {
-        self.committer().is_some_and(Committer::is_filled)
+    pub(super) fn is_filled(&self, stopping: impl Fn() -> bool) -> bool {
+        let committer = self.committer();
+        committer.is_some_and(|committer| committer.is_filled(stopping))
     }
 
     /// In how long something may happen here although nothing comes.

@@ -42,6 +42,7 @@ impl ByHand {
         if let Err(error) = worker.one(work) {
             shared.fail(error);
         }
+        shared.lock().bytes_in_hand = 0;
         true
     }
 }

@@ -97,6 +97,11 @@ impl Delivery {
             .min()
     }
 
+    /// True if there are certainly no messages left.
+    pub(super) fn is_handed_out(&self) -> bool {
+        self.sections.is_empty()
+    }
+
     /// The next messages, one whole batch at least; `None` when there are none left.
     pub(super) fn next_chunk(&mut self, wish: Wish) -> Result<Option<Chunk>, Unreadable> {
         let mut gather = Gather::default();

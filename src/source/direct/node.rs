@@ -273,6 +273,8 @@ impl DirectReader {
         part.answered();
         part.bytes_max = None;
         part.end_told = None;
+        // After a transaction the end lies beyond the last message: that this was all is told with it.
+        ends.extend(part.end(limit));
         Ok(())
     }
 

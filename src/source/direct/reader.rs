@@ -246,12 +246,16 @@ impl DirectReader {
         loop {
             if let Some(chunk) = &mut self.chunk {
                 let batch = chunk.take(self.wish);
+                let mut ends = Vec::new();
                 if chunk.is_empty() {
                     self.chunk = None;
+                    if self.ready.front().is_some_and(Delivery::is_handed_out) {
+                        ends = self.end_delivery();
+                    }
                 }
                 return Ok(Some(Read {
                     batch,
-                    ends: Vec::new(),
+                    ends,
                     problems: std::mem::take(&mut self.problems),
                 }));
             }
@@ -261,11 +265,7 @@ impl DirectReader {
             match delivery.next_chunk(self.wish) {
                 Ok(Some(chunk)) => self.chunk = Some(chunk),
                 Ok(None) => {
-                    let ends = std::mem::take(&mut delivery.ends);
-                    if let Some(node) = self.nodes.get_mut(&delivery.node) {
-                        node.waiting -= 1;
-                    }
-                    self.ready.pop_front();
+                    let ends = self.end_delivery();
                     if !ends.is_empty() {
                         return Ok(Some(self.only(ends)));
                     }
@@ -275,6 +275,17 @@ impl DirectReader {
         }
         let told = !self.problems.is_empty();
         Ok(told.then(|| self.only(Vec::new())))
+    }
+
+    /// The first delivery is handed out; gives the ends that it told.
+    fn end_delivery(&mut self) -> Vec<PartitionEnd> {
+        let Some(delivery) = self.ready.pop_front() else {
+            return Vec::new();
+        };
+        if let Some(node) = self.nodes.get_mut(&delivery.node) {
+            node.waiting -= 1;
+        }
+        delivery.ends
     }
 
     fn unreadable(&self, Unreadable { partition, fault }: Unreadable) -> Stop {

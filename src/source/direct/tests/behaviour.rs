@@ -486,6 +486,20 @@ fn a_wake_ends_a_waiting_read_also_when_it_comes_before() {
 }
 
 #[test]
+fn that_messages_were_the_last_is_told_with_them() {
+    let asked = AtomicUsize::new(0);
+    let broker = FakeBroker::leading(TOPIC, 1, move |parts| {
+        let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+        match is_first {
+            true => Reply::Body(fetched(TOPIC, &[log(parts[0].1)])),
+            false => Reply::Silence,
+        }
+    });
+    let seen = read_to(&mut open(&broker), 3);
+    assert_eq!(seen.values, ["a", "b", "c"]);
+}
+
+#[test]
 fn partitions_share_answers_and_each_comes_to_its_end() {
     let broker = FakeBroker::leading(TOPIC, 3, |parts| {
         let mut left = 1;
