@@ -31,6 +31,8 @@ use crate::types::{StateImage, TableId, TableRows};
 pub(super) const NEW: &str = "new";
 /// What it holds while the rest of the place is of an earlier query.
 const ALONE: &[u8] = b"alone";
+/// What it holds while the query that comes is announced alone; empty is the mark of the one that is here.
+const COMING: &[u8] = b"coming";
 
 /// The checkpoints of one query.
 #[derive(Debug)]
@@ -109,7 +111,7 @@ impl CheckpointStore {
     /// # Errors
     /// When the place refuses.
     pub fn announce(&self) -> Result<()> {
-        self.storage.put(NEW, &mut |_| Ok(()))
+        self.storage.put(NEW, &mut |to| to.write_all(COMING))
     }
 
     /// Takes an announcement back: the query of that name goes on, if one has checkpoints here.
@@ -120,7 +122,7 @@ impl CheckpointStore {
         let names = self.storage.list()?;
         match names.iter().any(|name| manifest_epoch(name).is_some()) {
             true => self.storage.delete(NEW),
-            false => Ok(()),
+            false => self.note_new(),
         }
     }
 
@@ -144,12 +146,21 @@ impl CheckpointStore {
         for name in self.storage.list()?.iter().filter(|name| *name != NEW) {
             self.storage.delete(name)?;
         }
-        self.announce()
+        self.note_new()
+    }
+
+    /// The query that is here has yet to write its first checkpoint.
+    fn note_new(&self) -> Result<()> {
+        self.storage.put(NEW, &mut |_| Ok(()))
+    }
+
+    fn mark(&self) -> Result<Option<Vec<u8>>> {
+        self.storage.read(NEW, 0, COMING.len() as u64)
     }
 
     /// Whether the query has yet to write its first checkpoint.
     fn is_new(&self) -> Result<bool> {
-        let mark = self.storage.read(NEW, 0, ALONE.len() as u64)?;
+        let mark = self.mark()?;
         if mark.as_deref() == Some(ALONE) {
             self.leave_alone()?;
         }
@@ -362,8 +373,12 @@ impl CheckpointStore {
             |name: &&String| manifest_epoch(name).is_some_and(|epoch| !manifests.contains(&epoch));
         let old_file =
             |name: &&String| state_epoch(name).is_some_and(|epoch| !files.contains(&epoch));
-        // Only of the query that writes its first; another one of its name may have been announced since.
-        let mark = |name: &&String| *name == NEW && matches!(self.base, Base::Nothing);
+        // Its own; another query of its name may have been announced since.
+        let is_own = || {
+            self.mark()
+                .is_ok_and(|mark| mark.is_some_and(|mark| mark.is_empty()))
+        };
+        let mark = |name: &&String| *name == NEW && is_own();
         // A manifest goes before the state that it names.
         let old = there.iter().filter(|name| mark(name) || old_manifest(name));
         let old = old.chain(there.iter().filter(old_file));

@@ -221,3 +221,35 @@ fn an_announcement_lasts_while_the_query_before_writes_on_and_can_be_withdrawn()
         .unwrap();
     assert_eq!(announced.objects().len(), 1, "a new query's mark stays");
 }
+
+#[test]
+fn the_first_checkpoint_of_the_query_before_leaves_the_announcement() {
+    let history = history(14, 6);
+    let place = Memory::announced();
+    let mut before = CheckpointStore::new(Box::new(place.clone()));
+    before.recover(super::TEXT, Committed::Latest).unwrap();
+    let another = CheckpointStore::new(Box::new(place.clone()));
+    another.announce().unwrap();
+    before.write(&history[0].checkpoint).unwrap();
+    let recover = || {
+        let mut store = CheckpointStore::new(Box::new(Memory::with(place.objects())));
+        store.recover("SELECT another", Committed::Latest)
+    };
+    assert!(recover().unwrap().is_none(), "it is of the new one");
+    another.withdraw().unwrap();
+    assert!(recover().is_err(), "it is of the one before");
+}
+
+#[test]
+fn a_query_that_was_not_replaced_in_its_first_moments_loses_its_mark_with_its_first_checkpoint() {
+    let history = history(14, 6);
+    let place = Memory::announced();
+    let mut before = CheckpointStore::new(Box::new(place.clone()));
+    before.recover(super::TEXT, Committed::Latest).unwrap();
+    let another = CheckpointStore::new(Box::new(place.clone()));
+    another.announce().unwrap();
+    another.withdraw().unwrap();
+    assert_eq!(place.objects().len(), 1, "it has yet to write its first");
+    before.write(&history[0].checkpoint).unwrap();
+    assert!(!place.objects().contains_key("new"), "the mark is left");
+}
