@@ -45,8 +45,10 @@ pub struct Watch {
     pub window: Option<(usize, usize)>,
     /// Rows come while their window is open.
     pub is_open: bool,
-    /// The row's event time, where each row has its own.
+    /// The row's event time, where rows have times of their own.
     pub time: Option<usize>,
+    /// That time is the greatest of a group's messages: a later row may have an earlier one.
+    pub is_of_groups: bool,
     /// The condition; `None`: a key that is to report.
     pub holds: Option<usize>,
     /// `CLEAR WHEN`.

@@ -17,6 +17,8 @@ pub(super) struct Said<'a> {
     clear: Option<BooleanArray>,
     /// The rows' own times.
     times: Option<ArrayRef>,
+    /// A row is a message's, whose time is its own for good.
+    is_dated: bool,
     windows: Option<(ArrayRef, ArrayRef)>,
     is_open: bool,
 }
@@ -31,6 +33,7 @@ impl<'a> Said<'a> {
             holds: flags(watch.holds),
             clear: flags(watch.clear),
             times: watch.time.map(times).transpose()?,
+            is_dated: watch.time.is_some() && !watch.is_of_groups,
             windows: match watch.window {
                 Some((start, end)) => Some((times(start)?, times(end)?)),
                 None => None,
@@ -54,9 +57,12 @@ impl<'a> Said<'a> {
     }
 
     /// When a row is looked at: at its own time, at the end of its window if that has closed, or now. What is in an
-    /// open window happened in it, however far the slowest partition is.
+    /// open window happened in it, however far the slowest partition is. A group that goes does so after its time.
     pub(super) fn at(&self, row: usize, now: Option<EventTime>) -> Option<EventTime> {
         match (self.time(row), self.window(row)) {
+            (Some(time), _) if !self.is_dated && self.batch.op(row) == Op::Delete => {
+                now.max(Some(time))
+            }
             (Some(time), _) => Some(time),
             (None, Some((_, end))) if !self.is_open => Some(end),
             (None, Some((start, _))) => now.map(|now| now.max(start)),
@@ -77,7 +83,7 @@ impl<'a> Said<'a> {
                 id,
                 holds: is_true(&self.holds),
                 clear: is_true(&self.clear),
-                is_dated: self.times.is_some(),
+                is_dated: self.is_dated,
                 until: (self.is_open)
                     .then(|| self.window(row).map(|(_, end)| end))
                     .flatten(),

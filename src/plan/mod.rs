@@ -27,6 +27,7 @@ pub use describe::Lanes;
 pub use options::QueryOptions;
 pub use output::{Numbering, OutputStage, RankPlan, TopPlan};
 pub use panes::by_panes;
+pub use row_time::RowTime;
 pub use scan::{MaxFuture, ScanColumn, ScanOrigin, ScanSpec};
 pub use source::{EventTimePlan, InputPlan, OnError, RECORD_TIME, ScanStartup, SourcePlan};
 pub use stage::{RowStage, WindowColumns};

@@ -42,6 +42,7 @@ fn evaluator(rules: Rules, is_open: bool) -> Evaluator {
         window: is_open.then_some((2, 3)),
         is_open,
         time: None,
+        is_of_groups: false,
         holds: Some(4),
         clear: None,
     };
@@ -107,6 +108,7 @@ fn each_row_of_a_micro_batch_is_looked_at() {
 fn rows_with_times_of_their_own_are_looked_at_in_their_order() {
     let watch = Watch {
         time: Some(2),
+        is_of_groups: false,
         ..evaluator(Rules::default(), false).watch
     };
     let rules = AlertRules::default();

@@ -77,7 +77,9 @@ pub(in crate::session) async fn planned(
     // A group's change in a micro-batch is its last form: short ones show what came between.
     plan.options.rows_max = plan.aggregate.as_ref().map(|_| ROWS_MAX);
     let mut watch = watch(&alert.clause, &plan)?;
-    watch.time = plan.tell_row_times()?;
+    if let Some(time) = plan.tell_row_times()? {
+        (watch.time, watch.is_of_groups) = (Some(time.column), time.is_of_group);
+    }
     let columns = plan.schema.project(&watch.shown).map_err(from_arrow)?;
     let key = watch.key.iter().map(|column| plan.schema.field(*column));
     let key: Vec<String> = key.map(|field| field.name().clone()).collect();
@@ -226,6 +228,7 @@ fn watch(clause: &CreateAlert, plan: &StreamPlan) -> Result<Watch> {
         window,
         is_open,
         time: None,
+        is_of_groups: false,
         holds,
         clear,
         shown,
