@@ -54,6 +54,8 @@ pub enum Culprit {
     Scaled,
     /// A column of this name.
     Column(String),
+    /// A comparison of a column of this name.
+    Compared(String),
     /// A field of a row, of this name.
     Field(String),
     /// The expression of GROUP BY with this number, from 0 on.

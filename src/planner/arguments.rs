@@ -9,6 +9,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
+use super::operands;
 use crate::catalog::sql_type_name;
 use crate::error::{Culprit, Error, SqlState, nearest};
 use crate::functions::{IndicatorCall, check_indicator};
@@ -30,16 +31,17 @@ const UNITS: [&str; 10] = [
 const TOP_MAX: i64 = 1_000;
 const NTH_MAX: i64 = 10_000;
 
-/// Checks the constants of a plan.
+/// Checks the constants of a plan, and what is compared with what.
 ///
 /// # Errors
-/// The first that cannot be, as an error of ours about its function.
+/// The first that cannot be, as an error of ours about its function or its operands.
 pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());
         node.apply_expressions(|expr| {
             expr.apply(|part| {
                 check_call(part, &schema)?;
+                operands::check(part, &schema)?;
                 Ok(TreeNodeRecursion::Continue)
             })
         })

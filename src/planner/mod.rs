@@ -17,6 +17,7 @@ mod integers;
 mod keys;
 mod lower;
 mod now;
+mod operands;
 mod origin;
 mod place;
 mod ranking;

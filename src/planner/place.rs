@@ -210,6 +210,7 @@ impl Visitor for Finder<'_> {
             {
                 self.add(expr);
             }
+            (Culprit::Compared(name), expr) if compares(expr, name) => self.add(expr),
             (Culprit::Field(name), Expr::CompoundFieldAccess { access_chain, .. }) => {
                 let field = access_chain.iter().find(|access| is_field(access, name));
                 self.found.extend(field.and_then(position));
@@ -217,6 +218,40 @@ impl Visitor for Finder<'_> {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Whether an expression compares a column of a name with something.
+fn compares(expr: &Expr, name: &str) -> bool {
+    let is_it = |side: &Expr| {
+        let found = walk::expressions(side, |part| {
+            let column = match part {
+                Expr::Identifier(ident) => Some(ident),
+                Expr::CompoundIdentifier(parts) => parts.last(),
+                _ => None,
+            };
+            match column.is_some_and(|column| fold(column) == name) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        found.is_break()
+    };
+    match expr {
+        Expr::BinaryOp { left, op, right } => {
+            let compares = matches!(
+                op,
+                BinaryOperator::Eq
+                    | BinaryOperator::NotEq
+                    | BinaryOperator::Lt
+                    | BinaryOperator::LtEq
+                    | BinaryOperator::Gt
+                    | BinaryOperator::GtEq
+            );
+            compares && (is_it(left) || is_it(right))
+        }
+        Expr::InList { expr, .. } | Expr::Between { expr, .. } => is_it(expr),
+        _ => false,
     }
 }
 
