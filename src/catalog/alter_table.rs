@@ -1,7 +1,7 @@
 //! What `ALTER TABLE` changes of a table, durably: in the text of its CREATE statement.
 //!
 //! ```text
-//! altered_table (what would be; nothing is changed) → who depends on it is asked → put_altered (durable)
+//! altered_table (what would be; nothing is changed) → who depends on it is asked → Catalog::put (durable)
 //! ```
 //! Invariant: the statement in the file says what the table is; columns that were not named are as before.
 
@@ -13,7 +13,10 @@ use sqlparser::ast::Expr;
 
 use super::data_type::to_arrow;
 use super::options::value_text;
-use super::{Catalog, ColumnOrigin, Definition, Definitions, TableDefinition, with_article};
+use super::{
+    Catalog, ColumnOrigin, Definition, Definitions, DefinitionsChange, TableDefinition,
+    with_article,
+};
 use crate::error::{Error, Position, Result, SqlState, nearest};
 use crate::sql::{
     self, AlterTable, ColumnEdit, ColumnKind, CreateTable, Identifier, ObjectKind, OptionClause,
@@ -44,22 +47,13 @@ pub struct AlteredTable {
     pub table: Arc<TableDefinition>,
     /// The table's statement; what was altered stands where the ALTER statement has it.
     pub clause: CreateTable,
-    /// What exists.
-    pub before: Arc<Definitions>,
-    /// What would exist.
-    pub after: Arc<Definitions>,
+    /// All definitions, without and with it.
+    pub change: DefinitionsChange,
     /// What IF EXISTS and IF NOT EXISTS left out.
     pub skipped: Vec<String>,
 }
 
 impl Catalog {
-    /// A catalog that is gone with the process and has these definitions.
-    pub fn of(definitions: Arc<Definitions>) -> Self {
-        let catalog = Self::in_memory();
-        *catalog.lock() = definitions;
-        catalog
-    }
-
     /// The table as it would be after a change.
     ///
     /// # Errors
@@ -84,30 +78,13 @@ impl Catalog {
         };
         let table = Arc::clone(table);
         check_others(alter, &old, &table)?;
-        let mut after = before.by_name().clone();
-        after.insert(table.name.clone(), definition);
         Ok(AlteredTable {
             old,
             table,
             clause,
-            before,
-            after: Arc::new(Definitions::new(after)),
+            change: DefinitionsChange::with(before, definition),
             skipped,
         })
-    }
-
-    /// Makes it so; false, and nothing is changed, if something else was changed since. It lasts when
-    /// this returns.
-    ///
-    /// # Errors
-    /// A disk that refuses.
-    pub fn put_altered(&self, altered: &AlteredTable) -> Result<bool> {
-        let mut current = self.lock();
-        if !Arc::ptr_eq(&current, &altered.before) {
-            return Ok(false);
-        }
-        self.replace(&mut current, altered.after.by_name().clone())?;
-        Ok(true)
     }
 }
 

@@ -14,6 +14,7 @@
 mod alert;
 mod alter;
 mod alter_table;
+mod change;
 mod data_type;
 mod definition;
 mod depends;
@@ -33,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use alert::{AlertDefinition, SEVERITY_DEFAULT};
 pub use alter_table::{AlteredTable, needed};
+pub use change::DefinitionsChange;
 pub use data_type::{sql_type_name, to_arrow};
 pub use definition::{Definition, Definitions};
 pub use query_options::query_options;

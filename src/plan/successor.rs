@@ -25,6 +25,25 @@ impl StreamPlan {
         None
     }
 
+    /// Why what the query holds or keeps cannot be put together with what a plan makes of other rows; `None` if
+    /// nothing of it would be mixed. `keeps_rows`: its rows are kept.
+    pub fn mixes_with(&self, after: &Self, keeps_rows: bool) -> Option<String> {
+        let topics = |plan: &Self| -> Vec<String> {
+            let inputs = plan.inputs.iter();
+            inputs
+                .map(|input| input.source.scan.topic.clone())
+                .collect()
+        };
+        if topics(self) != topics(after) {
+            return Some("it would read other topics".to_owned());
+        }
+        if keeps_rows {
+            return Some("it keeps rows of the former definition".to_owned());
+        }
+        let has_groups = self.aggregates().chain(after.aggregates()).next().is_some();
+        has_groups.then(|| "it holds groups of the former definition".to_owned())
+    }
+
     /// Whether the rows have columns, told by name, that those of another plan do not have.
     pub fn loses_columns_with(&self, after: &Self) -> bool {
         let there = |field: &Field| after.schema.field_with_name(field.name()).is_ok();

@@ -1,7 +1,7 @@
 //! What CREATE ALERT says of an alert that can run and is hardly meant so.
 
 use crate::support::broker::Broker;
-use crate::support::messages::Cluster;
+use crate::support::messages::{Cluster, Record};
 use crate::support::server::Server;
 
 #[tokio::test]
@@ -64,4 +64,38 @@ async fn what_is_hardly_meant_is_said_when_an_alert_is_created() {
         assert_eq!(first, expected, "{sql}\n{notices:?}");
         assert!(notices.len() <= 1, "{sql}\n{notices:?}");
     }
+}
+
+#[tokio::test]
+async fn a_view_that_is_replaced_says_who_goes_on_by_it() {
+    let broker = Broker::start();
+    let cluster = Cluster::at(broker.bootstrap());
+    cluster.create_topic("trades", 1).await;
+    let mut server = Server::start(&broker.bootstrap());
+    let client = server.connect().await;
+    let view = |line: i64| {
+        format!("CREATE OR REPLACE VIEW dear AS SELECT symbol FROM trades WHERE price > {line}")
+    };
+    let table = "CREATE TABLE trades (symbol text, price bigint) WITH (topic = 'trades')";
+    let alert = "CREATE ALERT seen ON (SELECT symbol FROM dear) KEY (symbol) WHEN symbol > ''";
+    for sql in [table, &view(5), alert] {
+        client.run(sql).await;
+    }
+    assert_eq!(client.notices(), [] as [&str; 0]);
+    client.run(&view(5)).await;
+    assert_eq!(client.notices(), [] as [&str; 0], "nothing is new");
+    client.run(&view(7)).await;
+    let told =
+        "NOTICE: alert seen goes on with the new definition from the messages that it has not read";
+    assert_eq!(client.notices(), [told]);
+    for price in [6, 8] {
+        let text = format!(r#"{{"symbol":"BTC{price}","price":{price}}}"#);
+        cluster.produce("trades", &[Record::of(text)]);
+    }
+    client.run("FLUSH").await;
+    server.crash_and_start_again();
+    let client = server.connect().await;
+    client.run("FLUSH").await;
+    let symbols = "SELECT string_agg(key->>'symbol', ' ') FROM headwater.alert_events";
+    assert_eq!(client.value(symbols).await, "BTC8");
 }

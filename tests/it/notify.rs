@@ -28,12 +28,7 @@ impl World {
         let broker = Broker::start();
         let trades = Cluster::at(broker.bootstrap());
         trades.create_topic("trades", 1).await;
-        let folder = TempDir::new().expect("a temporary folder");
-        let file = folder.path().join("headwater.toml");
-        let text = "[sinks]\nallow_private_addresses = true\n";
-        std::fs::write(&file, text).expect("it can be written");
-        let file = file.display().to_string();
-        let mut server = Server::start_with(&["--kafka", &broker.bootstrap(), "--config", &file]);
+        let (mut server, folder) = Server::start_with_local_sinks(&broker.bootstrap());
         let client = server.connect().await;
         client
             .run(
@@ -344,4 +339,32 @@ async fn an_alert_that_is_dropped_while_its_kafka_is_down_gives_up_what_waits() 
         .value("SELECT count(*) FROM headwater.outboxes")
         .await;
     assert_eq!(left, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_is_replaced_hears_what_its_alerts_tell_and_what_waited() {
+    let hook = Hook::start(|_, _| Reply::OK);
+    let world = World::start().await;
+    let sink = |url: &str| {
+        format!("CREATE OR REPLACE SINK desk WITH (connector = 'webhook', url = '{url}')")
+    };
+    let nowhere = format!("http://{}/hook", Hook::nowhere());
+    world.client.run(&sink(&nowhere)).await;
+    world.alert("desk").await;
+    world.trade(0..2);
+    let first = world.ids(2).await;
+    world.trouble("desk").await;
+    world.client.notices();
+    world.client.run(&sink(&hook.url())).await;
+    let told = "NOTICE: alert high tells the new sink from here on, also what waited for the former one";
+    assert_eq!(world.client.notices(), [told]);
+    world.trade(2..4);
+    let ids = world.ids(4).await;
+    assert_eq!(ids[..2], first);
+    let taken = hook.taken(4);
+    let taken: Vec<String> = taken.iter().map(|one| id_of(&one.body)).collect();
+    assert_eq!(taken, ids);
+    let own = "CREATE OR REPLACE SINK desk WITH (connector = 'blackhole') AS SELECT price FROM trades";
+    let error = world.client.error(own).await;
+    assert_eq!(error.state, "2BP01", "{}", error.text);
 }

@@ -28,12 +28,7 @@ impl World {
         let broker = Broker::start();
         let cluster = Cluster::at(broker.bootstrap());
         cluster.create_topic("numbers", 1).await;
-        let folder = TempDir::new().expect("a temporary folder");
-        let file = folder.path().join("headwater.toml");
-        let text = "[sinks]\nallow_private_addresses = true\n";
-        std::fs::write(&file, text).expect("it can be written");
-        let file = file.display().to_string();
-        let mut server = Server::start_with(&["--kafka", &broker.bootstrap(), "--config", &file]);
+        let (mut server, folder) = Server::start_with_local_sinks(&broker.bootstrap());
         let client = server.connect().await;
         client
             .run("CREATE TABLE numbers (n int, who text) WITH (topic = 'numbers')")

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use arrow::compute::kernels::cast_utils::string_to_datetime;
+use chrono::Utc;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
@@ -138,8 +139,8 @@ fn time(text: &TimeText, now: ProcessingTime) -> Result<EventTime> {
         let length = length.map_err(|error| error.at(Some(text.position)))?;
         return Ok(EventTime(now.0.saturating_add(length)));
     }
-    match string_to_timestamp_nanos(written) {
-        Ok(nanos) => Ok(EventTime(nanos.div_euclid(1_000))),
+    match string_to_datetime(&Utc, written) {
+        Ok(time) => Ok(EventTime(time.timestamp_micros())),
         Err(_) => Err(Error::user(
             SqlState::InvalidDatetimeFormat,
             format!("\"{written}\" is not a time"),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous, logical_of, options};
 use super::{
-    alter_query, alter_table, create_alert, create_secret, create_sink, infer, insert, mode, replay,
+    alter_query, alter_table, create_alert, create_secret, create_sink, create_view, infer, insert,
+    mode, replay,
 };
 use crate::catalog::{
     AlertDefinition, CreateMode, Definition, MaterializedViewDefinition, SinkDefinition,
@@ -30,6 +31,7 @@ pub(in crate::session) async fn run(session: &mut Session, statement: Statement)
     match statement {
         Statement::CreateTable(clause) => table(session, &clause),
         Statement::CreateMaterializedView(clause) => materialized_view(session, clause).await,
+        Statement::CreateView(clause) => create_view::check(session, &clause).await,
         Statement::CreateSink(clause) => sink(session, &clause).await,
         Statement::CreateSecret(clause) => create_secret::keep(session, &clause).await.map(drop),
         Statement::CreateAlert(clause) => alert(session, &clause).await,
@@ -53,8 +55,7 @@ pub(in crate::session) async fn run(session: &mut Session, statement: Statement)
         Statement::Replay(statement) => replay::check(session, statement).await,
         Statement::AlterTable(alter) => alter_table::check(session, &alter).await,
         // These need neither a broker nor rows.
-        statement @ (Statement::CreateView(_)
-        | Statement::Prepare(_)
+        statement @ (Statement::Prepare(_)
         | Statement::Deallocate(_)
         | Statement::Show(_)
         | Statement::Describe(_)
@@ -148,8 +149,7 @@ async fn sink(session: &mut Session, clause: &CreateSink) -> Result<()> {
     let state = session.state()?;
     match sink.query {
         Some(_) => drop(create_sink::planned(&services, &state, &sink).await?),
-        None => create_sink::check_told(&services, &sink, "")
-            .map_err(|error| create_sink::placed(clause, error))?,
+        None => create_sink::check_alone(&services, clause, &sink)?,
     }
     let mode = mode(clause.if_not_exists, clause.or_replace);
     keep(

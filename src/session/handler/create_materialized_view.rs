@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous};
-use super::{define, is_there, mode};
+use super::dependents::{TRIES_MAX, busy, replaced, told};
+use super::{define_among, is_there, mode, notice};
 use crate::catalog::{Definition, MaterializedViewDefinition};
-use crate::error::{Error, Result};
+use crate::engine::Engine;
+use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, Services, Session};
-use crate::sql::CreateMaterializedView;
+use crate::sql::{CreateMaterializedView, ObjectKind};
 
 const TAG: &str = "CREATE MATERIALIZED VIEW";
+const KIND: ObjectKind = ObjectKind::MaterializedView;
 
 pub(in crate::session) async fn run(
     session: &mut Session,
@@ -21,17 +24,26 @@ pub(in crate::session) async fn run(
     let services = Arc::clone(session.services());
     let mode = mode(clause.if_not_exists, clause.or_replace);
     let view = Arc::new(MaterializedViewDefinition::try_new(&clause)?);
-    let definition = Definition::MaterializedView(Arc::clone(&view));
     let at = |error: Error| error.at(Some(clause.name.position));
-    services.catalog.check(&definition, mode).map_err(at)?;
-    let state = session.state()?;
-    let plan = continuous(&services, &state, Wanted::view(&view)).await?;
-    let name = view.name.clone();
-    define(session, definition, mode, move |engine| {
-        engine.create_view(&name, plan, true)
-    })
-    .await?;
-    Ok(Outcome::done(TAG))
+    for _ in 0..TRIES_MAX {
+        let definition = Definition::MaterializedView(Arc::clone(&view));
+        let change = services.catalog.change(&definition, mode).map_err(at)?;
+        let Some(change) = change else {
+            return Ok(Outcome::done(TAG));
+        };
+        let state = session.state()?;
+        let plan = continuous(&services, &state, Wanted::view(&view)).await?;
+        let go_on = replaced(&services, &change, (KIND, &clause.name)).await?;
+        let (name, lines) = (view.name.clone(), told(&go_on, KIND));
+        let start = move |engine: &Engine| engine.create_view(&name, plan, true);
+        if define_among(session, definition, (change, go_on), start).await? {
+            for text in lines {
+                notice(session, Error::user(SqlState::SuccessfulCompletion, text));
+            }
+            return Ok(Outcome::done(TAG));
+        }
+    }
+    Err(busy(KIND, &clause.name))
 }
 
 /// Starts the query of a view that is defined.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{alter_table, mode, notice};
+use super::{dependents, mode, notice};
 use crate::catalog::{Created, Definition, Definitions, SecretDefinition};
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Outcome, Services, Session};
@@ -49,8 +49,8 @@ async fn restart_users(services: &Arc<Services>, secret: &str) -> Result<()> {
         if definition.query_options().is_none() {
             continue;
         }
-        let plan = alter_table::planned(services, definition).await?;
-        let goes_on = alter_table::goes_on((services, services), definition, &plan).await?;
+        let plan = dependents::planned(services, definition).await?;
+        let goes_on = dependents::goes_on((services, services), definition, &plan).await?;
         let (services, name) = (Arc::clone(services), definition.name().to_owned());
         task::spawn_blocking(move || services.engine.restart_query(&name, plan, goes_on)).await?;
     }

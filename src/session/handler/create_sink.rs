@@ -15,17 +15,20 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SessionState;
 
 use super::continuous::{Wanted, continuous};
-use super::{define, is_there, mode, notice, transactional_id};
+use super::dependents::{busy, replaced, told};
+use super::{define, define_among, is_there, mode, notice, transactional_id};
 use crate::alert::notification_schema;
-use crate::catalog::{Definition, OutboxOptions, SinkDefinition, SinkRows, SinkTarget};
-use crate::engine::OpenSink;
+use crate::catalog::{
+    Definition, Delivery, KafkaSinkTarget, OutboxOptions, SinkDefinition, SinkRows, SinkTarget,
+};
+use crate::engine::{Engine, OpenSink};
 use crate::error::{Culprit, Error, Result, SqlState, nearest};
 use crate::plan::{Changelog, StreamPlan};
 use crate::session::{Outcome, Services, Session};
 use crate::sink::blackhole::BlackholeSink;
 use crate::sink::outbox::{OutboxName, OutboxSettings};
 use crate::sink::print::PrintSink;
-use crate::sql::CreateSink;
+use crate::sql::{CreateSink, ObjectKind};
 
 const TAG: &str = "CREATE SINK";
 /// The column with the key of what alerts tell.
@@ -44,7 +47,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     services.catalog.check(&definition, mode).map_err(at)?;
     let plan = match sink.query {
         None => {
-            check_told(&services, &sink, "").map_err(at)?;
+            check_alone(&services, &clause, &sink)?;
             None
         }
         Some(_) => {
@@ -66,15 +69,17 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
     });
     let (name, outboxes) = (sink.name.clone(), Arc::clone(&services.outboxes));
     let waiting = outboxes.waiting(&name);
-    define(session, definition, mode, move |engine| {
+    let start = move |engine: &Engine| {
         // What an earlier one of the name has left is none of this one's.
         outboxes.remove(&name)?;
         match running {
             Some((name, plan, open)) => engine.create_sink(&name, plan, open, true),
             None => Ok(()),
         }
-    })
-    .await?;
+    };
+    for text in keep(session, &clause, definition, start).await? {
+        notice(session, Error::user(SqlState::SuccessfulCompletion, text));
+    }
     let id = |sink: &SinkDefinition| sink.transactional_id(services.catalog.server_id());
     if let Some(former) = former.filter(|former| id(former) != id(&sink)) {
         transactional_id::release(session, &former).await;
@@ -83,6 +88,32 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
         notice(session, given_up(&Definition::Sink(sink), waiting));
     }
     Ok(Outcome::done(TAG))
+}
+
+/// Keeps the sink and starts what runs for it; alerts that tell the one in whose place it comes tell this one. Gives
+/// what is to be told of them.
+async fn keep(
+    session: &Session,
+    clause: &CreateSink,
+    definition: Definition,
+    start: impl FnOnce(&Engine) -> Result<()> + Send + 'static,
+) -> Result<Vec<String>> {
+    let services = session.services();
+    let mode = mode(clause.if_not_exists, clause.or_replace);
+    let at = |error: Error| placed(clause, error);
+    let Some(change) = services.catalog.change(&definition, mode).map_err(at)? else {
+        return Ok(Vec::new());
+    };
+    let go_on = replaced(services, &change, (ObjectKind::Sink, &clause.name)).await?;
+    if go_on.is_empty() {
+        define(session, definition, mode, start).await?;
+        return Ok(Vec::new());
+    }
+    let lines = told(&go_on, ObjectKind::Sink);
+    match define_among(session, definition, (change, go_on), start).await? {
+        true => Ok(lines),
+        false => Err(busy(ObjectKind::Sink, &clause.name)),
+    }
 }
 
 /// Gives an error the place of the option that it is about, or else that of the sink's name.
@@ -209,6 +240,29 @@ pub(super) fn check_told(services: &Services, sink: &SinkDefinition, alert: &str
         sink: &sink.name,
     };
     check_rows(services, &sink.target, writer, &schema)
+}
+
+/// Looks whether a sink that is created without a query can be what its statement says.
+///
+/// # Errors
+/// A promise that it cannot keep, and as [`check_told`].
+pub(super) fn check_alone(
+    services: &Services,
+    clause: &CreateSink,
+    sink: &SinkDefinition,
+) -> Result<()> {
+    let promised = clause
+        .options
+        .iter()
+        .find(|option| option.name == "delivery");
+    let keeps = |target: &KafkaSinkTarget| target.delivery == Delivery::AtLeastOnce;
+    if let Some(option) = promised.filter(|_| sink.kafka().is_some_and(|target| !keeps(target))) {
+        let text = "a sink without a query cannot deliver exactly once";
+        return Err(Error::user(SqlState::InvalidTableDefinition, text)
+            .hint("Leave delivery out: what alerts tell is delivered at least once, and each notification has an id.")
+            .at(Some(option.value_position)));
+    }
+    check_told(services, sink, "").map_err(|error| placed(clause, error))
 }
 
 /// Opens a target for rows of a schema.

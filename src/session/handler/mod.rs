@@ -15,6 +15,7 @@ pub(super) mod create_sink;
 pub(super) mod create_table;
 pub(super) mod create_view;
 pub(super) mod cursor;
+mod dependents;
 pub(super) mod drop_object;
 pub(super) mod explain;
 pub(super) mod explain_progress;
@@ -37,13 +38,14 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::{Notice, Session, Severity};
-use crate::catalog::{CreateMode, Created, Definition};
+use super::{Notice, Services, Session, Severity};
+use crate::catalog::{CreateMode, Created, Definition, DefinitionsChange};
 use crate::crash_point;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::Name;
 use crate::task;
+use dependents::GoesOn;
 
 /// Keeps a message for the client.
 fn notice(session: &mut Session, content: Error) {
@@ -78,30 +80,64 @@ async fn define(
 ) -> Result<()> {
     let services = Arc::clone(session.services());
     task::spawn_blocking(move || {
-        let (kind, name) = (definition.kind(), definition.name().to_owned());
-        let replaces = services.catalog.snapshot().get(&name).is_some();
-        let has_query = definition.query_options().is_some();
-        if has_query {
-            // A definition that is found after a crash without this mark has lost its checkpoints.
-            services.engine.announce(&name)?;
-        }
-        let created = services.catalog.create(definition, mode);
-        if !matches!(created, Ok(Created::New)) {
-            let withdrawn = match has_query {
-                true => services.engine.withdraw(&name),
-                false => Ok(()),
-            };
-            return created.and(withdrawn);
-        }
-        crash_point::reach("a definition is kept, its query not started");
-        services.engine.retire_query(&name)?;
-        let started = start(&services.engine);
-        if started.is_err() && !replaces {
-            services.catalog.drop(kind, &[&name], false)?;
-        }
-        started
+        let kept = definition.clone();
+        let keep = || match services.catalog.create(kept, mode)? {
+            Created::New => Ok(true),
+            Created::Existed => Ok(false),
+        };
+        keep_and_start(&services, &definition, keep, start).map(drop)
     })
     .await
+}
+
+/// The same for one that others depend on, which go on by their new plans; false, and nothing is changed, if
+/// something else was changed since the change was looked at.
+async fn define_among(
+    session: &Session,
+    definition: Definition,
+    (change, go_on): (DefinitionsChange, Vec<GoesOn>),
+    start: impl FnOnce(&Engine) -> Result<()> + Send + 'static,
+) -> Result<bool> {
+    let services = Arc::clone(session.services());
+    task::spawn_blocking(move || {
+        let keep = || services.catalog.put(&change);
+        if !keep_and_start(&services, &definition, keep, start)? {
+            return Ok(false);
+        }
+        dependents::restart(&services, go_on).map(|()| true)
+    })
+    .await
+}
+
+/// False, and nothing is started, if the definition is not kept.
+fn keep_and_start(
+    services: &Services,
+    definition: &Definition,
+    keep: impl FnOnce() -> Result<bool>,
+    start: impl FnOnce(&Engine) -> Result<()>,
+) -> Result<bool> {
+    let (kind, name) = (definition.kind(), definition.name());
+    let replaces = services.catalog.snapshot().get(name).is_some();
+    let has_query = definition.query_options().is_some();
+    if has_query {
+        // A definition that is found after a crash without this mark has lost its checkpoints.
+        services.engine.announce(name)?;
+    }
+    let kept = keep();
+    if !matches!(kept, Ok(true)) {
+        let withdrawn = match has_query {
+            true => services.engine.withdraw(name),
+            false => Ok(()),
+        };
+        return kept.and(withdrawn.map(|()| false));
+    }
+    crash_point::reach("a definition is kept, its query not started");
+    services.engine.retire_query(name)?;
+    let started = start(&services.engine);
+    if started.is_err() && !replaces {
+        services.catalog.drop(kind, &[name], false)?;
+    }
+    started.map(|()| true)
 }
 
 /// What a CREATE statement does when the name is taken.

@@ -31,6 +31,17 @@ impl Server {
         Self::launched(arguments, None)
     }
 
+    /// Starts one whose sinks may send to this machine; its file lies in the folder.
+    pub(crate) fn start_with_local_sinks(bootstrap: &str) -> (Self, TempDir) {
+        let folder = TempDir::new().expect("a temporary folder");
+        let file = folder.path().join("headwater.toml");
+        let text = "[sinks]\nallow_private_addresses = true\n";
+        std::fs::write(&file, text).expect("it can be written");
+        let file = file.display().to_string();
+        let server = Self::start_with(&["--kafka", bootstrap, "--config", &file]);
+        (server, folder)
+    }
+
     /// Starts one that dies at the n-th crash point that it reaches. Started again it does not.
     pub(crate) fn start_to_crash(arguments: &[&str], nth: usize) -> Self {
         Self::launched(arguments, Some(nth))
