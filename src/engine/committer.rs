@@ -8,6 +8,7 @@
 //! under way; what waits is bounded in bytes; once the committer is dropped, nothing of it runs any
 //! more.
 
+mod bursts;
 #[cfg(test)]
 mod by_hand;
 
@@ -20,10 +21,12 @@ use std::time::Duration;
 
 use super::input::WakeQuery;
 use super::materialized::Materialized;
+use bursts::Bursts;
 #[cfg(test)]
 pub(super) use by_hand::ByHand;
 
 use crate::checkpoint::{Checkpoint, CheckpointStore};
+use crate::clock;
 use crate::crash_point;
 use crate::error::{Error, Result};
 use crate::memory;
@@ -286,15 +289,32 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// What is to be done next; `None`: the query is gone.
-    fn next(&self, mut look: impl FnMut()) -> Option<Work> {
+    /// What is to be done next; `None`: the query is gone. Rows that come when there was nothing to do begin a burst,
+    /// so far `apart` from the one before at least.
+    fn next(
+        &self,
+        (bursts, apart): (&mut Bursts, Duration),
+        mut look: impl FnMut(),
+    ) -> Option<Work> {
         let (mut state, mut is_idle) = (self.lock(), false);
+        let mut begins = state.waiting.is_empty();
         if std::mem::take(&mut state.bytes_in_hand) > 0 && state.waiting.is_empty() {
             self.changed.notify_all();
         }
         loop {
             if state.closed {
                 return None;
+            }
+            if begins && matches!(state.waiting.front(), Some(Work::Rows(..))) {
+                begins = false;
+                let rest = bursts.rest(apart, clock::instant());
+                if !rest.is_zero() {
+                    drop(state);
+                    std::thread::sleep(rest);
+                    state = self.lock();
+                }
+                bursts.begin(clock::instant());
+                continue;
             }
             if let Some(work) = state.take() {
                 self.changed.notify_all();
@@ -357,8 +377,12 @@ impl Worker {
     }
 
     fn work(&mut self) -> Result<()> {
-        let shared = Arc::clone(&self.shared);
-        while let Some(work) = shared.next(|| self.tell_backlog()) {
+        let (shared, mut bursts) = (Arc::clone(&self.shared), Bursts::default());
+        let apart = match &self.keeper {
+            Keeper::View(_) => Duration::ZERO,
+            Keeper::Sink { sink, .. } => sink.bursts_apart(),
+        };
+        while let Some(work) = shared.next((&mut bursts, apart), || self.tell_backlog()) {
             self.one(work)?;
         }
         Ok(())

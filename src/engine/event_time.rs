@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -36,8 +36,12 @@ pub(super) struct RowTimes {
     says: TimestampMicrosecondArray,
     /// Why rows are to be rejected, row by row.
     unusable: BTreeMap<usize, String>,
+    /// The rows that lie together and are of one partition.
+    runs: Vec<(PartitionId, Range<usize>)>,
     /// The greatest that each partition's rows said, and their greatest event time.
     greatest: BTreeMap<PartitionId, (Watermark, EventTime)>,
+    /// For each row what earlier rows of its partition said, once somebody has asked.
+    before: OnceLock<Vec<i64>>,
 }
 
 /// The times of a decoded batch as one query takes them.
@@ -66,27 +70,42 @@ pub(super) fn row_times(
     let event = computed(&plan.time, batch, &mut unusable)?;
     let says = computed(&plan.watermark, batch, &mut unusable)?;
     let event = usable(event, &plan.column, &mut unusable);
+    let runs = runs(batch.num_rows(), partition_of);
     let mut greatest: BTreeMap<PartitionId, (Watermark, EventTime)> = BTreeMap::new();
-    let mut row = 0;
-    while row < batch.num_rows() {
-        let partition = partition_of(row);
-        let known = greatest.get(&partition).copied();
-        let (mut said, mut latest) = known.unwrap_or((Watermark::MIN, EventTime::MIN));
-        while row < batch.num_rows() && partition_of(row) == partition {
+    for (partition, rows) in &runs {
+        let known = greatest.entry(*partition);
+        let (said, latest) = known.or_insert((Watermark::MIN, EventTime::MIN));
+        for row in rows.clone() {
             if event.is_valid(row) && says.is_valid(row) {
-                said = said.max(Watermark(EventTime(says.value(row))));
-                latest = latest.max(EventTime(event.value(row)));
+                *said = (*said).max(Watermark(EventTime(says.value(row))));
+                *latest = (*latest).max(EventTime(event.value(row)));
             }
-            row += 1;
         }
-        greatest.insert(partition, (said, latest));
     }
     Ok(RowTimes {
         event,
         says,
         unusable,
+        runs,
         greatest,
+        before: OnceLock::new(),
     })
+}
+
+/// Rows that lie together and are of one partition.
+fn runs(
+    rows: usize,
+    partition_of: impl Fn(usize) -> PartitionId,
+) -> Vec<(PartitionId, Range<usize>)> {
+    let mut runs: Vec<(PartitionId, Range<usize>)> = Vec::new();
+    for row in 0..rows {
+        let partition = partition_of(row);
+        match runs.last_mut() {
+            Some((last, rows)) if *last == partition => rows.end = row + 1,
+            _ => runs.push((partition, row..row + 1)),
+        }
+    }
+    runs
 }
 
 impl RowTimes {
@@ -106,22 +125,21 @@ impl RowTimes {
     }
 
     /// For each row what earlier rows of its partition said of the watermark, at the greatest.
-    pub(super) fn said_before(&self, partition_of: impl Fn(usize) -> PartitionId) -> Vec<i64> {
-        let mut reached: BTreeMap<PartitionId, i64> = BTreeMap::new();
-        let mut run: Option<(PartitionId, i64)> = None;
-        let rows = self.says.iter().enumerate().map(|(row, says)| {
-            let partition = partition_of(row);
-            if let Some((ended, said)) = run.filter(|(last, _)| *last != partition) {
-                reached.insert(ended, said);
-                run = None;
+    pub(super) fn said_before(&self) -> &[i64] {
+        self.before.get_or_init(|| {
+            let mut reached: BTreeMap<PartitionId, i64> = BTreeMap::new();
+            let mut before = Vec::with_capacity(self.says.len());
+            for (partition, rows) in &self.runs {
+                let said = reached.entry(*partition).or_insert(i64::MIN);
+                for row in rows.clone() {
+                    before.push(*said);
+                    if self.says.is_valid(row) {
+                        *said = (*said).max(self.says.value(row));
+                    }
+                }
             }
-            let known = || reached.get(&partition).copied().unwrap_or(i64::MIN);
-            let (_, said) = run.get_or_insert_with(|| (partition, known()));
-            let before = *said;
-            *said = before.max(says.unwrap_or(i64::MIN));
             before
-        });
-        rows.collect()
+        })
     }
 
     /// The greatest that rows of the batch are compared with, but for what the batch itself says.
@@ -135,13 +153,7 @@ impl RowTimes {
 
     /// The times for a query's input that stands there; with what each row is compared with if it
     /// `compares`.
-    pub(super) fn of(
-        &self,
-        input: usize,
-        standing: &Standing,
-        compares: bool,
-        partition_of: impl Fn(usize) -> PartitionId,
-    ) -> Times {
+    pub(super) fn of(&self, input: usize, standing: &Standing, compares: bool) -> Times {
         let place = |partition: PartitionId| InputPartition { input, partition };
         let (mut said, mut greatest_events) = (BTreeMap::new(), BTreeMap::new());
         for (partition, (greatest, latest)) in &self.greatest {
@@ -160,41 +172,27 @@ impl RowTimes {
             greatest_events,
         };
         if compares {
-            self.compare(input, standing, partition_of, &mut times);
+            self.compare(input, standing, &mut times);
         }
         times
     }
 
     /// Notes what each row is compared with.
-    fn compare(
-        &self,
-        input: usize,
-        standing: &Standing,
-        partition_of: impl Fn(usize) -> PartitionId,
-        times: &mut Times,
-    ) {
+    fn compare(&self, input: usize, standing: &Standing, times: &mut Times) {
         let mut reached: BTreeMap<PartitionId, Watermark> = BTreeMap::new();
-        let mut run: Option<Run> = None;
         times.row_watermarks.reserve(self.event.len());
-        for row in 0..self.event.len() {
-            let partition = partition_of(row);
-            if run.as_ref().is_none_or(|run| run.partition != partition) {
-                if let Some(run) = run.take() {
-                    reached.insert(run.partition, run.own);
+        for (partition, rows) in &self.runs {
+            let partition = *partition;
+            let (stood, others) = standing.of(InputPartition { input, partition });
+            let own = reached.entry(partition).or_insert(stood);
+            for row in rows.clone() {
+                let compared = others.map_or(*own, |others| others.min(*own));
+                let compared = standing.query.max(compared);
+                times.greatest = times.greatest.max(compared);
+                times.row_watermarks.push(compared);
+                if self.event.is_valid(row) && self.says.is_valid(row) {
+                    *own = (*own).max(Watermark(EventTime(self.says.value(row))));
                 }
-                let (stood, others) = standing.of(InputPartition { input, partition });
-                run = Some(Run {
-                    partition,
-                    own: reached.get(&partition).copied().unwrap_or(stood),
-                    others,
-                });
-            }
-            let run = run.as_mut().expect("it was begun above");
-            let compared = run.compared_with(standing.query);
-            times.greatest = times.greatest.max(compared);
-            times.row_watermarks.push(compared);
-            if self.event.is_valid(row) && self.says.is_valid(row) {
-                run.own = run.own.max(Watermark(EventTime(self.says.value(row))));
             }
         }
     }
@@ -263,19 +261,6 @@ fn computed(
         places.zip(&part).for_each(|(place, time)| *place = time);
     }
     Ok(TimestampMicrosecondArray::from(times).with_timezone_opt(zone))
-}
-
-/// Rows of one partition, one after the other.
-struct Run {
-    partition: PartitionId,
-    own: Watermark,
-    others: Option<Watermark>,
-}
-
-impl Run {
-    fn compared_with(&self, query: Watermark) -> Watermark {
-        query.max(self.others.map_or(self.own, |others| others.min(self.own)))
-    }
 }
 
 fn timestamps(

@@ -315,18 +315,18 @@ impl Lane {
             .project(&lane_input.visible)
             .map_err(from_arrow)?;
         let groups = match is_shared {
-            true => self.groups_of((input, fetched), &batch, &times, partition_of),
+            true => self.groups_of((input, fetched), &batch, &times),
             false => None,
         };
         if let Some(groups) = groups
             && self.takes(groups, times.compared_at_most(input, standing))?
         {
-            let times = times.of(input, standing, false, partition_of);
+            let times = times.of(input, standing, false);
             output.note(&times, groups.rows());
             output.reject(input, broken);
             return Ok(());
         }
-        let times = times.of(input, standing, self.aggregate.is_some(), partition_of);
+        let times = times.of(input, standing, self.aggregate.is_some());
         let shared = is_shared.then_some(fetched);
         let (rows, mut refused) = self.inputs[input].rows(shared, &batch, &times)?;
         let mut passed = rows.batch.num_rows();
@@ -371,7 +371,6 @@ impl Lane {
         (input, fetched): (usize, &'a Fetched),
         batch: &RecordBatch,
         times: &RowTimes,
-        partition_of: impl Fn(usize) -> PartitionId,
     ) -> Option<&'a Partial> {
         let lane_input = &self.inputs[input];
         let prefix = lane_input.common.prefix.as_ref();
@@ -380,8 +379,8 @@ impl Lane {
             return None;
         }
         fetched.partial(prefix, || {
-            let said_before = times.said_before(partition_of);
-            let groups = lane_input.partial(aggregate, (fetched, batch), &said_before);
+            let said_before = times.said_before();
+            let groups = lane_input.partial(aggregate, (fetched, batch), said_before);
             groups.filter(|groups| prefix.is_worth(groups.groups(), batch.num_rows()))
         })
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::aggregate::{Aggregate, Windows};
 use super::fixed::span_of;
-use super::placement::{Lateness, Place, first_end, out_of_range};
+use super::placement::{FirstEnds, Lateness, Place, out_of_range};
 use super::row_pipeline::{Rows, evaluate, timestamps};
 use crate::error::Result;
 use crate::plan::{AggregatePlan, WindowPlan, WindowRows};
@@ -159,10 +159,11 @@ fn ends(window: &WindowPlan, rows: &Rows, said_before: &[i64]) -> Result<(i64, i
     let (WindowRows::Time(expr) | WindowRows::Bound(_, expr)) = &window.rows;
     let column = evaluate(expr, &rows.batch)?;
     let times = timestamps(&column)?;
+    let mut first_ends = FirstEnds::new(window.kind);
     let (mut first, mut earliness) = (i64::MAX, i64::MAX);
     for (row, time) in times.values().iter().enumerate() {
         let end = match &window.rows {
-            WindowRows::Time(_) => first_end(window.kind, *time),
+            WindowRows::Time(_) => first_ends.of(*time),
             WindowRows::Bound(bound, _) => span_of(window.kind, *bound, *time).map(|span| span.end),
         };
         let end = end.ok_or_else(out_of_range)?;

@@ -10,6 +10,7 @@
 //! micro-batch ends.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use arrow::array::{Array, TimestampMicrosecondArray};
 
@@ -228,9 +229,33 @@ fn ends(kind: WindowKind, pane: i64) -> (i64, WindowSpan, i64) {
     }
 }
 
-/// The end of the first window over a time; `None` when that cannot be represented.
-pub(super) fn first_end(kind: WindowKind, time: i64) -> Option<i64> {
-    Some(ends(kind, kind.pane_of(time)?).0)
+/// Tells the ends of the first windows over many times, which are the same for all times of a pane.
+pub(super) struct FirstEnds {
+    kind: WindowKind,
+    /// The pane of the time before, and the end of the first window over it.
+    last: (Range<i64>, i64),
+}
+
+impl FirstEnds {
+    pub(super) fn new(kind: WindowKind) -> Self {
+        Self {
+            kind,
+            last: (0..0, 0),
+        }
+    }
+
+    /// That over a time; `None` when it cannot be represented.
+    pub(super) fn of(&mut self, time: i64) -> Option<i64> {
+        if !self.last.0.contains(&time) {
+            let pane = self.kind.pane_of(time)?;
+            let length = match self.kind {
+                WindowKind::Session { .. } => 1,
+                kind => kind.pane(),
+            };
+            self.last = (pane..pane.checked_add(length)?, ends(self.kind, pane).0);
+        }
+        Some(self.last.1)
+    }
 }
 
 fn bounds(times: &[i64]) -> (i64, i64) {
@@ -287,5 +312,33 @@ mod tests {
         assert_eq!(at(cumulate, 5, 29), place_of(20, 30));
         let whole = WindowSpan { start: 0, end: 30 };
         assert_eq!(at(cumulate, 5, 30), Placed::Late(whole));
+    }
+
+    #[test]
+    fn the_end_of_the_first_window_is_that_of_its_windows_in_whatever_order_times_come() {
+        let offset = 3;
+        let kinds = [
+            WindowKind::Tumble { size: 20, offset },
+            WindowKind::Hop {
+                slide: 20,
+                size: 50,
+                offset,
+            },
+            WindowKind::Cumulate {
+                step: 10,
+                size: 30,
+                offset,
+            },
+            WindowKind::Session { gap: 7 },
+        ];
+        for kind in kinds {
+            let mut ends = FirstEnds::new(kind);
+            for step in 0..400 {
+                let time = (step * 37) % 211 - 100 + step % 2;
+                let first = kind.windows_of(time).map(|window| window.end).min();
+                assert_eq!(ends.of(time), first, "{kind:?} at {time}");
+            }
+            assert_eq!(ends.of(i64::MAX), None, "{kind:?}");
+        }
     }
 }

@@ -15,6 +15,7 @@ pub mod print;
 mod texts;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::types::{ChangeBatch, ProcessingTime};
@@ -91,6 +92,11 @@ pub trait Sink: Send {
 
     /// Rows, or messages made of them, that the outside has not confirmed yet.
     fn backlog(&self) -> u64;
+
+    /// So far apart what comes close together is better staged, since it goes out at once and each time costs.
+    fn bursts_apart(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// So many bytes of rows may still be staged before their epoch is to end, since nothing else makes room for
     /// more; `None`: it need not end for that.

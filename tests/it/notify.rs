@@ -356,7 +356,8 @@ async fn a_sink_that_is_replaced_hears_what_its_alerts_tell_and_what_waited() {
     world.trouble("desk").await;
     world.client.notices();
     world.client.run(&sink(&hook.url())).await;
-    let told = "NOTICE: alert high tells the new sink from here on, also what waited for the former one";
+    let told =
+        "NOTICE: alert high tells the new sink from here on, also what waited for the former one";
     assert_eq!(world.client.notices(), [told]);
     world.trade(2..4);
     let ids = world.ids(4).await;
@@ -364,7 +365,8 @@ async fn a_sink_that_is_replaced_hears_what_its_alerts_tell_and_what_waited() {
     let taken = hook.taken(4);
     let taken: Vec<String> = taken.iter().map(|one| id_of(&one.body)).collect();
     assert_eq!(taken, ids);
-    let own = "CREATE OR REPLACE SINK desk WITH (connector = 'blackhole') AS SELECT price FROM trades";
+    let own =
+        "CREATE OR REPLACE SINK desk WITH (connector = 'blackhole') AS SELECT price FROM trades";
     let error = world.client.error(own).await;
     assert_eq!(error.state, "2BP01", "{}", error.text);
 }

@@ -20,7 +20,9 @@ use crate::types::{ChangeBatch, KafkaConnection, Op, ProcessingTime};
 
 /// How long a message may take before its epoch has failed.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
-/// The same for a message that waits in an outbox, which is sent again then.
+/// Rows that are sent at once: a request for each few costs more than so short a wait.
+const BURSTS_APART: Duration = Duration::from_micros(800);
+/// How long a message may take that waits in an outbox, which is sent again then.
 const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a query's rows go, and how they are written.
@@ -255,6 +257,13 @@ impl Sink for KafkaSink {
         match &self.way {
             Way::AtLeastOnce(producer) => producer.backlog(),
             Way::ExactlyOnce(transactions) => transactions.backlog(),
+        }
+    }
+
+    fn bursts_apart(&self) -> Duration {
+        match &self.way {
+            Way::AtLeastOnce(_) => BURSTS_APART,
+            Way::ExactlyOnce(_) => Duration::ZERO,
         }
     }
 }
