@@ -26,9 +26,10 @@ use crate::source::kafka::report::Reports;
 use crate::task;
 use crate::types::KafkaConnection;
 
-/// How long one look at the delivery reports takes while waiting: the client's own flush would wait a
-/// tenth of a second.
-const POLL: Duration = Duration::from_micros(500);
+/// How long to wait between two looks at the delivery reports: an eighth of what was waited already. The client's own
+/// flush would wait a tenth of a second, and its poll keeps a processor busy for the last millisecond of its wait.
+const LOOK_MIN: Duration = Duration::from_micros(100);
+const LOOK_MAX: Duration = Duration::from_millis(5);
 /// How long it may take until all brokers of a cluster know of a new topic, and how often they are asked.
 const TOPIC_SPREADS: Duration = Duration::from_secs(5);
 const TOPIC_PAUSE: Duration = Duration::from_millis(20);
@@ -208,7 +209,7 @@ impl Producer {
             if start.elapsed() > self.delivery_timeout {
                 return Err(self.explain(Code(full as i32), 1));
             }
-            client.poll(Duration::from_millis(1));
+            self.look(start.elapsed());
             record = refused;
         }
     }
@@ -233,8 +234,8 @@ impl Producer {
     /// given up since the last look.
     pub(super) fn settle(&self, patience: Duration) -> u64 {
         let start = clock::instant();
-        while self.client().in_flight_count() > 0 && start.elapsed() < patience {
-            self.client().poll(POLL);
+        while self.in_flight() > 0 && start.elapsed() < patience {
+            self.look(start.elapsed());
         }
         self.client().poll(Duration::ZERO);
         self.client().context().take_failed().messages
@@ -267,6 +268,14 @@ impl Producer {
         }
     }
 
+    /// The same, and waits a moment if messages are still under way, for which somebody has `waited` so long.
+    fn look(&self, waited: Duration) {
+        self.take_reports();
+        if self.in_flight() > 0 {
+            std::thread::sleep((waited / 8).clamp(LOOK_MIN, LOOK_MAX));
+        }
+    }
+
     /// Waits until every message is confirmed or given up.
     ///
     /// # Errors
@@ -275,9 +284,9 @@ impl Producer {
         let start = clock::instant();
         // Each message is given up in its time; a little more, so that its own reason is heard.
         let patience = self.delivery_timeout + Duration::from_secs(5);
-        while self.client().in_flight_count() > 0 {
+        while self.in_flight() > 0 {
             self.heed()?;
-            self.client().poll(POLL);
+            self.look(start.elapsed());
             if start.elapsed() > patience {
                 let late = Code(RDKafkaErrorCode::MessageTimedOut as i32);
                 return Err(self.explain(late, 0));
@@ -303,8 +312,9 @@ impl Producer {
         client.purge(PurgeConfig::default().queue());
         self.settle(patience);
         client.purge(PurgeConfig::default().queue().inflight());
-        while client.in_flight_count() > 0 {
-            client.poll(POLL);
+        let start = clock::instant();
+        while self.in_flight() > 0 {
+            self.look(start.elapsed());
         }
         client.poll(Duration::ZERO);
         client.context().take_failed();
