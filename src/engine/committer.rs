@@ -162,6 +162,12 @@ impl Committer {
         stopping: impl Fn() -> bool,
     ) -> Result<bool> {
         let mut state = self.shared.lock();
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        if rows.is_empty() {
+            return Ok(true);
+        }
         for rows in rows {
             while state.bytes > WAITING_BYTES_MAX && state.failed.is_none() {
                 if stopping() {

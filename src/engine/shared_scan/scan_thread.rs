@@ -29,9 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it waits for room in one queue before it looks at the others.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
-/// Reads of few messages are handed out so far apart at least, times the members: each of them wakes for it.
-const APART_A_MEMBER: Duration = Duration::from_micros(25);
-const APART_MAX: Duration = Duration::from_millis(5);
+/// Reads of few messages are handed out so far apart, times the members: each of them wakes for it.
+const APART_A_MEMBER_US: usize = 25;
+const APART_MAX_US: usize = 5_000;
 /// Reads of more messages cost more than the waking.
 const FEW_ROWS: usize = 512;
 /// So long others may starve because of a member that takes nothing.
@@ -127,7 +127,7 @@ impl ScanThread {
             let began = clock::instant();
             let mut read = self.reader.read(READ_WAIT)?;
             self.keep_news(&mut read);
-            let (rows, came) = (read.batch.messages.len(), clock::instant());
+            let rows = read.batch.messages.len();
             idle.note(rows > 0, started.elapsed());
             if rows > 0 || !read.ends.is_empty() || !read.problems.is_empty() {
                 self.hand_out(read)?;
@@ -137,18 +137,19 @@ impl ScanThread {
                 std::thread::sleep(due.saturating_sub(began.elapsed()));
             }
             if (1..=FEW_ROWS).contains(&rows) && self.members.len() > 1 {
-                self.gather(came);
+                self.gather();
             }
         }
         Ok(())
     }
 
-    /// Lets messages come together that come soon after those of a read, which `came` then: one that comes alone waits
-    /// for nothing.
-    fn gather(&self, came: Instant) {
-        let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        let apart = APART_A_MEMBER.saturating_mul(members).min(APART_MAX);
-        std::thread::sleep(apart.saturating_sub(came.elapsed()));
+    /// Lets messages come together that come soon after those of a read: one that comes alone waits for nothing. All
+    /// threads of a group go on at the same moments, so that a member wakes once for what each of them has.
+    fn gather(&self) {
+        let apart = (APART_A_MEMBER_US * self.members.len()).min(APART_MAX_US);
+        let apart = i64::try_from(apart).unwrap_or(i64::MAX);
+        let rest = apart - clock::wall_micros().rem_euclid(apart);
+        std::thread::sleep(Duration::from_micros(rest.unsigned_abs()));
     }
 
     /// Leaves out ends that were told before: queries that have nothing to do are not to be woken. After
