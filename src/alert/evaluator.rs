@@ -77,6 +77,8 @@ pub struct Moment {
     pub watermark: Option<EventTime>,
     /// Before there is a watermark: the least of the greatest event times of the partitions.
     pub earliest: Option<EventTime>,
+    /// The greatest event time of all rows that were read.
+    pub latest: Option<EventTime>,
     /// For so long everything was read and nothing came.
     pub silent: Duration,
     /// The offsets of the micro-batch's messages, as in [`Notification`].
@@ -239,7 +241,7 @@ impl Evaluator {
             let Some(event) = said.event(row, &ids[batch][row]) else {
                 continue;
             };
-            let Some(at) = said.at(row, now) else {
+            let Some(at) = said.at(row, (now, moment.latest)) else {
                 continue;
             };
             let facts = || {

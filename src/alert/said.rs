@@ -57,11 +57,16 @@ impl<'a> Said<'a> {
     }
 
     /// When a row is looked at: at its own time, at the end of its window if that has closed, or now. What is in an
-    /// open window happened in it, however far the slowest partition is. A group that goes does so after its time.
-    pub(super) fn at(&self, row: usize, now: Option<EventTime>) -> Option<EventTime> {
+    /// open window happened in it, however far the slowest partition is. A group that goes does so for a row that
+    /// nobody sees here: it is as late as the `latest` that was read.
+    pub(super) fn at(
+        &self,
+        row: usize,
+        (now, latest): (Option<EventTime>, Option<EventTime>),
+    ) -> Option<EventTime> {
         match (self.time(row), self.window(row)) {
             (Some(time), _) if !self.is_dated && self.batch.op(row) == Op::Delete => {
-                now.max(Some(time))
+                latest.or(now).max(Some(time))
             }
             (Some(time), _) => Some(time),
             (None, Some((_, end))) if !self.is_open => Some(end),

@@ -34,14 +34,26 @@ impl StreamPlan {
                 .map(|input| input.source.scan.topic.clone())
                 .collect()
         };
-        if topics(self) != topics(after) {
-            return Some("it would read other topics".to_owned());
-        }
-        if keeps_rows {
-            return Some("it keeps rows of the former definition".to_owned());
-        }
-        let has_groups = self.aggregates().chain(after.aggregates()).next().is_some();
-        has_groups.then(|| "it holds groups of the former definition".to_owned())
+        let (own, others) = (topics(self), topics(after));
+        let groups = |plan: &Self| plan.aggregates().next().is_some();
+        let why = if own.iter().any(|topic| !others.contains(topic))
+            || others.iter().any(|topic| !own.contains(topic))
+        {
+            "it would read other topics"
+        } else if own != others {
+            "it would read its topics in other parts"
+        } else if keeps_rows {
+            "it keeps rows of the former definition"
+        } else if groups(self) {
+            "it holds groups of the former definition"
+        } else if groups(after) {
+            "it would hold groups, which its rows so far are not in"
+        } else if self.limit.is_some() || after.limit.is_some() {
+            "it counts its rows up to a LIMIT"
+        } else {
+            return None;
+        };
+        Some(why.to_owned())
     }
 
     /// Whether the rows have columns, told by name, that those of another plan do not have.

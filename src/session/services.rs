@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use datafusion::execution::SessionState;
@@ -38,6 +38,8 @@ pub struct Services {
     pub counters: Arc<ServerCounters>,
     /// Where snapshots are planned and run.
     pub compute: Arc<Compute>,
+    /// Held while definitions and what runs by them change together.
+    changing: Arc<Mutex<()>>,
     /// The planning state that sessions start from: built once, because it is large.
     base: OnceLock<SessionState>,
 }
@@ -84,6 +86,7 @@ impl Services {
             outboxes: Arc::clone(&self.outboxes),
             counters: Arc::clone(&self.counters),
             compute: Arc::clone(&self.compute),
+            changing: Arc::clone(&self.changing),
             base: OnceLock::new(),
         })
     }
@@ -125,8 +128,15 @@ impl Services {
             outboxes: Arc::new(outboxes),
             counters: Arc::default(),
             compute,
+            changing: Arc::default(),
             base,
         }))
+    }
+
+    /// For who changes definitions and what runs by them: one after the other. Blocks, as long as a query that ends
+    /// takes for its last epoch.
+    pub(crate) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The planning state that sessions start from.

@@ -60,6 +60,7 @@ fn moment(watermark: i64, silent: u64) -> Moment {
         at: ProcessingTime(0),
         watermark: Some(EventTime(watermark * SECOND)),
         earliest: None,
+        latest: None,
         silent: Duration::from_secs(silent),
         offsets: Some("{}".to_owned()),
     }

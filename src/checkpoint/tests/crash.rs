@@ -3,7 +3,7 @@
 use super::assert_same;
 use super::history::{Epoch, history};
 use super::memory::Memory;
-use crate::checkpoint::{CheckpointStore, Committed, Written};
+use crate::checkpoint::{CheckpointStore, Committed, Recovered, Written};
 use crate::error::Result;
 
 const EPOCHS: u64 = 14;
@@ -198,23 +198,36 @@ fn a_query_that_replaces_the_same_one_starts_anew_or_goes_on_after_a_crash_at_an
     }
 }
 
-#[test]
-fn an_announcement_lasts_while_the_query_before_writes_on_and_can_be_withdrawn() {
-    let history = history(14, 6);
+/// A query that has written so many checkpoints of a history, and another one of its name that is announced.
+fn announced_over(history: &[Epoch], written: usize) -> (Memory, CheckpointStore, CheckpointStore) {
     let place = Memory::announced();
     let mut before = CheckpointStore::new(Box::new(place.clone()));
     before.recover(super::TEXT, Committed::Latest).unwrap();
-    before.write(&history[0].checkpoint).unwrap();
+    for epoch in &history[..written] {
+        before.write(&epoch.checkpoint).unwrap();
+    }
     let another = CheckpointStore::new(Box::new(place.clone()));
     another.announce().unwrap();
-    before.write(&history[1].checkpoint).unwrap();
-    let recover = || {
-        let mut store = CheckpointStore::new(Box::new(Memory::with(place.objects())));
-        store.recover("SELECT another", Committed::Latest)
-    };
-    assert!(recover().unwrap().is_none(), "it is of the new one");
-    another.withdraw().unwrap();
-    assert!(recover().is_err(), "it is of the one before");
+    (place, before, another)
+}
+
+/// What another query of the name finds after a crash.
+fn recovered(place: &Memory) -> Result<Option<Recovered>> {
+    let mut store = CheckpointStore::new(Box::new(Memory::with(place.objects())));
+    store.recover("SELECT another", Committed::Latest)
+}
+
+#[test]
+fn an_announcement_lasts_while_the_query_before_writes_on_and_can_be_withdrawn() {
+    let history = history(14, 6);
+    // Also when what it writes is its first.
+    for written in [0, 1] {
+        let (place, mut before, another) = announced_over(&history, written);
+        before.write(&history[written].checkpoint).unwrap();
+        assert!(recovered(&place).unwrap().is_none(), "it is of the new one");
+        another.withdraw().unwrap();
+        assert!(recovered(&place).is_err(), "it is of the one before");
+    }
     let announced = Memory::announced();
     CheckpointStore::new(Box::new(announced.clone()))
         .withdraw()
@@ -223,31 +236,9 @@ fn an_announcement_lasts_while_the_query_before_writes_on_and_can_be_withdrawn()
 }
 
 #[test]
-fn the_first_checkpoint_of_the_query_before_leaves_the_announcement() {
-    let history = history(14, 6);
-    let place = Memory::announced();
-    let mut before = CheckpointStore::new(Box::new(place.clone()));
-    before.recover(super::TEXT, Committed::Latest).unwrap();
-    let another = CheckpointStore::new(Box::new(place.clone()));
-    another.announce().unwrap();
-    before.write(&history[0].checkpoint).unwrap();
-    let recover = || {
-        let mut store = CheckpointStore::new(Box::new(Memory::with(place.objects())));
-        store.recover("SELECT another", Committed::Latest)
-    };
-    assert!(recover().unwrap().is_none(), "it is of the new one");
-    another.withdraw().unwrap();
-    assert!(recover().is_err(), "it is of the one before");
-}
-
-#[test]
 fn a_query_that_was_not_replaced_in_its_first_moments_loses_its_mark_with_its_first_checkpoint() {
     let history = history(14, 6);
-    let place = Memory::announced();
-    let mut before = CheckpointStore::new(Box::new(place.clone()));
-    before.recover(super::TEXT, Committed::Latest).unwrap();
-    let another = CheckpointStore::new(Box::new(place.clone()));
-    another.announce().unwrap();
+    let (place, mut before, another) = announced_over(&history, 0);
     another.withdraw().unwrap();
     assert_eq!(place.objects().len(), 1, "it has yet to write its first");
     before.write(&history[0].checkpoint).unwrap();

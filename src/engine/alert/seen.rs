@@ -34,11 +34,12 @@ impl Query {
         };
         // One whose broker does not answer is not at its end: nobody knows what came.
         let is_caught_up = self.watermarks.partitions().all(|(_, state)| state.at_end);
-        let greatest = self.partitions.values().filter_map(|p| p.greatest_event);
+        let greatest = || self.partitions.values().filter_map(|p| p.greatest_event);
         stage.note(Seen {
             is_silent: counted.messages == 0 && is_caught_up && input.problems.is_empty(),
             now: self.surroundings.clock.monotonic(),
-            earliest: greatest.min(),
+            earliest: greatest().min(),
+            latest: greatest().max(),
             offsets: (counted.messages > 0).then(|| {
                 let mut tables = Map::new();
                 for (place, status) in &self.partitions {

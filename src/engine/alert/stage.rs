@@ -28,6 +28,8 @@ pub(in crate::engine) struct Seen {
     pub now: Duration,
     /// The least of the greatest event times of the partitions.
     pub earliest: Option<EventTime>,
+    /// The greatest event time of all.
+    pub latest: Option<EventTime>,
     /// The offsets of its messages, a JSON object.
     pub offsets: Option<String>,
 }
@@ -77,6 +79,7 @@ impl AlertStage {
             at: moment.at,
             watermark: moment.watermark,
             earliest: seen.earliest,
+            latest: seen.latest,
             silent: silent.unwrap_or_default(),
             offsets: seen.offsets,
         };

@@ -62,6 +62,7 @@ async fn change(session: &Session, alter: AlterQuery) -> Result<()> {
         QueryChange::Set(options) => options.iter().any(|option| option.name == "trigger"),
     };
     task::spawn_blocking(move || {
+        let _one = services.one_at_a_time();
         services
             .catalog
             .alter(&alter, defaults.as_ref(), |altered| {

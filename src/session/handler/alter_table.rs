@@ -59,9 +59,12 @@ pub(super) async fn check(session: &mut Session, alter: &AlterTable) -> Result<(
 /// to its end although the client goes away.
 async fn keep(services: &Arc<Services>, altered: AlteredTable, go_on: Vec<GoesOn>) -> Result<bool> {
     let services = Arc::clone(services);
-    task::spawn_blocking(move || match services.catalog.put(&altered.change)? {
-        true => restart(&services, go_on).map(|()| true),
-        false => Ok(false),
+    task::spawn_blocking(move || {
+        let _one = services.one_at_a_time();
+        match services.catalog.put(&altered.change)? {
+            true => restart(&services, go_on).map(|()| true),
+            false => Ok(false),
+        }
     })
     .await
 }

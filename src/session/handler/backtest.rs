@@ -216,6 +216,7 @@ impl Trial {
             at: ProcessingTime(0),
             watermark: self.watermark,
             earliest: self.range.from.or(Some(EventTime(0))),
+            latest: None,
             silent: Duration::ZERO,
             offsets: None,
         };

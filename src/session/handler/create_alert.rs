@@ -32,13 +32,14 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateAlert) 
     let definition = Definition::Alert(Arc::clone(&alert));
     let at = |error: Error| error.at(Some(clause.name.position));
     services.catalog.check(&definition, mode).map_err(at)?;
+    let seen = services.catalog.snapshot();
     let state = session.state()?;
     let (plan, watch) = planned(&services, &state, &alert).await?;
     for content in notices(&alert, &plan, &watch)? {
         notice(session, content);
     }
     let setup = setup(&services, &alert, watch)?;
-    define(session, definition, mode, move |engine| {
+    define(session, (definition, seen), mode, move |engine| {
         engine.create_alert(plan, setup, true)
     })
     .await?;

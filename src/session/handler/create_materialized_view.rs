@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous};
-use super::dependents::{TRIES_MAX, busy, replaced, told};
+use super::dependents::{TRIES_MAX, busy, check_columns, replaced, told};
 use super::{define_among, is_there, mode, notice};
 use crate::catalog::{Definition, MaterializedViewDefinition};
 use crate::engine::Engine;
@@ -33,6 +33,7 @@ pub(in crate::session) async fn run(
         };
         let state = session.state()?;
         let plan = continuous(&services, &state, Wanted::view(&view)).await?;
+        check_columns(&services, &change.before, (&clause.name, &plan)).await?;
         let go_on = replaced(&services, &change, (KIND, &clause.name)).await?;
         let (name, lines) = (view.name.clone(), told(&go_on, KIND));
         let start = move |engine: &Engine| engine.create_view(&name, plan, true);

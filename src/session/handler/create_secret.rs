@@ -52,7 +52,11 @@ async fn restart_users(services: &Arc<Services>, secret: &str) -> Result<()> {
         let plan = dependents::planned(services, definition).await?;
         let goes_on = dependents::goes_on((services, services), definition, &plan).await?;
         let (services, name) = (Arc::clone(services), definition.name().to_owned());
-        task::spawn_blocking(move || services.engine.restart_query(&name, plan, goes_on)).await?;
+        let restart = move || {
+            let _one = services.one_at_a_time();
+            services.engine.restart_query(&name, plan, goes_on)
+        };
+        task::spawn_blocking(restart).await?;
     }
     services.engine.views_there().await;
     Ok(())

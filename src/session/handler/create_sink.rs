@@ -19,7 +19,8 @@ use super::dependents::{busy, replaced, told};
 use super::{define, define_among, is_there, mode, notice, transactional_id};
 use crate::alert::notification_schema;
 use crate::catalog::{
-    Definition, Delivery, KafkaSinkTarget, OutboxOptions, SinkDefinition, SinkRows, SinkTarget,
+    Definition, Definitions, Delivery, KafkaSinkTarget, OutboxOptions, SinkDefinition, SinkRows,
+    SinkTarget,
 };
 use crate::engine::{Engine, OpenSink};
 use crate::error::{Culprit, Error, Result, SqlState, nearest};
@@ -29,6 +30,7 @@ use crate::sink::blackhole::BlackholeSink;
 use crate::sink::outbox::{OutboxName, OutboxSettings};
 use crate::sink::print::PrintSink;
 use crate::sql::{CreateSink, ObjectKind};
+use crate::task;
 
 const TAG: &str = "CREATE SINK";
 /// The column with the key of what alerts tell.
@@ -39,6 +41,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
         return Ok(Outcome::done(TAG));
     }
     let services = Arc::clone(session.services());
+    let seen = services.catalog.snapshot();
     let mode = mode(clause.if_not_exists, clause.or_replace);
     let defaults = services.config.kafka.connection();
     let sink = Arc::new(SinkDefinition::try_new(&clause, defaults.as_ref())?);
@@ -77,7 +80,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
             None => Ok(()),
         }
     };
-    for text in keep(session, &clause, definition, start).await? {
+    for text in keep(session, &clause, (definition, seen), start).await? {
         notice(session, Error::user(SqlState::SuccessfulCompletion, text));
     }
     let id = |sink: &SinkDefinition| sink.transactional_id(services.catalog.server_id());
@@ -95,7 +98,7 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateSink) -
 async fn keep(
     session: &Session,
     clause: &CreateSink,
-    definition: Definition,
+    (definition, seen): (Definition, Arc<Definitions>),
     start: impl FnOnce(&Engine) -> Result<()> + Send + 'static,
 ) -> Result<Vec<String>> {
     let services = session.services();
@@ -106,14 +109,25 @@ async fn keep(
     };
     let go_on = replaced(services, &change, (ObjectKind::Sink, &clause.name)).await?;
     if go_on.is_empty() {
-        define(session, definition, mode, start).await?;
+        define(session, (definition, seen), mode, start).await?;
         return Ok(Vec::new());
     }
-    let lines = told(&go_on, ObjectKind::Sink);
-    match define_among(session, definition, (change, go_on), start).await? {
-        true => Ok(lines),
-        false => Err(busy(ObjectKind::Sink, &clause.name)),
+    let mut lines = told(&go_on, ObjectKind::Sink);
+    let has_outbox = match &definition {
+        Definition::Sink(sink) => !matches!(sink.target, SinkTarget::Print | SinkTarget::Blackhole),
+        _ => true,
+    };
+    if !define_among(session, definition, (change, go_on), start).await? {
+        return Err(busy(ObjectKind::Sink, &clause.name));
     }
+    if !has_outbox {
+        let (outboxes, name) = (Arc::clone(&services.outboxes), clause.name.name.clone());
+        let waiting = task::spawn_blocking(move || outboxes.remove_sink(&name)).await?;
+        lines = vec![format!(
+            "alerts tell the new sink from here on; {waiting} notifications that waited for the former one are given up"
+        )];
+    }
+    Ok(lines)
 }
 
 /// Gives an error the place of the option that it is about, or else that of the sink's name.

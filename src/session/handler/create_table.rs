@@ -38,7 +38,8 @@ pub(in crate::session) async fn run(session: &mut Session, clause: CreateTable) 
     check_table(&table, &state)?;
     find_topic(&table, &clause).await?;
     make_other_topics(session, &table).await?;
-    define(session, definition, mode, |_| Ok(())).await?;
+    let seen = session.services().catalog.snapshot();
+    define(session, (definition, seen), mode, |_| Ok(())).await?;
     Ok(Outcome::done(TAG))
 }
 

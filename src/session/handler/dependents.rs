@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::continuous::{Wanted, continuous};
 use super::{create_alert, create_sink};
-use crate::catalog::{Definition, DefinitionsChange, kind_word};
+use crate::catalog::{AlertDefinition, Definition, Definitions, DefinitionsChange, kind_word};
 use crate::engine::GoesOnAs;
 use crate::error::{Error, Result, SqlState, from_datafusion};
 use crate::plan::StreamPlan;
@@ -127,6 +127,16 @@ impl Change<'_> {
     }
 }
 
+/// Whether the keys of an alert have the types that they had: a key of another type is another key.
+fn same_keys(alert: &AlertDefinition, before: &StreamPlan, after: &StreamPlan) -> bool {
+    let type_of = |plan: &StreamPlan, name: &str| {
+        let field = plan.schema.field_with_name(name);
+        field.ok().map(|field| field.data_type().clone())
+    };
+    let mut keys = alert.clause.key.iter();
+    keys.all(|key| type_of(before, &key.name) == type_of(after, &key.name))
+}
+
 fn who(definition: &Definition) -> String {
     format!("{} {}", definition.kind_name(), definition.name())
 }
@@ -153,6 +163,51 @@ pub(super) async fn replaced(
     match asked.refused.is_empty() {
         true => Ok(asked.go_on),
         false => Err(Refused::error(&asked.refused, kind_word, name)),
+    }
+}
+
+/// Looks whether a materialized view that takes the place of another one has all of its columns, if plain views read
+/// it: these are planned over what is there now.
+///
+/// # Errors
+/// It has not.
+pub(super) async fn check_columns(
+    services: &Arc<Services>,
+    before: &Definitions,
+    (name, after): (&Name, &StreamPlan),
+) -> Result<()> {
+    let Some(old) = before.get(&name.name) else {
+        return Ok(());
+    };
+    let Ok(old) = planned(services, old).await else {
+        return Ok(());
+    };
+    let mut fields = old.schema.fields().iter();
+    let kept = fields.all(|field| {
+        let found = after.schema.field_with_name(field.name());
+        found.is_ok_and(|found| found.data_type() == field.data_type())
+    });
+    let mut reads: BTreeSet<&str> = BTreeSet::from([name.name.as_str()]);
+    let mut refused = Vec::new();
+    for definition in before.in_order().filter(|_| !kept) {
+        let mut needs = definition.depends_on().iter();
+        if needs.any(|needed| reads.contains(needed.as_str())) {
+            reads.insert(definition.name());
+            if matches!(definition, Definition::View(_)) {
+                refused.push(Refused {
+                    who: who(definition),
+                    why: "columns that it may read would be gone or of other types".to_owned(),
+                });
+            }
+        }
+    }
+    match refused.is_empty() {
+        true => Ok(()),
+        false => Err(Refused::error(
+            &refused,
+            kind_word(ObjectKind::MaterializedView),
+            name,
+        )),
     }
 }
 
@@ -185,6 +240,32 @@ pub(super) fn restart(services: &Services, go_on: Vec<GoesOn>) -> Result<()> {
     let mut gone = names.iter().filter(|name| left.get(name).is_none());
     gone.try_for_each(|name| services.engine.drop_query(name))?;
     all
+}
+
+/// Looks whether what a definition reads, and what that reads, is what it was when it was looked at.
+///
+/// # Errors
+/// Something of it was changed meanwhile.
+pub(super) fn check_same(
+    definition: &Definition,
+    seen: &Definitions,
+    now: &Definitions,
+) -> Result<()> {
+    let mut needed: Vec<&str> = definition.depends_on().iter().map(String::as_str).collect();
+    let mut reached = BTreeSet::new();
+    while let Some(name) = needed.pop() {
+        if !reached.insert(name) {
+            continue;
+        }
+        let (before, after) = (seen.get(name), now.get(name));
+        if before.map(Definition::sql) != after.map(Definition::sql) {
+            let text = format!("\"{name}\" was changed by others meanwhile");
+            return Err(Error::user(SqlState::ObjectInUse, text).hint("Try again."));
+        }
+        let below = after.into_iter().flat_map(Definition::depends_on);
+        needed.extend(below.map(String::as_str));
+    }
+    Ok(())
 }
 
 /// The error when others change definitions all the time.
@@ -229,6 +310,11 @@ impl Ask<'_> {
         };
         // One that could not be planned before has nothing to lose.
         if let Ok(before) = planned(self.services, definition).await {
+            if let Definition::Alert(alert) = definition
+                && !same_keys(alert, &before, &after)
+            {
+                return Ok(Answer::No("its keys would be of other types".to_owned()));
+            }
             let is_same = format!("{before:?}") == format!("{after:?}");
             if is_same && self.meaning != Meaning::Elsewhere {
                 return Ok(Answer::Same);

@@ -1,10 +1,12 @@
 //! DROP TABLE, VIEW, MATERIALIZED VIEW, SINK, SECRET, ALERT, QUERY.
 
+use std::sync::Arc;
+
 use super::create_sink::given_up;
 use super::{notice, transactional_id};
 use crate::catalog::Definition;
 use crate::error::{Error, Result, SqlState};
-use crate::session::{Outcome, Session};
+use crate::session::{Outcome, Services, Session};
 use crate::sql::{Drop, Name, ObjectKind};
 use crate::task;
 
@@ -35,7 +37,7 @@ pub(super) fn word(kind: ObjectKind) -> &'static str {
 
 /// Drops all that are named, or none.
 async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
-    let services = std::sync::Arc::clone(session.services());
+    let services = Arc::clone(session.services());
     let mut names = Vec::with_capacity(drop.names.len());
     for name in &drop.names {
         match services.catalog.find(drop.kind, &name.name) {
@@ -49,8 +51,17 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
         }
     }
     let queries = services.engine.queries();
-    let dropped = services.catalog.drop(drop.kind, &names, drop.cascade)?;
-    for definition in dropped {
+    let given: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let (kind, cascade) = (drop.kind, drop.cascade);
+    let dropping = Arc::clone(&services);
+    let dropped = task::spawn_blocking(move || {
+        let _one = dropping.one_at_a_time();
+        let given: Vec<&str> = given.iter().map(String::as_str).collect();
+        let dropped = dropping.catalog.drop(kind, &given, cascade)?.into_iter();
+        let forgotten = dropped.map(|gone| forget(&dropping, &gone).map(|waiting| (gone, waiting)));
+        forgotten.collect::<Result<Vec<_>>>()
+    });
+    for (definition, waiting) in dropped.await? {
         if !names.contains(&definition.name()) {
             let text = format!(
                 "drop cascades to {} {}",
@@ -59,7 +70,6 @@ async fn definitions(session: &mut Session, drop: &Drop) -> Result<()> {
             );
             notice(session, Error::user(SqlState::SuccessfulCompletion, text));
         }
-        let waiting = forget(session, &definition).await?;
         match &definition {
             Definition::Sink(sink) => {
                 let query = queries.iter().find(|query| query.name == sink.name);
@@ -87,21 +97,16 @@ fn is_missing(error: &Error) -> bool {
 }
 
 /// Ends what a definition had running; gives how many rows waited for their destination.
-async fn forget(session: &Session, definition: &Definition) -> Result<u64> {
-    let engine = session.services().engine.clone();
-    let outboxes = std::sync::Arc::clone(&session.services().outboxes);
-    let name = definition.name().to_owned();
+fn forget(services: &Services, definition: &Definition) -> Result<u64> {
+    let name = definition.name();
     match definition {
         Definition::MaterializedView(_) | Definition::Sink(_) | Definition::Alert(_) => {
-            task::spawn_blocking(move || {
-                engine.drop_query(&name)?;
-                outboxes.remove(&name)
-            })
-            .await
+            services.engine.drop_query(name)?;
+            services.outboxes.remove(name)
         }
         Definition::Table(_) => {
-            let forget = move || engine.set_aside().retain_tables(|table| table != name);
-            task::spawn_blocking(forget).await.map(|()| 0)
+            let aside = services.engine.set_aside();
+            aside.retain_tables(|table| table != name).map(|()| 0)
         }
         Definition::View(_) | Definition::Secret(_) => Ok(0),
     }

@@ -39,7 +39,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::{Notice, Services, Session, Severity};
-use crate::catalog::{CreateMode, Created, Definition, DefinitionsChange};
+use crate::catalog::{CreateMode, Created, Definition, Definitions, DefinitionsChange};
 use crate::crash_point;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
@@ -70,16 +70,18 @@ fn is_there(session: &mut Session, name: &Name) -> bool {
     there
 }
 
-/// Keeps a definition and starts what runs for it. It goes to its end although the client goes
-/// away, and a definition whose query cannot be started is not kept.
+/// Keeps a definition that was looked at where `seen` existed, and starts what runs for it. It goes to its end
+/// although the client goes away, and a definition whose query cannot be started is not kept.
 async fn define(
     session: &Session,
-    definition: Definition,
+    (definition, seen): (Definition, Arc<Definitions>),
     mode: CreateMode,
     start: impl FnOnce(&Engine) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let services = Arc::clone(session.services());
     task::spawn_blocking(move || {
+        let _one = services.one_at_a_time();
+        dependents::check_same(&definition, &seen, &services.catalog.snapshot())?;
         let kept = definition.clone();
         let keep = || match services.catalog.create(kept, mode)? {
             Created::New => Ok(true),
@@ -100,6 +102,7 @@ async fn define_among(
 ) -> Result<bool> {
     let services = Arc::clone(session.services());
     task::spawn_blocking(move || {
+        let _one = services.one_at_a_time();
         let keep = || services.catalog.put(&change);
         if !keep_and_start(&services, &definition, keep, start)? {
             return Ok(false);

@@ -205,6 +205,25 @@ impl Outboxes {
         self.retain(|name| name != query).map(|()| waiting)
     }
 
+    /// The same for those that queries fill for a sink which tells them no more by one.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn remove_sink(&self, sink: &str) -> Result<u64> {
+        let of_sink = |name: &OutboxName| name.sink.as_deref() == Some(sink);
+        let gone: BTreeMap<OutboxName, Running> = self
+            .lock()
+            .extract_if(.., |name, _| of_sink(name))
+            .collect();
+        let waiting = gone.values().map(|one| one.outbox.state().waiting).sum();
+        let places: Vec<PathBuf> = gone.keys().filter_map(|name| self.place(name)).collect();
+        end(gone);
+        for path in places {
+            fs::remove_file(&path).map_err(|error| told(&path, &error))?;
+        }
+        Ok(waiting)
+    }
+
     /// Forgets the outboxes of queries that are not there any more: a crash may have left them.
     ///
     /// # Errors
