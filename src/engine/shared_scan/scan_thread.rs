@@ -29,11 +29,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it waits for room in one queue before it looks at the others.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
-/// Reads of few messages are handed out so far apart, times the members: each of them wakes for it.
-const APART_A_MEMBER_US: usize = 25;
-const APART_MAX_US: usize = 5_000;
-/// Reads of more messages cost more than the waking.
-const FEW_ROWS: usize = 512;
 /// So long others may starve because of a member that takes nothing.
 const STARVE_MAX: Duration = Duration::from_secs(1);
 
@@ -136,20 +131,8 @@ impl ScanThread {
                 let due = Duration::from_secs_f64(rows as f64 / rate);
                 std::thread::sleep(due.saturating_sub(began.elapsed()));
             }
-            if (1..=FEW_ROWS).contains(&rows) && self.members.len() > 1 {
-                self.gather();
-            }
         }
         Ok(())
-    }
-
-    /// Lets messages come together that come soon after those of a read: one that comes alone waits for nothing. All
-    /// threads of a group go on at the same moments, so that a member wakes once for what each of them has.
-    fn gather(&self) {
-        let apart = (APART_A_MEMBER_US * self.members.len()).min(APART_MAX_US);
-        let apart = i64::try_from(apart).unwrap_or(i64::MAX);
-        let rest = apart - clock::wall_micros().rem_euclid(apart);
-        std::thread::sleep(Duration::from_micros(rest.unsigned_abs()));
     }
 
     /// Leaves out ends that were told before: queries that have nothing to do are not to be woken. After
