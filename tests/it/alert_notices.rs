@@ -1,19 +1,40 @@
 //! What CREATE ALERT says of an alert that can run and is hardly meant so.
 
 use crate::support::broker::Broker;
+use crate::support::client::Client;
 use crate::support::messages::{Cluster, Record};
 use crate::support::server::Server;
 
+/// A server with a table of trades.
+struct World {
+    server: Server,
+    client: Client,
+    cluster: Cluster,
+    _broker: Broker,
+}
+
+impl World {
+    async fn start() -> Self {
+        let broker = Broker::start();
+        let cluster = Cluster::at(broker.bootstrap());
+        cluster.create_topic("trades", 1).await;
+        let mut server = Server::start(&broker.bootstrap());
+        let client = server.connect().await;
+        let table = "CREATE TABLE trades (symbol text, price bigint) WITH (topic = 'trades')";
+        client.run(table).await;
+        Self {
+            server,
+            client,
+            cluster,
+            _broker: broker,
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_hardly_meant_is_said_when_an_alert_is_created() {
-    let broker = Broker::start();
-    let cluster = Cluster::at(broker.bootstrap());
-    cluster.create_topic("trades", 1).await;
-    let mut server = Server::start(&broker.bootstrap());
-    let client = server.connect().await;
-    client
-        .run("CREATE TABLE trades (symbol text, price bigint) WITH (topic = 'trades')")
-        .await;
+    let world = World::start().await;
+    let client = &world.client;
     let cases = [
         (
             "symbol, price",
@@ -68,17 +89,17 @@ async fn what_is_hardly_meant_is_said_when_an_alert_is_created() {
 
 #[tokio::test]
 async fn a_view_that_is_replaced_says_who_goes_on_by_it() {
-    let broker = Broker::start();
-    let cluster = Cluster::at(broker.bootstrap());
-    cluster.create_topic("trades", 1).await;
-    let mut server = Server::start(&broker.bootstrap());
-    let client = server.connect().await;
+    let World {
+        mut server,
+        client,
+        cluster,
+        _broker,
+    } = World::start().await;
     let view = |line: i64| {
         format!("CREATE OR REPLACE VIEW dear AS SELECT symbol FROM trades WHERE price > {line}")
     };
-    let table = "CREATE TABLE trades (symbol text, price bigint) WITH (topic = 'trades')";
     let alert = "CREATE ALERT seen ON (SELECT symbol FROM dear) KEY (symbol) WHEN symbol > ''";
-    for sql in [table, &view(5), alert] {
+    for sql in [view(5).as_str(), alert] {
         client.run(sql).await;
     }
     assert_eq!(client.notices(), [] as [&str; 0]);
@@ -102,18 +123,18 @@ async fn a_view_that_is_replaced_says_who_goes_on_by_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_replace_one_view_at_once_leave_one_query_of_each_that_reads_it() {
-    let broker = Broker::start();
-    let cluster = Cluster::at(broker.bootstrap());
-    cluster.create_topic("trades", 1).await;
-    let mut server = Server::start(&broker.bootstrap());
-    let client = server.connect().await;
-    let table = "CREATE TABLE trades (symbol text, price bigint) WITH (topic = 'trades')";
+    let World {
+        mut server,
+        client,
+        cluster,
+        _broker,
+    } = World::start().await;
     let view = |plus: i64| {
         format!("CREATE OR REPLACE VIEW more AS SELECT symbol, price + {plus} AS price FROM trades")
     };
     let sink =
         "CREATE SINK out WITH (topic = 'out', delivery = 'at least once') AS SELECT * FROM more";
-    for sql in [table, &view(0), sink] {
+    for sql in [view(0).as_str(), sink] {
         client.run(sql).await;
     }
     let other = server.connect().await;
