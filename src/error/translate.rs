@@ -165,7 +165,9 @@ pub fn sql_name(arrow: &str) -> String {
             "timestamp with time zone"
         }
         timestamp if timestamp.starts_with("Timestamp") => "timestamp",
-        interval if interval.starts_with("Interval") => "interval",
+        interval if interval.starts_with("Interval") || interval.starts_with("Duration") => {
+            "interval"
+        }
         time if time.starts_with("Time") => "time",
         row if row.starts_with("Struct") => "record",
         other => other,

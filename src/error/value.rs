@@ -6,6 +6,7 @@ use super::{Culprit, Error, SqlState};
 /// Reads Arrow's text about such a value; `None` for any other text.
 pub(super) fn value_error(text: &str) -> Option<Error> {
     no_timestamp(text)
+        .or_else(|| no_interval(text))
         .or_else(|| no_cast(text))
         .or_else(|| too_large(text))
 }
@@ -17,9 +18,16 @@ fn no_timestamp(text: &str) -> Option<Error> {
     Some(no_value("timestamp", value))
 }
 
-/// `Cannot cast string 'a' to value of Int32 type`.
+/// `Invalid input syntax for type interval: "a"`.
+fn no_interval(text: &str) -> Option<Error> {
+    let (_, rest) = text.split_once("Invalid input syntax for type interval: \"")?;
+    let (value, _) = rest.rsplit_once('"')?;
+    Some(no_value("interval", value).hint("Write it as '1 hour 30 minutes' or '01:30:00'."))
+}
+
+/// `Cannot cast string 'a' to value of Int32 type`, `Cannot cast value 'a' to value of Boolean type`.
 fn no_cast(text: &str) -> Option<Error> {
-    let value = quoted(text, "string '")?;
+    let value = quoted(text, "string '").or_else(|| quoted(text, "Cannot cast value '"))?;
     let (_, kind) = text
         .rsplit_once(" of ")
         .or_else(|| text.rsplit_once(" to "))?;
@@ -59,8 +67,19 @@ fn no_time(kind: &str, value: &str) -> Error {
         )
         .hint("Take a time from '0001-01-01' on.");
     }
-    invalid(SqlState::InvalidDatetimeFormat, kind, value)
-        .hint("Write it as '2026-01-31', '2026-01-31 12:00:00' or '2026-01-31T12:00:00Z'.")
+    let error = invalid(SqlState::InvalidDatetimeFormat, kind, value);
+    if is_length(value) {
+        return error.hint(format!("A length of time is INTERVAL '{value}'."));
+    }
+    error.hint("Write it as '2026-01-31', '2026-01-31 12:00:00' or '2026-01-31T12:00:00Z'.")
+}
+
+/// True for what looks like `1 hour`.
+fn is_length(value: &str) -> bool {
+    let mut words = value.split_ascii_whitespace();
+    let number = words.next().is_some_and(|word| word.parse::<f64>().is_ok());
+    let is_word = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    number && words.next().is_some_and(is_word) && words.next().is_none()
 }
 
 fn no_numeric(value: &str) -> Error {
@@ -140,6 +159,16 @@ mod tests {
             "12345.0 is too large to store in a Decimal128 of precision 3. Max is 99.9",
             "22003",
             "numeric field overflow",
+        );
+        check(
+            "Parser error: Invalid input syntax for type interval: \"an hour\"",
+            "22007",
+            "invalid input syntax for type interval: \"an hour\"",
+        );
+        check(
+            "Cannot cast value 'x' to value of Boolean type",
+            "22P02",
+            "invalid input syntax for type boolean: \"x\"",
         );
         check(
             "Error parsing timestamp from 'noon': too short",

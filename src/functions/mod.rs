@@ -10,6 +10,7 @@ mod checked;
 mod date_bin;
 mod delegated;
 mod interval_scale;
+mod interval_text;
 mod json;
 mod language;
 mod long_text;
@@ -26,7 +27,7 @@ pub use bytea_text::bytes_of_text;
 pub use checked::checked;
 pub use interval_scale::IntervalOperators;
 pub use json::JsonOperators;
-pub use time_text::with_seconds;
+pub use time_text::{with_seconds, with_units};
 
 /// The functions that are called by name.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {

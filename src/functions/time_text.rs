@@ -12,23 +12,61 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use super::interval_text;
+
 /// A text of a time, or of a date and a time, with its seconds, and a date with a zone with its
 /// midnight; any other text as it is.
 pub fn with_seconds(text: Expr) -> Expr {
-    let function = ScalarUDF::from(WithSeconds {
+    completing(Completes::Time, text)
+}
+
+/// A text of an interval whose numbers all have units; any other text as it is.
+pub fn with_units(text: Expr) -> Expr {
+    completing(Completes::Interval, text)
+}
+
+fn completing(completes: Completes, text: Expr) -> Expr {
+    let function = ScalarUDF::from(CompleteText {
+        completes,
         signature: Signature::any(1, Volatility::Immutable),
     });
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![text]))
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Completes {
+    Time,
+    Interval,
+}
+
+impl Completes {
+    fn is_short(self, text: &str) -> bool {
+        match self {
+            Self::Time => minutes_end(text).is_some() || has_no_time(text),
+            Self::Interval => interval_text::lacks_units(text),
+        }
+    }
+
+    fn complete(self, text: &str) -> String {
+        match self {
+            Self::Time => completed(text),
+            Self::Interval => interval_text::completed(text),
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct WithSeconds {
+struct CompleteText {
+    completes: Completes,
     signature: Signature,
 }
 
-impl ScalarUDFImpl for WithSeconds {
+impl ScalarUDFImpl for CompleteText {
     fn name(&self) -> &'static str {
-        "with_seconds"
+        match self.completes {
+            Completes::Time => "with_seconds",
+            Completes::Interval => "with_units",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -40,19 +78,20 @@ impl ScalarUDFImpl for WithSeconds {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let complete = |text: &str| self.completes.complete(text);
         match &arguments.args[0] {
             ColumnarValue::Scalar(text) => {
-                let text = text.try_as_str().flatten().map(completed);
+                let text = text.try_as_str().flatten().map(complete);
                 Ok(ColumnarValue::Scalar(ScalarValue::Utf8View(text)))
             }
             ColumnarValue::Array(texts) => {
                 let texts: ArrayRef = cast(texts, &DataType::Utf8View)?;
-                let short = |text: &str| minutes_end(text).is_some() || has_no_time(text);
-                if !texts.as_string_view().iter().flatten().any(short) {
+                let mut all = texts.as_string_view().iter().flatten();
+                if !all.any(|text| self.completes.is_short(text)) {
                     return Ok(ColumnarValue::Array(texts));
                 }
                 let texts = texts.as_string_view().iter();
-                let texts: StringViewArray = texts.map(|text| text.map(completed)).collect();
+                let texts: StringViewArray = texts.map(|text| text.map(complete)).collect();
                 Ok(ColumnarValue::Array(Arc::new(texts)))
             }
         }

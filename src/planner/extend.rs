@@ -8,6 +8,7 @@ use datafusion::execution::SessionStateBuilder;
 use super::cast_texts::CastTexts;
 use super::fields::RowFields;
 use super::integers::CheckedIntegers;
+use super::literals::TypedLiterals;
 use super::types::PostgresTypes;
 use super::window_exec::WindowPlanner;
 use super::window_relation::WindowRelations;
@@ -33,6 +34,10 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .expr_planners()
         .get_or_insert_with(Vec::new)
         .insert(0, Arc::new(RowFields));
+    builder
+        .expr_planners()
+        .get_or_insert_with(Vec::new)
+        .insert(0, Arc::new(TypedLiterals));
     builder
         .aggregate_functions()
         .get_or_insert_with(Vec::new)

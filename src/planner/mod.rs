@@ -15,6 +15,7 @@ mod fields;
 mod fixed_length;
 mod integers;
 mod keys;
+mod literals;
 mod lower;
 mod now;
 mod operands;

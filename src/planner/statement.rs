@@ -7,6 +7,7 @@
 use std::ops::ControlFlow;
 
 use super::arguments;
+use super::literals::typed_lists;
 use super::place::{calls, leave_out, placed};
 use crate::error::{Culprit, Error, Position, from_datafusion};
 use crate::sql::walk;
@@ -14,7 +15,9 @@ use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
-use sqlparser::ast::{Ident, ObjectName, Query, Spanned, Statement, TableFactor, VisitorMut};
+use sqlparser::ast::{
+    Expr, Ident, LimitClause, ObjectName, Query, Spanned, Statement, TableFactor, Value, VisitorMut,
+};
 
 /// How many calls of a function are looked at for the one that an error is about.
 const CALLS_TRIED_MAX: usize = 32;
@@ -77,6 +80,7 @@ async fn plan_once(state: &SessionState, mut query: Box<Query>) -> Result<Logica
     let plan = state
         .statement_to_plan(DataFusionStatement::Statement(Box::new(statement)))
         .await?;
+    let plan = typed_lists(plan)?;
     arguments::check(&plan)?;
     Ok(plan)
 }
@@ -89,10 +93,31 @@ pub(super) fn window_function(name: &ObjectName) -> Option<String> {
     (schema.as_ident()?.value == SCHEMA).then(|| Some(function.as_ident()?.value.clone()))?
 }
 
+/// `LIMIT '10'` is `LIMIT 10`.
+fn number_of_rows(count: &mut Expr) {
+    if let Expr::Value(value) = count
+        && let Value::SingleQuotedString(text) = &value.value
+        && let Ok(number) = text.trim().parse::<u64>()
+    {
+        value.value = Value::Number(number.to_string(), false);
+    }
+}
+
+/// Writes what DataFusion takes for what PostgreSQL takes.
 struct Qualifier;
 
 impl VisitorMut for Qualifier {
     type Break = std::convert::Infallible;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
+            let offset = offset.as_mut().map(|offset| &mut offset.value);
+            for count in limit.iter_mut().chain(offset) {
+                number_of_rows(count);
+            }
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
         if let TableFactor::Table {

@@ -13,7 +13,7 @@ use sqlparser::ast::{
 };
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{ExplainTarget, Statement, walk};
+use crate::sql::{ExplainTarget, Statement, StreamQuery, walk};
 
 /// Puts values in the places of a statement's parameters.
 ///
@@ -32,9 +32,30 @@ pub(super) fn bind(mut statement: Statement, values: &[ScalarValue]) -> Result<S
             )
         })
     });
-    match visit_parts(&mut statement, &mut binder) {
-        ControlFlow::Continue(()) => Ok(statement),
-        ControlFlow::Break(error) => Err(error),
+    if let ControlFlow::Break(error) = visit_parts(&mut statement, &mut binder) {
+        return Err(error);
+    }
+    // A live query is shown as it was written; a snapshot's text is read once more where it asks for system catalogs.
+    if !values.is_empty()
+        && let Some(query) = query_of(&mut statement)
+        && query.emit.is_none()
+    {
+        query.text = query.query.to_string();
+    }
+    Ok(statement)
+}
+
+/// The query of a statement that has one.
+fn query_of(statement: &mut Statement) -> Option<&mut StreamQuery> {
+    match statement {
+        Statement::Query(query) => Some(query),
+        Statement::CopyOut(copy) => Some(&mut copy.query),
+        Statement::Declare(declare) => Some(&mut declare.query),
+        Statement::Explain(explain) => match &mut explain.target {
+            ExplainTarget::Statement(inner) => query_of(inner),
+            ExplainTarget::Progress(_) => None,
+        },
+        _ => None,
     }
 }
 
