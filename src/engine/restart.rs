@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::supervisor::Destination;
 use super::{AlertSetup, Engine, OpenSink, QueryKind};
+use crate::crash_point;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::StreamPlan;
 
@@ -56,6 +57,7 @@ impl Engine {
                     .hint("Restart the server when the query's sink answers again."));
             }
         }
+        crash_point::wait_at("a query has ended, its successor not started");
         let checkpoints = self.checkpoints(name);
         let (kind, destination) = match goes_on {
             GoesOnAs::Sink(open) => (QueryKind::Sink, Destination::Sink { open, checkpoints }),

@@ -120,32 +120,3 @@ async fn a_view_that_is_replaced_says_who_goes_on_by_it() {
     let symbols = "SELECT string_agg(key->>'symbol', ' ') FROM headwater.alert_events";
     assert_eq!(client.value(symbols).await, "BTC8");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_replace_one_view_at_once_leave_one_query_of_each_that_reads_it() {
-    let World {
-        mut server,
-        client,
-        cluster,
-        _broker,
-    } = World::start().await;
-    let view = |plus: i64| {
-        format!("CREATE OR REPLACE VIEW more AS SELECT symbol, price + {plus} AS price FROM trades")
-    };
-    let sink =
-        "CREATE SINK out WITH (topic = 'out', delivery = 'at least once') AS SELECT * FROM more";
-    for sql in [view(0).as_str(), sink] {
-        client.run(sql).await;
-    }
-    let other = server.connect().await;
-    for round in 0..8 {
-        let (one, two) = (view(2 * round + 1), view(2 * round + 2));
-        tokio::join!(client.run(&one), other.run(&two));
-        let running = "SELECT count(*) FROM headwater.queries WHERE name = 'out'";
-        assert_eq!(client.value(running).await, "1", "round {round}");
-    }
-    let text = r#"{"symbol":"BTC","price":100}"#;
-    cluster.produce("trades", &[Record::of(text)]);
-    client.run("FLUSH").await;
-    assert_eq!(cluster.read("out").len(), 1);
-}

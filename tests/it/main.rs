@@ -16,6 +16,7 @@ mod start;
 mod protocol;
 mod live;
 mod subscribe;
+mod taking_turns;
 mod shared_scan;
 mod psql;
 mod recovery;

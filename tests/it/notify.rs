@@ -370,3 +370,24 @@ async fn a_sink_that_is_replaced_hears_what_its_alerts_tell_and_what_waited() {
     let error = world.client.error(own).await;
     assert_eq!(error.state, "2BP01", "{}", error.text);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_for_a_sink_whose_place_one_without_an_outbox_takes_is_given_up_and_told() {
+    let mut world = World::start().await;
+    let nowhere = format!("http://{}/hook", Hook::nowhere());
+    let sink = format!("CREATE SINK desk WITH (connector = 'webhook', url = '{nowhere}')");
+    world.client.run(&sink).await;
+    world.alert("desk").await;
+    world.trade(0..2);
+    world.ids(2).await;
+    world.trouble("desk").await;
+    world.client.notices();
+    let print = "CREATE OR REPLACE SINK desk WITH (connector = 'print')";
+    world.client.run(print).await;
+    let told = "NOTICE: alerts tell the new sink from here on; 2 notifications that waited for the former one are given up";
+    assert_eq!(world.client.notices(), [told]);
+    let outboxes = "SELECT count(*) FROM headwater.outboxes WHERE sink = 'desk'";
+    assert_eq!(world.client.value(outboxes).await, "0");
+    world.crash().await;
+    assert_eq!(world.client.value(outboxes).await, "0");
+}

@@ -80,6 +80,7 @@ async fn define(
 ) -> Result<()> {
     let services = Arc::clone(session.services());
     task::spawn_blocking(move || {
+        crash_point::wait_at("a definition is planned, not kept");
         let _one = services.one_at_a_time();
         dependents::check_same(&definition, &seen, &services.catalog.snapshot())?;
         let kept = definition.clone();

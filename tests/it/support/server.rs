@@ -20,6 +20,13 @@ pub(crate) struct Server {
     process: Process,
 }
 
+/// What a server is to do at a place of its code (`src/crash_point.rs`).
+#[derive(Clone, Copy)]
+enum Fault {
+    CrashAt(usize),
+    WaitAt(&'static str),
+}
+
 impl Server {
     /// Starts one on free ports whose tables are on that Kafka cluster if they do not say another.
     pub(crate) fn start(bootstrap: &str) -> Self {
@@ -44,7 +51,12 @@ impl Server {
 
     /// Starts one that dies at the n-th crash point that it reaches. Started again it does not.
     pub(crate) fn start_to_crash(arguments: &[&str], nth: usize) -> Self {
-        Self::launched(arguments, Some(nth))
+        Self::launched(arguments, Some(Fault::CrashAt(nth)))
+    }
+
+    /// Starts one that waits a second at each place of that name. Started again it does not.
+    pub(crate) fn start_to_wait(bootstrap: &str, place: &'static str) -> Self {
+        Self::launched(&["--kafka", bootstrap], Some(Fault::WaitAt(place)))
     }
 
     /// Starts one on a copy of what another one keeps, which must not run.
@@ -55,18 +67,18 @@ impl Server {
         Self::launched_in(folder, &arguments, None)
     }
 
-    fn launched(arguments: &[&str], crash_at: Option<usize>) -> Self {
+    fn launched(arguments: &[&str], fault: Option<Fault>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        Self::launched_in(folder, arguments, crash_at)
+        Self::launched_in(folder, arguments, fault)
     }
 
-    fn launched_in(folder: TempDir, arguments: &[&str], crash_at: Option<usize>) -> Self {
+    fn launched_in(folder: TempDir, arguments: &[&str], fault: Option<Fault>) -> Self {
         let arguments: Vec<String> = arguments
             .iter()
             .map(|&argument| argument.to_owned())
             .collect();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = launch(folder.path(), [any, any], &arguments, crash_at);
+        let mut process = launch(folder.path(), [any, any], &arguments, fault);
         let (address, http) = (process.announced("postgresql"), process.announced("http"));
         Self {
             folder,
@@ -112,17 +124,17 @@ impl Server {
     /// serves: false.
     pub(crate) fn start_again_to_crash(&mut self, nth: usize) -> bool {
         self.process.kill();
-        self.process = self.launch_again(Some(nth));
+        self.process = self.launch_again(Some(Fault::CrashAt(nth)));
         self.process.announces("postgresql")
     }
 
-    fn launch_again(&self, crash_at: Option<usize>) -> Process {
+    fn launch_again(&self, fault: Option<Fault>) -> Process {
         let addresses = [self.address, self.http];
-        launch(self.folder.path(), addresses, &self.arguments, crash_at)
+        launch(self.folder.path(), addresses, &self.arguments, fault)
     }
 
-    fn relaunch(&mut self, crash_at: Option<usize>) {
-        self.process = self.launch_again(crash_at);
+    fn relaunch(&mut self, fault: Option<Fault>) {
+        self.process = self.launch_again(fault);
         assert_eq!(
             self.process.announced("postgresql"),
             self.address,
@@ -155,12 +167,14 @@ fn launch(
     folder: &Path,
     [listen, http]: [SocketAddr; 2],
     arguments: &[String],
-    crash_at: Option<usize>,
+    fault: Option<Fault>,
 ) -> Process {
     let mut command = Process::headwater();
-    if let Some(nth) = crash_at {
-        command.env("HEADWATER_CRASH_AT", nth.to_string());
-    }
+    match fault {
+        Some(Fault::CrashAt(nth)) => command.env("HEADWATER_CRASH_AT", nth.to_string()),
+        Some(Fault::WaitAt(place)) => command.env("HEADWATER_WAIT_AT", place),
+        None => &mut command,
+    };
     command
         .args([
             "serve",
