@@ -21,7 +21,7 @@ use headwater::format::{JsonDecoder, JsonEncoder, JsonField};
 use headwater::types::{Message, MessageBatch, Offset, PartitionId, Span};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const BATCHES: usize = 16;
 const BATCH_ROWS: usize = 8192;

@@ -32,7 +32,7 @@ use progress::Progress;
 use support::Headwater;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const PARTITIONS: i32 = 2;
 const ROUNDS: usize = 3;

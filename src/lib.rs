@@ -20,7 +20,7 @@
 //! The rooms, in reading order; each one's head says what it owns and what it must not know:
 //!
 //! - [`cli`], [`config`], [`telemetry`], [`error`], [`clock`], [`task`],
-//!   [`crash_point`], [`directory_lock`], `memory`, `redb_file`, `bucket`, [`types`]: the program and what all rooms share.
+//!   [`crash_point`], [`directory_lock`], `redb_file`, `bucket`, [`types`]: the program and what all rooms share.
 //! - [`sql`], [`catalog`], [`plan`], [`planner`], [`functions`]: from text to what is to run.
 //! - [`mod@format`], [`watermark`], [`state`], [`operator`], [`alert`]: what happens to rows; no I/O.
 //! - [`source`], [`scan`], [`sink`], [`checkpoint`], [`engine`]: reading, running, writing.
@@ -37,7 +37,6 @@ pub mod clock;
 pub mod task;
 pub mod crash_point;
 pub mod directory_lock;
-mod memory;
 mod redb_file;
 mod bucket;
 pub mod telemetry;

@@ -16,7 +16,7 @@ const FOR_TESTS: [&str; 2] = ["broker", "functions"];
 
 /// Rooms that every room may name: they name none but each other.
 const SHARED: &str =
-    "types error config clock task crash_point directory_lock memory redb_file bucket telemetry";
+    "types error config clock task crash_point directory_lock redb_file bucket telemetry";
 
 /// The rooms in the reading order of `src/lib.rs`, each with the rooms that it may name beside the shared ones.
 const ROOMS: &str = "
@@ -27,7 +27,6 @@ clock:
 task:
 crash_point:
 directory_lock:
-memory:
 redb_file:
 bucket:
 telemetry:

@@ -29,7 +29,6 @@ use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::clock;
 use crate::crash_point;
 use crate::error::{Error, Result};
-use crate::memory;
 use crate::sink::Sink;
 use crate::task;
 use crate::types::{ChangeBatch, ProcessingTime};
@@ -302,7 +301,7 @@ impl Shared {
         (bursts, apart): (&mut Bursts, Duration),
         mut look: impl FnMut(),
     ) -> Option<Work> {
-        let (mut state, mut is_idle) = (self.lock(), false);
+        let mut state = self.lock();
         let mut begins = state.waiting.is_empty();
         if std::mem::take(&mut state.bytes_in_hand) > 0 && state.waiting.is_empty() {
             self.changed.notify_all();
@@ -327,20 +326,7 @@ impl Shared {
                 return Some(work);
             }
             let has_backlog = self.backlog.load(Ordering::Relaxed) > 0;
-            let limit = match (has_backlog, is_idle) {
-                (true, _) => LOOK,
-                (false, false) => memory::IDLE_AFTER,
-                (false, true) => IDLE_LOOK,
-            };
-            let waited = self.changed.wait_timeout(state, limit);
-            let (after, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-            state = after;
-            if timed_out.timed_out() && !has_backlog && !is_idle {
-                is_idle = true;
-                drop(state);
-                memory::give_back();
-                state = self.lock();
-            }
+            state = self.wait(state, if has_backlog { LOOK } else { IDLE_LOOK });
             look();
         }
     }

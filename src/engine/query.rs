@@ -31,7 +31,6 @@ use super::status::{PartitionStatus, QueryKind, QueryShared};
 use super::tuning::Tuning;
 use crate::clock::SharedClock;
 use crate::error::{Result, from_arrow};
-use crate::memory::Idle;
 use crate::operator::Refusals;
 use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
 use crate::task;
@@ -144,8 +143,6 @@ pub(super) struct Query {
     pub(super) scans_told: Pace,
     /// How many queries read with it as it was last told, itself among them; at least one.
     pub(super) reading: usize,
-    /// Whether its thread has something to do.
-    pub(super) idle: Idle,
     /// The longest that the end of an epoch has taken of this thread at once.
     pub(super) checkpoint_pause_max: Duration,
 }
@@ -255,7 +252,6 @@ impl Query {
             held: (0, 0),
             scans_told: Pace::always(),
             reading: 1,
-            idle: Idle::default(),
             checkpoint_pause_max: Duration::ZERO,
         })
     }
@@ -329,8 +325,6 @@ impl Query {
             self.dirty = false;
             return Ok(Some(Ended::Stopped));
         }
-        self.idle
-            .note(counted.messages > 0, self.surroundings.clock.monotonic());
         self.may_end_epoch(counted.messages)?;
         self.groups.tick();
         let complete = self.left == Some(0)

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Measured {
     pub(super) path: [f64; 3],
     pub(super) control: [f64; 3],
+    /// How much of a processor's core the server used.
+    pub(super) cores: f64,
 }
 
 /// Runs once; `--rows` are the messages at the most.
@@ -41,6 +43,7 @@ pub(super) async fn measure(
     let topic = Topic::create(&context.servers, &format!("pulses-{number}"), 1, count);
     let heard = Topic::create(&context.servers, &format!("heard-{number}"), 1, count);
     define(server, &topic, run).await?;
+    let (before, began) = (server.cpu_time(), Instant::now());
     let measured = match run.path {
         Path::Client => to_client(server, &topic, run.rate).await,
         Path::Sink(delivery, interval) => {
@@ -54,8 +57,10 @@ pub(super) async fn measure(
             to_sink(&topic, &heard, run.rate)
         }
     };
+    let used = server.cpu_time() - before;
+    let cores = used.as_secs_f64() / began.elapsed().as_secs_f64();
     server.run("DROP TABLE pulses CASCADE").await?;
-    measured
+    measured.map(|measured| Measured { cores, ..measured })
 }
 
 /// The table, and the queries beside the one that is measured.
@@ -117,6 +122,7 @@ impl Feed {
         Ok(Measured {
             path: percentiles(path?),
             control: percentiles(control.map_err(|error| format!("the control: {error}"))?),
+            cores: f64::NAN,
         })
     }
 }

@@ -67,8 +67,8 @@ pub(crate) fn run(context: &Context) {
         "produce to .., milliseconds: what the query adds is the difference of two percentiles"
     );
     println!(
-        "{:<30}{:>7}{:>8} {:>24} {:>24} {:>24}",
-        "path", "rows/s", "queries", "p50/p99/p99.9", "control", "difference"
+        "{:<30}{:>7}{:>8} {:>24} {:>24} {:>24}{:>7}",
+        "path", "rows/s", "queries", "p50/p99/p99.9", "control", "difference", "cores"
     );
     let wanted = RUNS
         .iter()
@@ -95,11 +95,15 @@ pub(crate) fn run(context: &Context) {
 }
 
 fn print_percentiles(measured: &Measured) {
-    let Measured { path, control } = measured;
+    let Measured {
+        path,
+        control,
+        cores,
+    } = measured;
     let difference = [0, 1, 2].map(|place| path[place] - control[place]);
     for [p50, p99, p999] in [*path, *control, difference] {
         let text = format!("{p50:.2}/{p99:.2}/{p999:.2}");
         print!(" {text:>24}");
     }
-    println!();
+    println!("{cores:>7.2}");
 }

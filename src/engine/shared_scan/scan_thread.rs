@@ -16,7 +16,6 @@ use super::queue::{Note, Offer};
 use super::read::{Fetched, SharedRead, UnionDecode};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::memory::Idle;
 use crate::source::{PartitionEnd, Read, Reader, ReaderOptions, Waker};
 use crate::task;
 use crate::types::{Offset, PartitionId};
@@ -116,14 +115,12 @@ impl ScanThread {
                 return Ok(());
             }
         }
-        let (started, mut idle) = (clock::instant(), Idle::default());
         while self.obey()? {
             self.look_for_partitions();
             let began = clock::instant();
             let mut read = self.reader.read(READ_WAIT)?;
             self.keep_news(&mut read);
             let rows = read.batch.messages.len();
-            idle.note(rows > 0, started.elapsed());
             if rows > 0 || !read.ends.is_empty() || !read.problems.is_empty() {
                 self.hand_out(read)?;
             }
