@@ -224,14 +224,15 @@ impl KeyState {
 
     /// A row of a key that is to report came.
     fn reported(&mut self, now: EventTime) -> Option<Transition> {
-        let since = match self.phase {
+        let (since, resolved) = match self.phase {
             // Rows may come out of order.
-            Phase::Pending { since } => since.max(now),
-            Phase::Ok | Phase::Firing { .. } => now,
+            Phase::Pending { since } => (since.max(now), None),
+            Phase::Ok => (now, None),
+            // What has fired is not resolved before.
+            Phase::Firing { since } => (now, Some(now.max(since))),
         };
-        let resolves = matches!(self.phase, Phase::Firing { .. });
         self.phase = Phase::Pending { since };
-        resolves.then(|| self.transition(now))
+        resolved.map(|at| self.transition(at))
     }
 
     /// What the rows say together; `told`: one of them just now.
@@ -434,6 +435,11 @@ mod tests {
             "fires 6, resolved 9, fires 14",
         );
         check("no-data for 5", "3 -, 1 -, 7 timer, 8 timer", "fires 8");
+        check(
+            "no-data for 5",
+            "1 -, 6 timer, 4 -, 8 timer, 9 timer",
+            "fires 6, resolved 6, fires 9",
+        );
         check(
             "no-data for 5 cooldown 20",
             "1 -, 6 timer, 7 -, 12 timer, 26 timer",

@@ -197,6 +197,10 @@ mod tests {
     #[test]
     fn columns_and_what_else_is_known_stand_in_two_braces() {
         check("{{ symbol }} at {{ price }}", "BTC at 71.5");
+        check(
+            "{{ true }} {{ none }} {{ symbol == 'x' }}",
+            "true null false",
+        );
         check("{{ key.symbol }} {{ state | upper }}", "BTC FIRING");
         check(
             "{{ values.price }} {{ values.details.venue }} {{ details.venue }}",

@@ -6,10 +6,12 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, ErrorKind};
 
-/// A list or what has fields as JSON; `None` for any other value.
+/// A list, what has fields, a boolean and NULL as JSON; `None` for any other value.
 pub fn json_of(value: &Value) -> Option<String> {
     match value.kind() {
-        ValueKind::Map | ValueKind::Seq => serde_json::to_string(value).ok(),
+        ValueKind::Map | ValueKind::Seq | ValueKind::Bool | ValueKind::None => {
+            serde_json::to_string(value).ok()
+        }
         _ => None,
     }
 }

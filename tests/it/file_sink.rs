@@ -528,3 +528,38 @@ async fn no_sink_writes_into_the_server_s_own_data() {
     }
     assert!(!data.join("files").exists(), "nothing was made");
 }
+
+#[tokio::test]
+async fn a_row_whose_folder_no_file_system_has_is_a_dead_letter_and_stops_nothing() {
+    let world = World::start().await;
+    let options = ", format = 'ndjson', partition_by = 'who', roll_interval = '100 ms'";
+    world.sink("by_who", options).await;
+    let named = |who: &str| Record::of(format!(r#"{{"n":1,"who":"{who}"}}"#));
+    let long = "x".repeat(300);
+    let records = [named("ann"), named(&long), named("eve")];
+    world.cluster.produce("numbers", &records);
+    world.written().await;
+    let folders: Vec<String> = files(&world.dir("by_who")).into_keys().collect();
+    let folders: Vec<&str> = folders
+        .iter()
+        .filter_map(|name| name.split('/').next())
+        .collect();
+    assert_eq!(folders, ["who=ann", "who=eve"]);
+    let dead = "SELECT key, reason, row FROM headwater.outbox_dead_letters";
+    let dead = world.client.rows(dead).await;
+    let [key, reason, message] = dead[0].as_slice() else {
+        panic!("three columns: {dead:?}");
+    };
+    assert_eq!(key.as_deref(), Some(format!("who={long}").as_str()));
+    assert_eq!(
+        reason.as_deref(),
+        Some("a folder's name would be longer than 255 bytes")
+    );
+    assert!(
+        message
+            .as_deref()
+            .is_some_and(|row| row.contains(r#""n":1"#))
+    );
+    let state = "SELECT state FROM headwater.queries WHERE name = 'by_who'";
+    assert_eq!(world.client.value(state).await, "running");
+}

@@ -45,9 +45,21 @@ pub(in crate::session) async fn ack(session: &mut Session, ack: AckAlert) -> Res
     find(session, &ack.name)?;
     let engine = session.services().engine.clone();
     let name = ack.name.name.clone();
-    let keys = engine
-        .alert(&name)
-        .map(|alert| firing(&alert, ack.key.as_deref()));
+    let alert = engine.alert(&name);
+    if let (Some(alert), Some(key)) = (&alert, &ack.key)
+        && key.len() != alert.key_columns().len()
+    {
+        let columns = alert.key_columns();
+        let text = format!(
+            "the key of alert \"{name}\" has {} values, not {}",
+            columns.len(),
+            key.len()
+        );
+        return Err(Error::user(SqlState::SyntaxError, text)
+            .hint(format!("It is KEY ({}).", columns.join(", ")))
+            .at(Some(ack.name.position)));
+    }
+    let keys = alert.map(|alert| firing(&alert, ack.key.as_deref()));
     let keys = keys.unwrap_or_default();
     if keys.is_empty() {
         if let Some(key) = &ack.key {
@@ -71,12 +83,9 @@ fn firing(alert: &AlertShared, values: Option<&[String]>) -> Vec<(String, u64)> 
         let Ok(Value::Object(fields)) = serde_json::from_str(key) else {
             return false;
         };
-        let own = columns.iter().map(|column| match fields.get(column) {
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-            None => String::new(),
-        });
-        own.eq(values.iter().cloned())
+        let own = columns.iter().map(|column| fields.get(column));
+        own.zip(values)
+            .all(|(own, given)| own.is_some_and(|own| is_same(own, given)))
     };
     let keys = alert.keys().into_iter();
     let firing = keys
@@ -84,6 +93,25 @@ fn firing(alert: &AlertShared, values: Option<&[String]>) -> Vec<(String, u64)> 
     firing
         .map(|(key, own)| (key, own.state.transitions()))
         .collect()
+}
+
+/// Whether a key's value is the one that is written down.
+fn is_same(own: &Value, given: &str) -> bool {
+    let is_text = |word: &&str| word.eq_ignore_ascii_case(given);
+    match own {
+        Value::String(text) => text == given,
+        Value::Number(number) => {
+            let (own, given) = (number.to_string(), given.trim());
+            let numbers = (own.parse::<f64>(), given.parse::<f64>());
+            // Two integers that are one as floating point numbers are two keys all the same.
+            let are_whole = own.parse::<i128>().is_ok() && given.parse::<i128>().is_ok();
+            own == given || (!are_whole && matches!(numbers, (Ok(own), Ok(given)) if own == given))
+        }
+        Value::Bool(true) => ["true", "t", "yes", "on", "1"].iter().any(is_text),
+        Value::Bool(false) => ["false", "f", "no", "off", "0"].iter().any(is_text),
+        Value::Null => given == "null",
+        Value::Array(_) | Value::Object(_) => own.to_string().as_str() == given,
+    }
 }
 
 pub(in crate::session) async fn silence(
@@ -127,4 +155,28 @@ pub(super) fn check_set(session: &Session, name: &str, set: &[OptionClause]) -> 
         check_message(text, names).map_err(at)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::is_same;
+
+    #[test]
+    fn a_value_of_a_key_is_the_one_that_is_written_in_another_form_too() {
+        for (own, given, expected) in [
+            (json!("1.50"), "1.5", false),
+            (json!(1.5), "1.50", true),
+            (json!(1e300), "1e+300", true),
+            (json!(0.0), "0", true),
+            (json!(9_007_199_254_740_993_i64), "9007199254740992", false),
+            (json!(7), "7", true),
+            (json!(true), "t", true),
+            (json!(false), "true", false),
+            (json!(null), "null", true),
+        ] {
+            assert_eq!(is_same(&own, given), expected, "{own} {given}");
+        }
+    }
 }

@@ -123,9 +123,11 @@ async fn keep(
     if !has_outbox {
         let (outboxes, name) = (Arc::clone(&services.outboxes), clause.name.name.clone());
         let waiting = task::spawn_blocking(move || outboxes.remove_sink(&name)).await?;
-        lines = vec![format!(
-            "alerts tell the new sink from here on; {waiting} notifications that waited for the former one are given up"
-        )];
+        if waiting > 0 {
+            lines = vec![format!(
+                "alerts tell the new sink from here on; {waiting} notifications that waited for the former one are given up"
+            )];
+        }
     }
     Ok(lines)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::SessionState;
@@ -237,7 +237,10 @@ async fn describe_rows(
         if field.is_none()
             && let Some((_, data_type)) = inferred.iter().find(|(place, _)| *place == index)
         {
-            let data_type = data_type.clone();
+            let data_type = match data_type {
+                DataType::Duration(_) => DataType::Interval(IntervalUnit::MonthDayNano),
+                other => other.clone(),
+            };
             let data_type = if arrays.contains(&index) {
                 DataType::List(Arc::new(Field::new_list_field(data_type, true)))
             } else {
@@ -289,6 +292,7 @@ pub(in crate::session) async fn constant(
     expr: ast::Expr,
     field: Option<&FieldRef>,
 ) -> Result<ScalarValue> {
+    let expr = parameters::typed(expr, field);
     let rows = select(session, expr).await?;
     let batches: Vec<_> = rows.stream.collect().await;
     let Some(Ok(batch)) = batches

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::folders::{Decision, Folders, Next, Rules};
+use super::partition;
 use super::place::Place;
 use super::write::FileWriter;
 use crate::crash_point;
@@ -124,7 +125,14 @@ impl Roller {
         let Some(news) = self.outbox.news(self.end, wait, self.number)? else {
             return Ok(false);
         };
-        self.folders.add(news.heads);
+        let mut heads = Vec::with_capacity(news.heads.len());
+        for head in news.heads {
+            match partition::refused(&head.key) {
+                Some(reason) => self.outbox.refuse(&head, reason)?,
+                None => heads.push(head),
+            }
+        }
+        self.folders.add(heads);
         (self.end, self.is_full) = (news.end, news.is_full);
         Ok(true)
     }

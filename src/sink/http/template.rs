@@ -205,9 +205,6 @@ fn text_of(value: &Value) -> Result<String, minijinja::Error> {
             "a value is not there",
         ));
     }
-    if value.is_none() {
-        return Ok("null".to_owned());
-    }
     if let Some(json) = json_of(value) {
         return Ok(json);
     }

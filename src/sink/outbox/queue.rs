@@ -435,6 +435,30 @@ impl Outbox {
         })
     }
 
+    /// Makes a dead letter of an item that nobody can take.
+    ///
+    /// # Errors
+    /// What the disk says; then it is there still.
+    pub(in crate::sink) fn refuse(&self, head: &Head, reason: String) -> Result<()> {
+        let message = Message {
+            number: head.number,
+            epoch: 0,
+            row: 0,
+            at: head.at,
+            key: head.key.clone(),
+            payload: self.payload(head.number)?.unwrap_or_default(),
+        };
+        self.settle(&Settled {
+            messages: &[message],
+            refusal: Some(Refusal {
+                status: None,
+                attempts: 1,
+                reason,
+            }),
+            notes: Vec::new(),
+        })
+    }
+
     /// Chosen by chance when the outbox was made: no other of its name has it.
     pub(in crate::sink) fn id(&self) -> String {
         format!("{:08x}", self.number() >> 32)
