@@ -61,6 +61,7 @@ fn check_call(expr: &Expr, schema: &DFSchema) -> Result<(), Error> {
                 parameter: call.params.args.get(1).and_then(number),
             };
             let checked = checked.and_then(|()| aggregate(name, &call.params.args));
+            let checked = checked.and_then(|()| extremum(name, &call.params.args, schema));
             (
                 name,
                 checked.and_then(|()| check_indicator(name, indicator)),
@@ -115,6 +116,21 @@ fn aggregate(name: &str, args: &[Expr]) -> Result<(), Error> {
     }
 }
 
+/// The least and the greatest interval are those by length, which these functions do not know.
+fn extremum(name: &str, args: &[Expr], schema: &DFSchema) -> Result<(), Error> {
+    let of = args.first().and_then(|of| of.get_type(schema).ok());
+    match (name, of) {
+        ("min" | "max", Some(DataType::Interval(_))) => Err(Error::user(
+            SqlState::FeatureNotSupported,
+            format!("{name}(interval) is not supported"),
+        )
+        .hint(format!(
+            "Write {name}(extract(epoch FROM ..)), its seconds."
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn nth() -> Error {
     Error::user(
         SqlState::InvalidParameterValue,
@@ -128,6 +144,14 @@ fn scalar(name: &str, args: &[Expr]) -> Result<(), Error> {
         ("date_trunc", [unit, _]) => match text(unit) {
             Some(given) => check_unit(given),
             None => Ok(()),
+        },
+        ("to_char", [_, pattern]) => match text(pattern) {
+            Some(given) if !given.contains('%') => Err(Error::user(
+                SqlState::FeatureNotSupported,
+                format!("pattern \"{given}\" of to_char is not supported"),
+            )
+            .hint("Its patterns are those of strftime: to_char(ts, '%Y-%m-%d %H:%M:%S').")),
+            _ => Ok(()),
         },
         ("date_bin", [stride, ..]) if is_not_positive(stride) => Err(Error::user(
             SqlState::InvalidParameterValue,

@@ -1,5 +1,5 @@
 //! Texts that are cast: those that become times may leave their seconds out and those that become intervals their units,
-//! those that become `bytea` are read as PostgreSQL reads them.
+//! those that become `bytea` or arrays are read as PostgreSQL reads them.
 
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::integers::rewrite_expressions;
-use crate::functions::{bytes_of_text, with_seconds, with_units};
+use crate::functions::{bytes_of_text, items_of_text, with_seconds, with_units};
 
 /// Prepares a text before it is cast. Runs after the types have been made equal.
 #[derive(Debug)]
@@ -44,6 +44,9 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         DataType::Interval(_) => with_units(Expr::clone(text)),
         DataType::Binary | DataType::BinaryView | DataType::LargeBinary => {
             bytes_of_text(Expr::clone(text), matches!(expr, Expr::TryCast(_)))
+        }
+        DataType::List(_) | DataType::LargeList(_) => {
+            items_of_text(Expr::clone(text), matches!(expr, Expr::TryCast(_)))
         }
         _ => return Ok(Transformed::no(expr)),
     };

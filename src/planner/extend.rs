@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 
+use super::cast_numbers::CastNumbers;
 use super::cast_texts::CastTexts;
 use super::fields::RowFields;
 use super::integers::CheckedIntegers;
+use super::interval_order::IntervalOrder;
 use super::literals::TypedLiterals;
 use super::types::PostgresTypes;
 use super::window_exec::WindowPlanner;
@@ -49,6 +51,8 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder
         .with_analyzer_rule(Arc::new(CheckedIntegers))
         .with_analyzer_rule(Arc::new(CastTexts))
+        .with_analyzer_rule(Arc::new(CastNumbers))
+        .with_analyzer_rule(Arc::new(IntervalOrder))
         .with_type_planner(Arc::new(PostgresTypes))
         .with_query_planner(Arc::new(WindowPlanner))
         .with_relation_planners(vec![Arc::new(WindowRelations)])

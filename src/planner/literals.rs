@@ -3,7 +3,7 @@
 //!
 //! Only where DataFusion would refuse them; it gives the others the type itself.
 
-use arrow::datatypes::{DataType, IntervalUnit};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, IntervalUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
@@ -35,9 +35,11 @@ impl ExprPlanner for TypedLiterals {
         if let Ok(beside) = other.get_type(schema)
             && let Some(data_type) = type_beside(&expr.op, &beside)
         {
-            let takes_length =
-                expr.op == BinaryOperator::Minus && text(literal).is_some_and(is_length);
-            let data_type = if takes_length { INTERVAL } else { data_type };
+            let data_type = match (text(literal), &expr.op) {
+                (Some(length), BinaryOperator::Minus) if is_length(length) => INTERVAL,
+                (Some(digits), _) if beside.is_decimal() => decimal_of(digits).unwrap_or(data_type),
+                _ => data_type,
+            };
             *literal = cast(literal.clone(), data_type);
         }
         Ok(PlannerResult::Original(expr))
@@ -93,18 +95,20 @@ fn typed_list(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// What a text beside a value of this type is; `None` where it needs nothing from us.
 fn type_beside(operator: &BinaryOperator, beside: &DataType) -> Option<DataType> {
-    use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Plus};
+    use BinaryOperator::{
+        And, Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Or, Plus,
+    };
     match (operator, beside) {
-        (Eq | NotEq | Lt | LtEq | Gt | GtEq, DataType::Boolean) => Some(DataType::Boolean),
+        (Eq | NotEq | Lt | LtEq | Gt | GtEq | And | Or, DataType::Boolean) => {
+            Some(DataType::Boolean)
+        }
         (
             Eq | NotEq | Lt | LtEq | Gt | GtEq | Plus | Minus,
             DataType::Interval(_) | DataType::Duration(_),
         )
         | (Plus, DataType::Timestamp(..)) => Some(INTERVAL),
-        (Minus, DataType::Timestamp(..)) => Some(beside.clone()),
-        (Plus | Minus | Multiply | Divide | Modulo, number)
-            if number.is_integer() || number.is_floating() =>
-        {
+        (Minus, DataType::Timestamp(..) | DataType::Date32) => Some(beside.clone()),
+        (Plus | Minus | Multiply | Divide | Modulo, number) if number.is_numeric() => {
             Some(number.clone())
         }
         _ => None,
@@ -123,4 +127,18 @@ fn text(expr: &Expr) -> Option<&str> {
 fn is_length(text: &str) -> bool {
     let has_units = text.contains(|letter: char| letter.is_ascii_alphabetic());
     has_units && ScalarValue::from(text).cast_to(&INTERVAL).is_ok()
+}
+
+/// The numeric that has the digits of a text.
+fn decimal_of(text: &str) -> Option<DataType> {
+    let unsigned = text.trim().trim_start_matches(['+', '-']);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let are_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = whole.len() + fraction.len();
+    let fits = (1..=usize::from(DECIMAL128_MAX_PRECISION)).contains(&digits);
+    if !fits || !are_digits(whole) || !are_digits(fraction) {
+        return None;
+    }
+    let scale = i8::try_from(fraction.len()).ok()?;
+    Some(DataType::Decimal128(u8::try_from(digits).ok()?, scale))
 }

@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod arguments;
+mod cast_numbers;
 mod cast_texts;
 mod changelog;
 mod continuous;
@@ -14,6 +15,7 @@ mod extend;
 mod fields;
 mod fixed_length;
 mod integers;
+mod interval_order;
 mod keys;
 mod literals;
 mod lower;

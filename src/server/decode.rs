@@ -15,6 +15,7 @@ use datafusion::common::ScalarValue;
 use super::encode::Format;
 use crate::error::{Error, Result, SqlState};
 use crate::session::pg_type;
+use crate::types::array_items;
 
 const MICROS_TO_2000: i64 = 946_684_800_000_000;
 const DAYS_TO_2000: i32 = 10_957;
@@ -170,43 +171,6 @@ fn hex(text: &str) -> Option<Vec<u8>> {
         .chunks_exact(2)
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
         .collect()
-}
-
-/// The items of `{1,NULL,"a b"}`; arrays of arrays are not taken.
-fn array_items(text: &str) -> Option<Vec<Option<String>>> {
-    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    let mut items = Vec::new();
-    if inner.trim().is_empty() {
-        return Some(items);
-    }
-    let (mut item, mut quoted, mut inside) = (String::new(), false, false);
-    let mut letters = inner.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => item.push(letters.next()?),
-            '"' => {
-                inside = !inside;
-                quoted = true;
-            }
-            ',' if !inside => {
-                items.push(array_item(&item, quoted));
-                (item, quoted) = (String::new(), false);
-            }
-            '{' | '}' if !inside => return None,
-            space if !inside && item.is_empty() && space.is_whitespace() => {}
-            other => item.push(other),
-        }
-    }
-    items.push(array_item(&item, quoted));
-    (!inside).then_some(items)
-}
-
-fn array_item(item: &str, quoted: bool) -> Option<String> {
-    if quoted {
-        return Some(item.to_owned());
-    }
-    let item = item.trim_end();
-    (!item.eq_ignore_ascii_case("null")).then(|| item.to_owned())
 }
 
 /// A binary value; `None` if its bytes cannot be one of the type.

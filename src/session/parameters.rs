@@ -232,6 +232,14 @@ fn sql_type(data_type: &DataType) -> Option<ast::DataType> {
     })
 }
 
+/// An expression as one of a parameter's type, if that has a name in SQL.
+pub(super) fn typed(expr: Expr, field: Option<&FieldRef>) -> Expr {
+    match field.and_then(|field| sql_type(field.data_type())) {
+        Some(data_type) => cast(expr, data_type),
+        None => expr,
+    }
+}
+
 /// A value as an expression of exactly its type.
 fn literal(scalar: &ScalarValue) -> Result<Expr> {
     let data_type = scalar.data_type();

@@ -2,6 +2,7 @@
 //!
 //! Owns no behaviour beyond conversions and arithmetic. Knows nothing of SQL, Kafka's client library or the clock.
 
+mod array_text;
 mod change;
 mod columns;
 mod kafka;
@@ -12,6 +13,7 @@ mod state_image;
 mod time;
 mod window;
 
+pub use array_text::array_items;
 pub use change::{ChangeBatch, Op};
 pub use columns::{JsonPath, MetadataColumn, PathStep};
 pub use kafka::{FetchMode, InputPartition, KafkaConnection, Offset, PartitionId, PartitionRange};
