@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 
-use super::cast_numbers::CastNumbers;
-use super::cast_texts::CastTexts;
+use super::casts::CASTS;
 use super::fields::RowFields;
-use super::integers::CheckedIntegers;
+use super::integers::CHECKED_INTEGERS;
 use super::interval_order::IntervalOrder;
 use super::literals::TypedLiterals;
 use super::types::PostgresTypes;
@@ -49,9 +48,8 @@ pub fn extend(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .get_or_insert_with(Vec::new)
         .extend(scalar_functions());
     builder
-        .with_analyzer_rule(Arc::new(CheckedIntegers))
-        .with_analyzer_rule(Arc::new(CastTexts))
-        .with_analyzer_rule(Arc::new(CastNumbers))
+        .with_analyzer_rule(Arc::new(CHECKED_INTEGERS))
+        .with_analyzer_rule(Arc::new(CASTS))
         .with_analyzer_rule(Arc::new(IntervalOrder))
         .with_type_planner(Arc::new(PostgresTypes))
         .with_query_planner(Arc::new(WindowPlanner))

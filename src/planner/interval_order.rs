@@ -10,7 +10,7 @@ use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::integers::rewrite_expressions;
+use super::rewriting::rewrite_expressions;
 use crate::functions::interval_length;
 
 /// Compares lengths in the place of intervals. Runs after the types have been made equal.

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Between, Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast::BinaryOperator;
 
-use super::integers::rewrite_expressions;
+use super::rewriting::rewrite_expressions;
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 

@@ -7,8 +7,7 @@
 
 mod aggregate;
 mod arguments;
-mod cast_numbers;
-mod cast_texts;
+mod casts;
 mod changelog;
 mod continuous;
 mod extend;
@@ -26,6 +25,7 @@ mod place;
 mod ranking;
 mod refused;
 mod raw_rows;
+mod rewriting;
 mod session_condition;
 mod session_rows;
 mod source;

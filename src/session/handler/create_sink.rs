@@ -117,12 +117,13 @@ async fn keep(
         Definition::Sink(sink) => !matches!(sink.target, SinkTarget::Print | SinkTarget::Blackhole),
         _ => true,
     };
+    let kept = definition.clone();
     if !define_among(session, definition, (change, go_on), start).await? {
         return Err(busy(ObjectKind::Sink, &clause.name));
     }
     if !has_outbox {
-        let (outboxes, name) = (Arc::clone(&services.outboxes), clause.name.name.clone());
-        let waiting = task::spawn_blocking(move || outboxes.remove_sink(&name)).await?;
+        let services = Arc::clone(services);
+        let waiting = task::spawn_blocking(move || give_up(&services, &kept)).await?;
         if waiting > 0 {
             lines = vec![format!(
                 "alerts tell the new sink from here on; {waiting} notifications that waited for the former one are given up"
@@ -130,6 +131,16 @@ async fn keep(
         }
     }
     Ok(lines)
+}
+
+/// Gives up what waits for a sink without an outbox, unless another one has taken its place; gives how much it was.
+fn give_up(services: &Services, sink: &Definition) -> Result<u64> {
+    let _one = services.one_at_a_time();
+    let now = services.catalog.snapshot();
+    match now.get(sink.name()).map(Definition::sql) == Some(sink.sql()) {
+        true => services.outboxes.remove_sink(sink.name()),
+        false => Ok(0),
+    }
 }
 
 /// Gives an error the place of the option that it is about, or else that of the sink's name.
