@@ -4,7 +4,7 @@
 //! processor's cache when its columns are converted:
 //!
 //! ```text
-//! for each block:  messages → tokenizer → slots (row after row) → each column appends its entries
+//! for each block:  bytes → marks; messages in step → slots (row after row) → each column appends its entries
 //! at the end:      rows with a bad value are taken out of all columns
 //! ```
 //! Invariant: every message ends as exactly one row or one rejection.
@@ -12,18 +12,19 @@
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::compute::filter;
 
+use super::blocks::{self, Block};
 use super::convert::{Cells, Column, Problem, Wrong, column};
 use super::field::{JsonField, shown_path};
+use super::lockstep::{self, Cursor};
+use super::marks::Marks;
 use super::scan::Text;
-use super::simd::is_ascii;
 use super::slot::Slot;
+use super::syntax::{Flaw, SyntaxError};
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::format::reject::{Decoded, Rejected, shown};
 use crate::types::{JsonPath, MessageBatch, Span};
 
-/// Messages that are read before their columns are converted.
-const BLOCK_MESSAGES: usize = 512;
 /// The longest message that is read, in bytes; longer ones are rejected.
 pub(super) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// The longest buffer that is taken, so that every offset fits Arrow's 32 bits.
@@ -56,8 +57,12 @@ pub struct JsonDecoder {
     /// The slot of each field.
     slot_of: Vec<usize>,
     columns: Vec<Box<dyn Column>>,
-    /// The slots of the block at hand, row after row.
+    /// The block at hand: marks of its bytes, where its messages are read, the slots row after row, and
+    /// the rows that are none.
+    marks: Marks,
+    cursors: Vec<Cursor>,
     slots: Vec<Slot>,
+    failed: Vec<(usize, SyntaxError)>,
 }
 
 /// What has become of a batch so far.
@@ -86,7 +91,10 @@ impl JsonDecoder {
             tokenizer,
             slot_of,
             columns,
+            marks: Marks::default(),
+            cursors: Vec::new(),
             slots: Vec::new(),
+            failed: Vec::new(),
         })
     }
 
@@ -94,8 +102,12 @@ impl JsonDecoder {
     ///
     /// Text columns may refer to the batch's buffer. An error means that the batch itself is broken.
     pub fn decode(&mut self, batch: &MessageBatch) -> Result<Decoded> {
-        let layout = Layout::of(batch)?;
-        let checked_utf8 = layout.is_all_utf8(batch);
+        let len = batch.buffer.len();
+        if len > BUFFER_BYTES_MAX {
+            return Err(Error::internal(format!(
+                "a batch of {len} bytes is too long to decode"
+            )));
+        }
         for column in &mut self.columns {
             column.reserve(batch.messages.len());
         }
@@ -104,16 +116,14 @@ impl JsonDecoder {
             bad_rows: Vec::new(),
             rejected: Vec::new(),
         };
-        for first in (0..batch.messages.len()).step_by(BLOCK_MESSAGES) {
-            let end = batch.messages.len().min(first + BLOCK_MESSAGES);
-            let first_row = progress.message_of_row.len();
-            for message in first..end {
-                let row = progress.message_of_row.len() - first_row;
-                match self.tokenize(batch, message, row, checked_utf8) {
-                    Ok(()) => progress.message_of_row.push(index(message)),
-                    Err(reason) => progress.rejected.push(Rejected { message, reason }),
-                }
+        let mut first = 0;
+        while let Some(block) = blocks::next(&batch.messages, first) {
+            if block.bytes.end + MessageBatch::PADDING > len {
+                return Err(Error::internal("a message lies outside its batch's buffer"));
             }
+            first = block.messages.end;
+            let first_row = progress.message_of_row.len();
+            self.read(batch, block, &mut progress);
             self.convert(batch, first_row, &mut progress);
         }
         let columns = self
@@ -124,30 +134,67 @@ impl JsonDecoder {
         finish(batch, columns, progress)
     }
 
-    /// Reads one message into the slots of a row of the block.
+    /// Reads a block's messages into slots; those that are not one JSON object are rejected.
+    fn read(&mut self, batch: &MessageBatch, block: Block, progress: &mut Progress) {
+        self.marks.look_at(&batch.buffer, block.bytes);
+        self.cursors.clear();
+        let first_row = progress.message_of_row.len();
+        for message in block.messages {
+            match self.start(batch, message) {
+                Ok((at, end)) => {
+                    let row = index(self.cursors.len());
+                    self.cursors.push(Cursor { row, at, end });
+                    progress.message_of_row.push(index(message));
+                }
+                Err(reason) => progress.rejected.push(Rejected { message, reason }),
+            }
+        }
+        self.slots.clear();
+        let slots = self.cursors.len() * self.tokenizer.slots();
+        self.slots.resize(slots, Slot::NULL);
+        let block = lockstep::Block {
+            bytes: &batch.buffer,
+            marks: &self.marks,
+            slots: &mut self.slots,
+            failed: &mut self.failed,
+        };
+        self.tokenizer.messages(block, &mut self.cursors);
+        if !self.failed.is_empty() {
+            self.take_out_failed(batch, first_row, progress);
+        }
+    }
+
+    /// Where a message's object starts, and where the message ends.
     #[inline(always)]
-    fn tokenize(
-        &mut self,
-        batch: &MessageBatch,
-        message: usize,
-        row: usize,
-        checked_utf8: bool,
-    ) -> Result<(), String> {
+    fn start(&self, batch: &MessageBatch, message: usize) -> Result<(u32, u32), String> {
         let bytes = batch.buffer.as_slice();
         let span = batch.messages[message]
             .payload
             .ok_or_else(|| "tombstone (no value)".to_owned())?;
-        check_payload(span, bytes, checked_utf8)?;
-        let start = span.start as usize;
-        let text = Text::new(bytes, start + span.len as usize);
+        check_payload(span, bytes, &self.marks)?;
+        let (start, end) = (span.start as usize, span.start + span.len);
+        let text = Text::new(bytes, end as usize);
+        let at = text.skip_space(start);
+        if text.byte(at) != b'{' {
+            return Err(SyntaxError::new(at, Flaw::NotAnObject).reason(text, start));
+        }
+        Ok((index(at), end))
+    }
+
+    /// Rejects the messages that failed, and closes the gaps that they leave among the slots.
+    #[cold]
+    fn take_out_failed(&mut self, batch: &MessageBatch, first_row: usize, progress: &mut Progress) {
+        self.failed.sort_by_key(|(row, _)| *row);
         let width = self.tokenizer.slots();
-        let first = row * width;
-        // Also clears what a rejected message left here.
-        self.slots.truncate(first);
-        self.slots.resize(first + width, Slot::NULL);
-        self.tokenizer
-            .message(text, start, &mut self.slots[first..])
-            .map_err(|error| error.reason(text, start))
+        for (row, error) in self.failed.drain(..).rev() {
+            let message = progress.message_of_row.remove(first_row + row) as usize;
+            self.slots.drain(row * width..(row + 1) * width);
+            let span = batch.messages[message].payload;
+            let span = span.expect("a row's message has a payload");
+            let (start, end) = (span.start as usize, span.start + span.len);
+            let reason = error.reason(Text::new(&batch.buffer, end as usize), start);
+            progress.rejected.push(Rejected { message, reason });
+        }
     }
 
     /// Converts the block's rows, which start at `first_row`, and rejects those with a bad value.
@@ -228,8 +275,8 @@ fn finish(batch: &MessageBatch, mut columns: Vec<ArrayRef>, progress: Progress) 
             *column = filter(column, &good)
                 .map_err(|error| Error::internal(format!("taking out bad rows: {error}")))?;
         }
-        rejected.sort_by_key(|rejected| rejected.message);
     }
+    rejected.sort_by_key(|rejected| rejected.message);
     let rows = message_of_row.len();
     assert_eq!(
         rows + rejected.len(),
@@ -245,56 +292,9 @@ fn finish(batch: &MessageBatch, mut columns: Vec<ArrayRef>, progress: Progress) 
     })
 }
 
-/// Where a batch's payloads lie.
-struct Layout {
-    start: usize,
-    end: usize,
-    /// The bytes of all payloads together.
-    payload_bytes: usize,
-}
-
-impl Layout {
-    /// Also checks what the tokenizer relies on, before it does.
-    fn of(batch: &MessageBatch) -> Result<Self> {
-        let len = batch.buffer.len();
-        if len > BUFFER_BYTES_MAX {
-            return Err(Error::internal(format!(
-                "a batch of {len} bytes is too long to decode"
-            )));
-        }
-        let mut layout = Self {
-            start: len,
-            end: 0,
-            payload_bytes: 0,
-        };
-        for span in batch.messages.iter().filter_map(|message| message.payload) {
-            let (start, bytes) = (span.start as usize, span.len as usize);
-            layout.start = layout.start.min(start);
-            layout.end = layout.end.max(start + bytes);
-            layout.payload_bytes += bytes;
-        }
-        layout.start = layout.start.min(layout.end);
-        if layout.end > 0 && layout.end + MessageBatch::PADDING > len {
-            return Err(Error::internal("a message lies outside its batch's buffer"));
-        }
-        Ok(layout)
-    }
-
-    /// Whether all payloads are UTF-8, looked at together: far cheaper than one by one. False only
-    /// means that each has to be looked at.
-    ///
-    /// A character cannot hide across a payload's border: a payload that starts or ends within one
-    /// is no JSON object.
-    fn is_all_utf8(&self, batch: &MessageBatch) -> bool {
-        // With much else in between, that would cost more.
-        self.end - self.start <= 2 * self.payload_bytes
-            && std::str::from_utf8(&batch.buffer[self.start..self.end]).is_ok()
-    }
-}
-
 /// What can be said of a payload without parsing it.
 #[inline(always)]
-fn check_payload(span: Span, bytes: &[u8], checked_utf8: bool) -> Result<(), String> {
+fn check_payload(span: Span, bytes: &[u8], marks: &Marks) -> Result<(), String> {
     if span.len == 0 {
         return Err("empty message".to_owned());
     }
@@ -305,7 +305,7 @@ fn check_payload(span: Span, bytes: &[u8], checked_utf8: bool) -> Result<(), Str
         ));
     }
     let (start, end) = (span.start as usize, (span.start + span.len) as usize);
-    if checked_utf8 || is_ascii(bytes, start, end) {
+    if marks.is_ascii(start..end) {
         return Ok(());
     }
     std::str::from_utf8(&bytes[start..end])

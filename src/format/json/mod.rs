@@ -5,9 +5,10 @@
 //! encode: Arrow → a row at a time → one buffer of lines
 //! infer:  sampled messages → columns with SQL types
 //! ```
-//! The tokenizer checks a whole message and notes only where the wanted values lie (a slot each);
-//! the converters turn slots into arrays without looking at JSON again.
+//! The tokenizer checks whole messages, a block of them in step, and notes only where the wanted values
+//! lie (a slot each); the converters turn slots into arrays without looking at JSON again.
 
+mod blocks;
 mod civil;
 mod convert;
 mod datetime;
@@ -15,6 +16,8 @@ mod decoder;
 mod encode;
 mod field;
 mod infer;
+mod lockstep;
+mod marks;
 mod number;
 mod paths;
 mod scan;

@@ -155,7 +155,7 @@ impl<'a> Text<'a> {
     /// The same for digits and perhaps a point within 16 bytes, whatever their number without a
     /// branch on it; `None` for everything else.
     #[inline(always)]
-    fn short_number_end(self, at: usize) -> Option<usize> {
+    pub(super) fn short_number_end(self, at: usize) -> Option<usize> {
         let chunk = self.chunk(at);
         let digits = digits(chunk);
         let first = u32::from(chunk[0] == b'-');

@@ -83,41 +83,67 @@ pub(super) fn digits(chunk: &[u8; 16]) -> u32 {
     portable_digits(chunk)
 }
 
-/// Whether the bytes from `start` to `end` are ASCII; as many as [`ASCII_BLOCK`] can be read from `end` on.
-///
-/// Plain words, of which the compiler makes vectors: for messages of usual length faster than the standard library,
-/// which looks at the last bytes one by one.
+/// A bit for each byte, lowest first: set for one that is not ASCII.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[expect(unsafe_code, reason = "vector intrinsics")]
 #[inline(always)]
-pub(super) fn is_ascii(bytes: &[u8], start: usize, end: usize) -> bool {
-    const TOP_BITS: u64 = 0x8080_8080_8080_8080;
-    let mut seen = [0; ASCII_BLOCK / 8];
-    let mut at = start;
-    while at + ASCII_BLOCK <= end {
-        let block = words(bytes, at);
-        for (seen, word) in seen.iter_mut().zip(block) {
-            *seen |= word;
-        }
-        at += ASCII_BLOCK;
-    }
-    for (place, (seen, word)) in seen.iter_mut().zip(words(bytes, at)).enumerate() {
-        // What lies beyond the end does not count.
-        let within = match (end - at).saturating_sub(8 * place) {
-            left @ 0..8 => (1 << (8 * left)) - 1,
-            _ => u64::MAX,
-        };
-        *seen |= word & within;
-    }
-    seen.iter().fold(0, |all, seen| all | seen) & TOP_BITS == 0
+pub(super) fn not_ascii(chunk: &[u8; 16]) -> u32 {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_movemask_epi8};
+    // SAFETY: as above.
+    unsafe { _mm_movemask_epi8(_mm_loadu_si128(chunk.as_ptr().cast::<__m128i>())).cast_unsigned() }
 }
 
-/// Bytes that [`is_ascii`] looks at together.
-const ASCII_BLOCK: usize = 32;
-
+/// A bit for each byte, lowest first: set for one that is not ASCII.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
 #[inline(always)]
-fn words(bytes: &[u8], at: usize) -> [u64; ASCII_BLOCK / 8] {
-    let block: &[u8; ASCII_BLOCK] = bytes[at..].first_chunk().expect("the buffer is padded");
-    let (words, _) = block.as_chunks();
-    std::array::from_fn(|place| u64::from_le_bytes(words[place]))
+pub(super) fn not_ascii(chunk: &[u8; 16]) -> u32 {
+    portable_not_ascii(chunk)
+}
+
+/// [`string_stops`] and [`not_ascii`] of twice as many bytes.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[expect(unsafe_code, reason = "vector intrinsics")]
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn wide_marks(chunk: &[u8; 32]) -> (u32, u32) {
+    use std::arch::x86_64::{
+        __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8,
+        _mm256_or_si256, _mm256_set1_epi8,
+    };
+    // SAFETY: the load reads the 32 bytes that `chunk` borrows and needs no alignment.
+    let bytes = unsafe { _mm256_loadu_si256(chunk.as_ptr().cast::<__m256i>()) };
+    let quote = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(0x22));
+    let backslash = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(0x5c));
+    let control = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
+    let stops = _mm256_or_si256(_mm256_or_si256(quote, backslash), control);
+    (
+        _mm256_movemask_epi8(stops).cast_unsigned(),
+        _mm256_movemask_epi8(bytes).cast_unsigned(),
+    )
+}
+
+/// Whether the bytes that `mask` lets through are those of `head`, which has zeros elsewhere.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[expect(unsafe_code, reason = "vector intrinsics; once for each member")]
+#[inline(always)]
+pub(super) fn is_masked(chunk: &[u8; 16], mask: &[u8; 16], head: &[u8; 16]) -> bool {
+    use std::arch::x86_64::{
+        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8,
+    };
+    let load = |bytes: &[u8; 16]| {
+        // SAFETY: as above.
+        unsafe { _mm_loadu_si128(bytes.as_ptr().cast::<__m128i>()) }
+    };
+    let (chunk, mask, head) = (load(chunk), load(mask), load(head));
+    // SAFETY: as above; these touch no memory.
+    unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_and_si128(chunk, mask), head)) == 0xffff }
+}
+
+/// Whether the bytes that `mask` lets through are those of `head`, which has zeros elsewhere.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+pub(super) fn is_masked(chunk: &[u8; 16], mask: &[u8; 16], head: &[u8; 16]) -> bool {
+    u128::from_le_bytes(*chunk) & u128::from_le_bytes(*mask) == u128::from_le_bytes(*head)
 }
 
 /// The top bit of each byte that is zero; exact, no carry crosses bytes.
@@ -161,12 +187,17 @@ fn portable_string_stops(chunk: &[u8; 16]) -> u32 {
     })
 }
 
+#[cfg(any(test, miri, not(target_arch = "x86_64")))]
+fn portable_not_ascii(chunk: &[u8; 16]) -> u32 {
+    mask_of(chunk, |word| word & 0x8080_8080_8080_8080)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, proptest};
 
     use super::{
-        ASCII_BLOCK, digits, is_ascii, points, portable_digits, portable_points,
+        digits, is_masked, not_ascii, points, portable_digits, portable_not_ascii, portable_points,
         portable_string_stops, string_stops,
     };
 
@@ -196,6 +227,13 @@ mod tests {
             decimals,
             "digits of {chunk:?}, portable"
         );
+        let high = one_by_one(chunk, |byte| !byte.is_ascii());
+        assert_eq!(not_ascii(chunk), high, "not ASCII of {chunk:?}");
+        assert_eq!(
+            portable_not_ascii(chunk),
+            high,
+            "not ASCII of {chunk:?}, portable"
+        );
     }
 
     #[test]
@@ -210,18 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn only_what_lies_between_two_places_has_to_be_ascii() {
-        for len in 0..3 * ASCII_BLOCK {
-            for start in [0, 1, 7, 40] {
-                let mut bytes = vec![0xff; start + len + ASCII_BLOCK];
-                bytes[start..start + len].fill(0x7f);
-                assert!(is_ascii(&bytes, start, start + len), "{len} bytes");
-                for place in start..start + len {
-                    bytes[place] = 0x80;
-                    let (at, end) = (place - start, start + len);
-                    assert!(!is_ascii(&bytes, start, end), "byte {at} of {len}");
-                    bytes[place] = 0x7f;
-                }
+    fn only_the_bytes_under_a_mask_are_compared() {
+        let chunk = b"plain text, long";
+        for len in 0..=16 {
+            let (mut mask, mut head) = ([0; 16], [0; 16]);
+            mask[..len].fill(0xff);
+            head[..len].copy_from_slice(&chunk[..len]);
+            assert!(is_masked(chunk, &mask, &head), "{len} bytes");
+            for place in 0..16 {
+                let mut other = *chunk;
+                other[place] ^= 1;
+                let same = is_masked(&other, &mask, &head);
+                assert_eq!(same, place >= len, "byte {place}, {len} bytes");
             }
         }
     }

@@ -19,6 +19,7 @@ use std::collections::HashMap;
 
 use super::paths::Target;
 use super::scan::Text;
+use super::simd::is_masked;
 
 /// Followers that a node remembers.
 const FOLLOWERS: usize = 6;
@@ -41,20 +42,27 @@ impl NodeId {
     pub(super) const LOST: Self = Self(1);
 }
 
+/// A text that is looked for at many places.
+#[derive(Clone)]
+pub(super) struct Literal {
+    /// The first 16 bytes, zeros behind a shorter text.
+    head: [u8; 16],
+    /// Set where the head counts.
+    mask: [u8; 16],
+    /// Length of the whole text in bytes.
+    len: usize,
+    /// The bytes behind the first 16.
+    tail: Box<[u8]>,
+}
+
 /// The text between two values and what the value behind it is for.
 #[derive(Clone)]
 pub(super) struct Node {
-    /// The first 16 bytes, cut by `mask`; the mask is shorter for a shorter text.
-    head: u128,
-    mask: u128,
-    /// Length of the whole text in bytes.
-    pub(super) len: u32,
+    pub(super) literal: Literal,
     pub(super) target: Target,
     followers: [NodeId; FOLLOWERS],
     /// True if the object ends with this text.
     pub(super) ends: bool,
-    /// The bytes behind the first 16.
-    tail: Box<[u8]>,
 }
 
 /// The texts of one shape.
@@ -62,6 +70,56 @@ pub(super) struct Template {
     nodes: Vec<Node>,
     by_text: HashMap<Box<[u8]>, NodeId>,
     misses: usize,
+}
+
+impl Literal {
+    fn new(text: &[u8]) -> Self {
+        let (mut head, mut mask) = ([0; 16], [0; 16]);
+        let cut = text.len().min(16);
+        head[..cut].copy_from_slice(&text[..cut]);
+        mask[..cut].fill(0xff);
+        Self {
+            head,
+            mask,
+            len: text.len(),
+            tail: text[cut..].into(),
+        }
+    }
+
+    /// One that is nowhere.
+    fn never() -> Self {
+        Self {
+            head: [1; 16],
+            ..Self::new(b"")
+        }
+    }
+
+    /// The same text and another byte.
+    pub(super) fn and(mut self, byte: u8) -> Self {
+        if self.len < 16 {
+            self.head[self.len] = byte;
+            self.mask[self.len] = 0xff;
+        } else {
+            self.tail = [&self.tail[..], &[byte]].concat().into();
+        }
+        self.len += 1;
+        self
+    }
+
+    /// Its length in bytes.
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it is the text at `at`, all of it inside the message.
+    #[inline(always)]
+    pub(super) fn is_at(&self, text: Text<'_>, at: usize) -> bool {
+        let end = at + self.len;
+        is_masked(text.chunk(at), &self.mask, &self.head)
+            && end <= text.end()
+            && (self.tail.is_empty() || text.bytes()[at + 16..end] == *self.tail)
+    }
 }
 
 impl Node {
@@ -74,39 +132,11 @@ impl Node {
     /// A node that is never recognised.
     fn never() -> Self {
         Self {
-            head: 1,
-            mask: 0,
-            len: 0,
+            literal: Literal::never(),
             target: Target::SKIP,
             followers: [NodeId::START; FOLLOWERS],
             ends: false,
-            tail: Box::default(),
         }
-    }
-
-    fn new(text: &[u8], target: Target, ends: bool) -> Self {
-        let mut head = [0; 16];
-        let cut = text.len().min(16);
-        head[..cut].copy_from_slice(&text[..cut]);
-        let mut mask = [0; 16];
-        mask[..cut].fill(0xff);
-        Self {
-            head: u128::from_le_bytes(head),
-            mask: u128::from_le_bytes(mask),
-            len: u32::try_from(text.len()).expect("texts are short"),
-            target,
-            ends,
-            tail: text[cut..].into(),
-            ..Self::never()
-        }
-    }
-
-    #[inline(always)]
-    fn is_at(&self, head: u128, text: Text<'_>, at: usize) -> bool {
-        let end = at + self.len as usize;
-        head & self.mask == self.head
-            && end <= text.end()
-            && (self.tail.is_empty() || text.bytes()[at + 16..end] == *self.tail)
     }
 }
 
@@ -119,29 +149,33 @@ impl Template {
         }
     }
 
+    /// The node of this id; one that is never recognised, if it was forgotten.
     #[inline(always)]
     pub(super) fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[usize::from(id.0)]
+        self.nodes.get(usize::from(id.0)).unwrap_or(&self.nodes[0])
     }
 
     /// Whether the text of a node is at `at`.
     #[inline(always)]
     pub(super) fn is_at(&self, id: NodeId, text: Text<'_>, at: usize) -> bool {
-        self.node(id)
-            .is_at(u128::from_le_bytes(*text.chunk(at)), text, at)
+        self.node(id).literal.is_at(text, at)
     }
 
-    /// The less likely follower of `from` whose text is at `at`; it moves a place forward.
+    /// The follower of `from` whose text is at `at`.
     #[inline(never)]
-    pub(super) fn unlikely(&mut self, from: NodeId, text: Text<'_>, at: usize) -> Option<NodeId> {
-        let head = u128::from_le_bytes(*text.chunk(at));
+    pub(super) fn follower(&self, from: NodeId, text: Text<'_>, at: usize) -> Option<NodeId> {
         let followers = self.node(from).followers;
-        let place =
-            (1..FOLLOWERS).find(|&place| self.node(followers[place]).is_at(head, text, at))?;
-        self.nodes[usize::from(from.0)]
-            .followers
-            .swap(place - 1, place);
-        Some(followers[place])
+        let is_there = |follower: &NodeId| self.is_at(*follower, text, at);
+        followers.into_iter().find(is_there)
+    }
+
+    /// Moves a follower of `from` a place forward.
+    pub(super) fn prefer(&mut self, from: NodeId, follower: NodeId) {
+        if let Some(node) = self.nodes.get_mut(usize::from(from.0))
+            && let Some(place) = node.followers.iter().position(|other| *other == follower)
+        {
+            node.followers.swap(place.saturating_sub(1), place);
+        }
     }
 
     /// Remembers that this text followed `from`; returns its node, [`NodeId::LOST`] if it has none.
@@ -158,8 +192,10 @@ impl Template {
         let Some(id) = self.node_of(text, target, ends) else {
             return NodeId::LOST;
         };
-        if from != NodeId::LOST {
-            let followers = &mut self.nodes[usize::from(from.0)].followers;
+        if from != NodeId::LOST
+            && let Some(node) = self.nodes.get_mut(usize::from(from.0))
+        {
+            let followers = &mut node.followers;
             let free = followers
                 .iter()
                 .position(|&other| other == NodeId::START || other == id);
@@ -180,7 +216,12 @@ impl Template {
             return None;
         }
         let id = NodeId(u16::try_from(self.nodes.len()).expect("fewer nodes than 65,536"));
-        self.nodes.push(Node::new(text, target, ends));
+        self.nodes.push(Node {
+            literal: Literal::new(text),
+            target,
+            ends,
+            ..Node::never()
+        });
         self.by_text.insert(text.into(), id);
         Some(id)
     }

@@ -11,7 +11,8 @@ use crate::types::JsonPath;
 
 /// Finds the values of certain paths in messages.
 pub(super) struct Tokenizer {
-    shapes: Vec<Shape>,
+    /// The message's own first.
+    pub(super) shapes: Vec<Shape>,
     slots: usize,
 }
 
@@ -47,12 +48,27 @@ impl Tokenizer {
         if text.byte(at) != b'{' {
             return Err(SyntaxError::new(at, Flaw::NotAnObject));
         }
-        let end = Walk {
+        self.members(text, (NodeId::START, at), row)
+    }
+
+    /// Reads the rest of a message: what follows the node `from` of its object, up to its end.
+    pub(super) fn members(
+        &mut self,
+        text: Text<'_>,
+        (from, at): (NodeId, usize),
+        row: &mut [Slot],
+    ) -> Result<(), SyntaxError> {
+        let mut walk = Walk {
             shapes: &mut self.shapes,
             text,
             row,
-        }
-        .object(0, at, 1)?;
+        };
+        let end = walk.members(0, (from, at), 1)?;
+        Self::end(text, end)
+    }
+
+    /// Checks that nothing but white space follows a message's object.
+    pub(super) fn end(text: Text<'_>, end: usize) -> Result<(), SyntaxError> {
         if end == text.end() {
             return Ok(());
         }
@@ -60,6 +76,21 @@ impl Tokenizer {
             end if end == text.end() => Ok(()),
             trailing => Err(SyntaxError::new(trailing, Flaw::TrailingText)),
         }
+    }
+
+    /// Reads the value at `at` of a member of the message; returns the place after it.
+    pub(super) fn value(
+        &mut self,
+        text: Text<'_>,
+        (target, at): (Target, usize),
+        row: &mut [Slot],
+    ) -> Result<usize, SyntaxError> {
+        let mut walk = Walk {
+            shapes: &mut self.shapes,
+            text,
+            row,
+        };
+        walk.value(target, at, 1)
     }
 }
 
@@ -87,18 +118,28 @@ enum Next {
 impl Walk<'_> {
     /// Walks the object at `at` by a shape; returns the place after it.
     fn object(&mut self, shape: usize, at: usize, depth: usize) -> Result<usize, SyntaxError> {
+        self.members(shape, (NodeId::START, at), depth)
+    }
+
+    /// Walks what follows the node `from` of an object, from `at` on; returns the place after the object.
+    fn members(
+        &mut self,
+        shape: usize,
+        (mut from, at): (NodeId, usize),
+        depth: usize,
+    ) -> Result<usize, SyntaxError> {
         let text = self.text;
-        let mut from = NodeId::START;
         let mut likely = self.shapes[shape].template.node(from).likely();
         let mut i = at;
         loop {
             let template = &mut self.shapes[shape].template;
             if template.is_at(likely, text, i) {
                 from = likely;
-            } else if let Some(other) = template.unlikely(from, text, i) {
+            } else if let Some(other) = template.follower(from, text, i) {
+                template.prefer(from, other);
                 from = other;
             } else {
-                match self.unexpected(shape, from, i, i == at)? {
+                match self.unexpected(shape, from, i)? {
                     Next::Member { node, target, at } => {
                         i = self.value(target, at, depth)?;
                         from = node;
@@ -109,7 +150,7 @@ impl Walk<'_> {
                 }
             }
             let node = self.shapes[shape].template.node(from);
-            i += node.len as usize;
+            i += node.literal.len();
             if node.ends {
                 return Ok(i);
             }
@@ -129,13 +170,8 @@ impl Walk<'_> {
 
     /// Parses the text between two values, which the template did not expect, and teaches it.
     #[inline(never)]
-    fn unexpected(
-        &mut self,
-        shape: usize,
-        from: NodeId,
-        at: usize,
-        first: bool,
-    ) -> Result<Next, SyntaxError> {
+    fn unexpected(&mut self, shape: usize, from: NodeId, at: usize) -> Result<Next, SyntaxError> {
+        let first = from == NodeId::START;
         let (text, shape) = (self.text, &mut self.shapes[shape]);
         let mut i = text.skip_space(at + usize::from(first));
         if text.byte(i) == b'}' {

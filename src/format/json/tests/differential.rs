@@ -7,7 +7,7 @@ use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptes
 use proptest::sample::{Index, select};
 use serde_json::Value;
 
-use super::batch;
+use super::{batch, shown};
 use crate::format::{Decoded, JsonDecoder, JsonField, JsonKind};
 use crate::types::{JsonPath, PathStep};
 
@@ -245,6 +245,77 @@ proptest! {
                 integers.is_valid(row).then(|| integers.value(row)),
             )).collect();
             prop_assert_eq!(format!("{found:?}"), format!("{expected:?}"), "of {:?}", rows);
+        }
+    }
+}
+
+/// The messages of one producer: the same members in the same order, with the same white space; at times
+/// one is missing, or the message is damaged.
+fn alike() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let text = prop_oneof![
+        6 => "\"[a-z ]{0,20}\"",
+        2 => "\"[a-z ]{50,70}\"",
+        1 => "\"[a-z\u{e9}\u{20ac}]{0,30}\"",
+    ];
+    let value = prop_oneof![
+        4 => text.prop_map(|text| vec![text; 3]),
+        4 => "-?[1-9][0-9]{0,18}(\\.[0-9]{1,4})?".prop_map(|number| vec![number; 3]),
+        2 => vec(scalar(), 3),
+        1 => vec(value(), 3),
+    ];
+    let values = vec(vec((value, 0..8u8), 1..5), 1..20);
+    let members = vec((space(), key(), space(), space()), 4);
+    (members, values, space()).prop_flat_map(|(members, rows, end)| {
+        let messages = rows.iter().map(|row| {
+            let members = row.iter().zip(&members).enumerate();
+            let members: Vec<_> = members
+                .filter(|(_, ((_, missing), _))| *missing > 0)
+                .map(|(place, ((value, _), (a, key, b, c)))| {
+                    format!("{a}{key}{b}:{c}{}", value[place % 3])
+                })
+                .collect();
+            let whole = Just(format!("{{{}{end}}}{end}", members.join(",")));
+            prop_oneof![8 => whole.clone().prop_map(String::into_bytes), 1 => damaged(whole)]
+        });
+        messages.collect::<Vec<_>>()
+    })
+}
+
+/// What became of each message: its values as they are shown, or why it is no row.
+fn outcomes(decoded: &Decoded, messages: usize) -> Vec<String> {
+    let mut outcomes = vec![String::new(); messages];
+    for rejected in &decoded.rejected {
+        outcomes[rejected.message].clone_from(&rejected.reason);
+    }
+    for (row, message) in kept(decoded, messages).into_iter().enumerate() {
+        let columns = decoded.columns.iter();
+        let values = columns.map(|column| shown(column, row)).collect::<Vec<_>>();
+        outcomes[message] = format!("row {}", values.join(", "));
+    }
+    outcomes
+}
+
+proptest! {
+    #[test]
+    fn a_message_becomes_the_same_whatever_its_neighbours_are(messages in alike()) {
+        let fields = || {
+            let fields = paths().into_iter().map(|path| JsonField {
+                path,
+                data_type: DataType::Utf8View,
+                kind: JsonKind::RawJson,
+            });
+            let number = JsonField::new("price", DataType::Float64);
+            fields.chain([number]).collect::<Vec<_>>()
+        };
+        let decoder = || JsonDecoder::try_new(fields()).expect("simple types");
+        let alone: Vec<String> = messages.iter().map(|message| {
+            let messages = std::slice::from_ref(message);
+            outcomes(&decode_all(&mut decoder(), messages), 1).remove(0)
+        }).collect();
+        let mut decoder = decoder();
+        for pass in 0..2 {
+            let together = outcomes(&decode_all(&mut decoder, &messages), messages.len());
+            prop_assert_eq!(&together, &alone, "pass {}", pass);
         }
     }
 }
