@@ -115,7 +115,7 @@ const POWERS: [f64; 19] = [
     1e17, 1e18,
 ];
 
-/// A plain text in a padded buffer: 16 bytes can be read from its start, whatever its length.
+/// A plain text in a padded buffer: 32 bytes can be read from its start, whatever its length.
 #[derive(Clone, Copy)]
 pub(super) struct Padded<'a> {
     /// The text and what lies behind it.
@@ -143,6 +143,13 @@ impl<'a> Padded<'a> {
     fn chunk(self) -> &'a [u8; 16] {
         self.rest.first_chunk().expect("the buffer is padded")
     }
+
+    /// Eight bytes from a place within the text or just behind it.
+    #[inline(always)]
+    pub(super) fn word(self, at: usize) -> u64 {
+        let bytes = self.rest[at..].first_chunk();
+        u64::from_le_bytes(*bytes.expect("the buffer is padded"))
+    }
 }
 
 /// A short plain number: at most 19 digits, perhaps a minus and a point, nothing else.
@@ -161,10 +168,57 @@ pub(super) struct Short {
 /// wrongly predicted branch costs more than all the rest.
 #[inline(always)]
 pub(super) fn short(number: Padded<'_>) -> Option<Short> {
-    const ZEROS: u128 = u128::from_le_bytes([b'0'; 16]);
     if number.len > 16 {
         return longer(number.text());
     }
+    let chunk = number.chunk();
+    let negative = chunk[0] == b'-';
+    let sign = usize::from(negative);
+    let len = number.len.checked_sub(sign + 1)? + 1;
+    let points = (points(chunk) >> sign) | (1 << len);
+    let point = points.trailing_zeros() as usize;
+    let fraction = (len - point).saturating_sub(1);
+    // A point needs digits on both sides here; other forms take the long way.
+    if point == 0 || point + 1 == len {
+        return None;
+    }
+    if point > 8 || fraction > 7 {
+        return up_to_sixteen(number);
+    }
+    let integer = digits_of(number.word(sign)) << (64 - 8 * point);
+    let behind = (digits_of(number.word(sign + point + 1)) << (56 - 8 * fraction)) << 8;
+    if has_other_than_digits(integer) || has_other_than_digits(behind) {
+        return None;
+    }
+    let value = eight_digits(integer) * INTEGER_POWERS[fraction] + eight_digits(behind);
+    let value = value.cast_signed();
+    Some(Short {
+        digits: if negative { -value } else { value },
+        negative,
+        fraction,
+    })
+}
+
+/// The powers of ten that shift an integer before so many digits.
+const INTEGER_POWERS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+
+/// The values of eight digits.
+#[inline(always)]
+fn digits_of(text: u64) -> u64 {
+    text ^ u64::from_le_bytes([b'0'; 8])
+}
+
+/// Whether one of eight bytes is above nine.
+#[inline(always)]
+fn has_other_than_digits(values: u64) -> bool {
+    let above_nine = values.wrapping_add(u64::from_le_bytes([0x76; 8])) | values;
+    above_nine & u64::from_le_bytes([0x80; 8]) != 0
+}
+
+/// The same for any place of the point among up to 16 characters.
+#[inline(never)]
+fn up_to_sixteen(number: Padded<'_>) -> Option<Short> {
+    const ZEROS: u128 = u128::from_le_bytes([b'0'; 16]);
     let chunk = number.chunk();
     let negative = chunk[0] == b'-';
     let len = number.len.checked_sub(usize::from(negative) + 1)? + 1;
@@ -173,25 +227,20 @@ pub(super) fn short(number: Padded<'_>) -> Option<Short> {
     let mut text = u128::from_le_bytes(*chunk) >> (8 * u32::from(negative));
     let mut digits = len;
     if point < len {
-        // A point needs digits on both sides here; other forms take the long way.
-        if point == 0 || point == len - 1 {
-            return None;
-        }
         let before = (1 << (8 * point)) - 1;
         text = (text & before) | ((text >> 8) & !before);
         digits -= 1;
     }
     // The digits as numbers, the last one in the highest byte, zeros before the first.
     let values = (text ^ ZEROS) << (8 * (16 - digits));
-    let too_large = (values.wrapping_add(u128::from_le_bytes([0x76; 16]))) | values;
-    if too_large & u128::from_le_bytes([0x80; 16]) != 0 {
-        return None;
-    }
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the first eight, then the last eight"
     )]
     let (first, last) = (values as u64, (values >> 64) as u64);
+    if has_other_than_digits(first) || has_other_than_digits(last) {
+        return None;
+    }
     let value = (eight_digits(first) * 100_000_000 + eight_digits(last)).cast_signed();
     let digits = if negative { -value } else { value };
     Some(Short {
@@ -280,7 +329,7 @@ mod tests {
 
     fn read_short(text: &str) -> Option<Short> {
         // What lies behind a number must not matter.
-        let padded = format!("{text}.1234567890123456789");
+        let padded = format!("{text}.1234567890123456789012345678901234567890");
         short(Padded::new(padded.as_bytes(), 0, text.len()))
     }
 
@@ -299,6 +348,11 @@ mod tests {
             ("-123456789012345", -123_456_789_012_345, 0),
             ("12345678901234.5", 123_456_789_012_345, 1),
             ("0.99999999999999", 99_999_999_999_999, 14),
+            ("12345678.9012345", 123_456_789_012_345, 7),
+            ("-2345678.90123456", -234_567_890_123_456, 8),
+            ("123456789.01234", 12_345_678_901_234, 5),
+            ("1.2345678", 12_345_678, 7),
+            ("1.23456789", 123_456_789, 8),
             ("-1234567890123456", -1_234_567_890_123_456, 0),
             ("9223372036854775807", i64::MAX, 0),
             ("-9223372036854775807", -i64::MAX, 0),
@@ -342,6 +396,10 @@ mod tests {
             "12345678901234567890123",
             "1234567890123456e1",
             "1.2345678901.2345678",
+            "1.2.3456",
+            "123456789.1.2",
+            "12a45.5",
+            "12.a",
         ] {
             assert_eq!(read_short(text), None, "{text}");
         }

@@ -58,6 +58,11 @@ impl Convert for Timestamp {
         if written.first_chunk() != Some(&self.minute) {
             return self.other_minute(text);
         }
+        if written.len() == WITH_MILLIS
+            && let Some(millis) = millis_in_minute(text.word(16))
+        {
+            return Some(self.start + millis * 1000);
+        }
         self.in_minute(&written[16..])
     }
 
@@ -118,6 +123,25 @@ impl Timestamp {
     }
 }
 
+/// The length of `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+const WITH_MILLIS: usize = 24;
+
+/// The milliseconds of `:SS.mmmZ`, the most frequent end of a time.
+#[inline(always)]
+fn millis_in_minute(text: u64) -> Option<i64> {
+    // What is left are the digits, and zeros in place of the other characters.
+    let values = text ^ u64::from_le_bytes(*b":00.000Z");
+    let above = values.wrapping_add(u64::from_le_bytes([
+        0x7f, 0x7a, 0x76, 0x7f, 0x76, 0x76, 0x76, 0x7f,
+    ]));
+    if (above | values) & u64::from_le_bytes([0x80; 8]) != 0 {
+        return None;
+    }
+    let [_, tens, ones, _, tenths, hundredths, thousandths, _] =
+        values.to_le_bytes().map(i64::from);
+    Some(tens * 10_000 + ones * 1000 + tenths * 100 + hundredths * 10 + thousandths)
+}
+
 /// Microseconds since the epoch of a written time; `None` if the text is none.
 pub(in crate::format::json) fn parse_timestamp(text: &[u8]) -> Option<i128> {
     let (days, rest) = datetime::date(text)?;
@@ -165,7 +189,9 @@ fn epoch_integer(number: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_timestamp;
+    use proptest::prelude::{prop_assert_eq, prop_oneof, proptest};
+
+    use super::{Timestamp, millis_in_minute, parse_timestamp};
 
     #[test]
     fn a_time_may_be_written_in_many_ways() {
@@ -224,6 +250,22 @@ mod tests {
             "noon",
         ] {
             assert_eq!(parse_timestamp(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_end_of_a_time_with_milliseconds_means_what_its_parts_mean(
+            end in prop_oneof![":[0-6][0-9]\\.[0-9]{3}Z", ":[0-9.]{2}[.0-9][0-9:/]{3}[Zz0]", "[ -~]{8}"],
+        ) {
+            let timestamp = Timestamp { minute: [0; 16], start: 0 };
+            let whole = timestamp.in_minute(end.as_bytes());
+            let word = end.as_bytes().try_into().expect("eight bytes");
+            let quick = millis_in_minute(u64::from_le_bytes(word));
+            // Other forms of eight bytes are left to the whole.
+            let is_ours = end.len() == 8 && end.as_bytes()[3] == b'.' && end.ends_with('Z');
+            let expected = whole.filter(|_| is_ours).map(|micros| micros / 1000);
+            prop_assert_eq!(quick, expected, "{}", end);
         }
     }
 }
