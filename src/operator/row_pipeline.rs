@@ -216,7 +216,11 @@ fn filter(rows: &Rows, predicate: &Arc<dyn PhysicalExpr>) -> Result<Rows> {
             .map_err(from_arrow)?
             .as_primitive()
             .clone(),
-        None => mask.values().set_indices_u32().collect(),
+        None => {
+            let mut numbers = Vec::with_capacity(count);
+            numbers.extend(mask.values().set_indices_u32());
+            UInt32Array::from(numbers)
+        }
     };
     Ok(Rows {
         batch,

@@ -239,12 +239,21 @@ impl Left {
     /// The messages of a read that lie within the ranges.
     fn take(&mut self, read: Read) -> MessageBatch {
         let mut batch = read.batch;
+        // Most messages are of the partition of the one before.
+        let mut known: Option<(PartitionId, Option<Offset>)> = None;
         batch.messages.retain(|message| {
-            let Some(end) = self.0.get(&message.partition).copied() else {
+            let partition = message.partition;
+            let end = match known {
+                Some((known, end)) if known == partition => end,
+                _ => self.0.get(&partition).copied(),
+            };
+            known = Some((partition, end));
+            let Some(end) = end else {
                 return false;
             };
             if message.offset.0 + 1 >= end.0 {
-                self.0.remove(&message.partition);
+                self.0.remove(&partition);
+                known = None;
             }
             message.offset < end
         });

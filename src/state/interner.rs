@@ -14,6 +14,8 @@ use ahash::RandomState;
 
 /// Keys that are looked up together; a table has room for so many more before they come.
 const TOGETHER: usize = 128;
+/// Keys that a small table has.
+const FEW_KEYS: usize = 32;
 /// Less garbage than this is not worth moving keys for.
 const DEAD_BYTES_MIN: usize = 64 << 10;
 
@@ -242,6 +244,11 @@ impl Interner {
         let wanted = (self.live() + TOGETHER) * 4 / 3;
         if wanted <= self.slots.len() {
             return;
+        }
+        if let Places::Varying(places) = &mut self.places {
+            // Many tables live for a batch only: theirs grow once in place of many times.
+            places.reserve(FEW_KEYS);
+            self.arena.reserve(FEW_KEYS * size_of::<u64>());
         }
         let grown = vec![0; wanted.next_power_of_two()];
         let old = std::mem::replace(&mut self.slots, grown);

@@ -75,6 +75,8 @@ struct State {
     bytes: usize,
     /// Whoever takes is not to be woken by fewer reads.
     awaited: usize,
+    /// Threads that wait for a change.
+    waiting: usize,
     is_closed: bool,
 }
 
@@ -130,10 +132,8 @@ impl Queue {
             }
         }
         state.push(membership, scan, read);
-        let are_enough = state.notes.len() >= state.awaited;
-        drop(state);
-        if are_enough {
-            self.changed.notify_all();
+        if state.notes.len() >= state.awaited {
+            self.tell_waiting(state);
         }
         Offer::Taken
     }
@@ -145,8 +145,7 @@ impl Queue {
             state.push(membership, scan, read);
         }
         state.awaited = 0;
-        drop(state);
-        self.changed.notify_all();
+        self.tell_waiting(state);
     }
 
     /// Whether no read waits.
@@ -159,8 +158,7 @@ impl Queue {
         let mut state = self.lock();
         state.notes.push_back(note);
         state.awaited = 0;
-        drop(state);
-        self.changed.notify_all();
+        self.tell_waiting(state);
     }
 
     /// Wakes whoever takes; if something waits there he is awake.
@@ -170,8 +168,7 @@ impl Queue {
             state.notes.push_back(Note::Wake);
         }
         state.awaited = 0;
-        drop(state);
-        self.changed.notify_all();
+        self.tell_waiting(state);
     }
 
     /// Takes the next note, for which it waits up to `timeout`.
@@ -182,8 +179,7 @@ impl Queue {
             if let Some(note) = state.notes.pop_front() {
                 if let Note::Read { read, .. } = &note {
                     state.bytes -= read.bytes();
-                    drop(state);
-                    self.changed.notify_all();
+                    self.tell_waiting(state);
                 }
                 return Some(note);
             }
@@ -213,23 +209,35 @@ impl Queue {
         let mut state = self.lock();
         *state = State {
             is_closed: true,
+            waiting: state.waiting,
             ..Default::default()
         };
+        self.tell_waiting(state);
+    }
+
+    /// Tells those who wait of a change. Most often nobody does, and the call would ask the system in vain.
+    fn tell_waiting(&self, state: MutexGuard<'_, State>) {
+        let is_awaited = state.waiting > 0;
         drop(state);
-        self.changed.notify_all();
+        if is_awaited {
+            self.changed.notify_all();
+        }
     }
 
     /// Waits for a change; `None`: the time is over.
     fn wait<'a>(
         &self,
-        state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, State>,
         until: Instant,
     ) -> Option<MutexGuard<'a, State>> {
         let left = until.saturating_duration_since(clock::instant());
         if left.is_zero() {
             return None;
         }
+        state.waiting += 1;
         let waited = self.changed.wait_timeout(state, left);
-        Some(waited.unwrap_or_else(PoisonError::into_inner).0)
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        Some(state)
     }
 }

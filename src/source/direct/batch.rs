@@ -46,7 +46,7 @@ pub(super) struct Head {
     base_timestamp: i64,
     max_timestamp: i64,
     pub(super) producer_id: i64,
-    count: usize,
+    pub(super) count: usize,
 }
 
 /// The bytes that the batch at the beginning of `bytes` has, as far as that is told already.

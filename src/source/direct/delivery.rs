@@ -170,6 +170,7 @@ impl Section {
             return Ok(Step::OtherKind);
         };
         head.check(bytes)?;
+        gather.expect(&head, self.end - self.at, wish);
         let start = self.at + HEAD_BYTES;
         let from = self.from;
         self.at += head.bytes;
@@ -212,6 +213,16 @@ impl Gather {
             Some(_) => (must || head.bytes <= COPIED_BYTES_MAX).then_some(true),
             None if must => (self.bytes <= COPIED_BYTES_MAX).then_some(true),
             None => Some(false),
+        }
+    }
+
+    /// Makes room for the messages that `bytes` may hold, going by their first batch, or for as many as are wanted.
+    fn expect(&mut self, first: &Head, bytes: usize, wish: Wish) {
+        if self.messages.is_empty() {
+            let bytes_each = first.bytes.div_ceil(first.count.max(1));
+            let expected = bytes / bytes_each.max(1);
+            self.messages
+                .reserve(expected.min(wish.rows_max.saturating_mul(2)));
         }
     }
 
