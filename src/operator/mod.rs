@@ -26,6 +26,7 @@ mod rank;
 mod refusal;
 mod row_pipeline;
 mod sessions;
+mod short_text;
 mod sliding;
 mod tail;
 mod unwindowed;

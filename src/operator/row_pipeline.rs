@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray, UInt32Array,
 };
-use arrow::compute::{FilterBuilder, concat_batches, prep_null_mask_filter};
+use arrow::compute::{FilterBuilder, concat_batches, prep_null_mask_filter, take};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::refusal::{RefusedRow, by_halves};
+use super::short_text;
 use super::windows::{a_row_for_each, with_row_time};
 use crate::error::{Error, Result, from_arrow, from_datafusion};
 use crate::plan::{RowStage, WindowColumns};
@@ -177,6 +178,9 @@ pub(super) fn evaluate(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Res
 
 /// Evaluates a condition; NULL counts as false.
 pub(super) fn condition(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<BooleanArray> {
+    if let Some(mask) = short_text::equal(expr, batch) {
+        return Ok(mask);
+    }
     let value = evaluate(expr, batch)?;
     let mask = value
         .as_boolean_opt()
@@ -206,7 +210,31 @@ fn filter(rows: &Rows, predicate: &Arc<dyn PhysicalExpr>) -> Result<Rows> {
     if count == rows.batch.num_rows() {
         return Ok(rows.clone());
     }
-    let filter = FilterBuilder::new(&mask).optimize().build();
+    if count > rows.batch.num_rows() / 2 {
+        return most(rows, &mask);
+    }
+    let mut numbers = Vec::with_capacity(count);
+    numbers.extend(mask.values().set_indices_u32());
+    let numbers = UInt32Array::from(numbers);
+    let columns = rows.batch.columns().iter();
+    let columns = columns.map(|column| take(column, &numbers, None));
+    let columns = columns.collect::<Result<_, _>>().map_err(from_arrow)?;
+    let origin = match &rows.origin {
+        Some(origin) => take(origin, &numbers, None)
+            .map_err(from_arrow)?
+            .as_primitive()
+            .clone(),
+        None => numbers,
+    };
+    Ok(Rows {
+        batch: batch(rows.batch.schema_ref(), columns, count)?,
+        origin: Some(origin),
+    })
+}
+
+/// The rows that a mask lets through: many, which are copied by stretches.
+fn most(rows: &Rows, mask: &BooleanArray) -> Result<Rows> {
+    let filter = FilterBuilder::new(mask).optimize().build();
     let batch = filter
         .filter_record_batch(&rows.batch)
         .map_err(from_arrow)?;
@@ -216,11 +244,7 @@ fn filter(rows: &Rows, predicate: &Arc<dyn PhysicalExpr>) -> Result<Rows> {
             .map_err(from_arrow)?
             .as_primitive()
             .clone(),
-        None => {
-            let mut numbers = Vec::with_capacity(count);
-            numbers.extend(mask.values().set_indices_u32());
-            UInt32Array::from(numbers)
-        }
+        None => UInt32Array::from_iter_values(mask.values().set_indices_u32()),
     };
     Ok(Rows {
         batch,

@@ -10,7 +10,7 @@ use crate::error::{Result, from_arrow};
 use crate::format::Rejected;
 
 /// What became of a batch of messages.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct DecodedRows {
     /// The rows, with the scan's schema.
     pub batch: RecordBatch,

@@ -14,8 +14,11 @@ use arrow::row::{RowConverter, SortField};
 
 use super::interner::Interner;
 use super::packed_key::PackedKeys;
+use super::recent_texts::RecentTexts;
 use crate::error::{Error, Result, from_arrow};
 
+/// Text keys that are looked for together: what is new among them is known to those that follow.
+const TEXTS_TOGETHER: usize = 64;
 /// Keys that are read back in one call of the converter.
 const READ_TOGETHER: usize = 8_192;
 
@@ -30,7 +33,10 @@ enum Layout {
     /// One group for all rows.
     None { seen: bool },
     /// One column of text.
-    Text(Interner),
+    Text {
+        interner: Interner,
+        recent: RecentTexts,
+    },
     /// One column of numbers or times.
     Packed(PackedKeys),
     /// Any columns.
@@ -50,7 +56,9 @@ impl Keys {
         let layout = match fields {
             [] => Layout::None { seen: false },
             [field] if field.data_type() == &DataType::Utf8View => {
-                Layout::Text(Interner::new(false))
+                let interner = Interner::new(false);
+                let recent = RecentTexts::default();
+                Layout::Text { interner, recent }
             }
             [field] if field.data_type().is_primitive() => packed(field.data_type())?,
             _ => {
@@ -76,7 +84,7 @@ impl Keys {
     pub fn columns(&self) -> usize {
         match &self.layout {
             Layout::None { .. } => 0,
-            Layout::Text(_) | Layout::Packed(_) => 1,
+            Layout::Text { .. } | Layout::Packed(_) => 1,
             Layout::Rows { columns, .. } => *columns,
         }
     }
@@ -85,7 +93,7 @@ impl Keys {
     pub fn count(&self) -> usize {
         match &self.layout {
             Layout::None { seen } => usize::from(*seen),
-            Layout::Text(interner) | Layout::Rows { interner, .. } => interner.len(),
+            Layout::Text { interner, .. } | Layout::Rows { interner, .. } => interner.len(),
             Layout::Packed(keys) => keys.len(),
         }
     }
@@ -94,7 +102,7 @@ impl Keys {
     pub fn live(&self) -> usize {
         match &self.layout {
             Layout::None { seen } => usize::from(*seen),
-            Layout::Text(interner) | Layout::Rows { interner, .. } => interner.live(),
+            Layout::Text { interner, .. } | Layout::Rows { interner, .. } => interner.live(),
             Layout::Packed(keys) => keys.live(),
         }
     }
@@ -115,7 +123,9 @@ impl Keys {
                 *seen |= rows > 0;
                 groups.resize(rows, 0);
             }
-            Layout::Text(interner) => intern_text(interner, text(&columns[0])?, groups),
+            Layout::Text { interner, recent } => {
+                intern_text((interner, recent), text(&columns[0])?, groups);
+            }
             Layout::Packed(keys) => keys.intern(&columns[0], groups)?,
             Layout::Rows {
                 converter,
@@ -139,7 +149,12 @@ impl Keys {
                 groups.extend(other.then_some(0));
             }
             (Layout::Packed(keys), Layout::Packed(other)) => keys.intern_all(other, groups),
-            (Layout::Text(interner), Layout::Text(other))
+            (
+                Layout::Text { interner, .. },
+                Layout::Text {
+                    interner: other, ..
+                },
+            )
             | (
                 Layout::Rows { interner, .. },
                 Layout::Rows {
@@ -157,7 +172,11 @@ impl Keys {
     pub fn remove(&mut self, group: usize) {
         match &mut self.layout {
             Layout::None { .. } => {}
-            Layout::Text(interner) | Layout::Rows { interner, .. } => interner.remove(group),
+            Layout::Text { interner, recent } => {
+                interner.remove(group);
+                recent.forget();
+            }
+            Layout::Rows { interner, .. } => interner.remove(group),
             Layout::Packed(keys) => keys.remove(group),
         }
     }
@@ -169,7 +188,7 @@ impl Keys {
     pub fn read(&self, groups: impl Iterator<Item = usize>) -> Result<Vec<ArrayRef>> {
         match &self.layout {
             Layout::None { .. } => Ok(Vec::new()),
-            Layout::Text(interner) => {
+            Layout::Text { interner, .. } => {
                 let mut builder = StringViewBuilder::new();
                 for group in groups {
                     builder.append_option(text_of(interner.bytes(group))?);
@@ -202,7 +221,7 @@ impl Keys {
     pub fn size_bytes(&self) -> usize {
         match &self.layout {
             Layout::None { .. } => 0,
-            Layout::Text(interner) => interner.size_bytes(),
+            Layout::Text { interner, recent } => interner.size_bytes() + recent.size_bytes(),
             Layout::Packed(keys) => keys.size_bytes(),
             Layout::Rows {
                 converter,
@@ -238,20 +257,59 @@ fn text(column: &ArrayRef) -> Result<&StringViewArray> {
         .ok_or_else(|| Error::internal(format!("a text key came as {}", column.data_type())))
 }
 
+fn intern_text(
+    (interner, recent): (&mut Interner, &mut RecentTexts),
+    column: &StringViewArray,
+    groups: &mut Vec<usize>,
+) {
+    let rows = column.len();
+    if rows < TEXTS_TOGETHER || !recent.serves() {
+        return intern_texts(interner, column.iter(), groups);
+    }
+    let (mut unknown, mut numbers, mut unknown_in_all) = (Vec::new(), Vec::new(), 0);
+    for first in (0..rows).step_by(TEXTS_TOGETHER) {
+        let part = first..rows.min(first + TEXTS_TOGETHER);
+        unknown.clear();
+        recent.number(column, part, groups, &mut unknown);
+        unknown_in_all += unknown.len();
+        let texts = unknown.iter().map(|row| {
+            let is_valid = column.is_valid(*row);
+            is_valid.then(|| column.value(*row))
+        });
+        numbers.clear();
+        intern_texts(interner, texts, &mut numbers);
+        for (row, number) in unknown.iter().zip(&numbers) {
+            groups[*row] = *number;
+            if column.is_valid(*row) {
+                recent.remember(column.views()[*row], *number);
+            }
+        }
+    }
+    recent.had(rows, unknown_in_all);
+}
+
 /// NULL is the empty byte string; a text is 1 followed by its bytes.
-fn intern_text(interner: &mut Interner, column: &StringViewArray, groups: &mut Vec<usize>) {
-    let mut bytes = Vec::with_capacity(column.len() * 16);
-    let mut ends = Vec::with_capacity(column.len() + 1);
+fn intern_texts<'a>(
+    interner: &mut Interner,
+    texts: impl ExactSizeIterator<Item = Option<&'a str>>,
+    numbers: &mut Vec<usize>,
+) {
+    let count = texts.len();
+    if count == 0 {
+        return;
+    }
+    let mut bytes = Vec::with_capacity(count * 16);
+    let mut ends = Vec::with_capacity(count + 1);
     ends.push(0);
-    for value in column {
-        if let Some(value) = value {
+    for text in texts {
+        if let Some(text) = text {
             bytes.push(1);
-            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(text.as_bytes());
         }
         ends.push(bytes.len());
     }
     let key = |row: usize| &bytes[ends[row]..ends[row + 1]];
-    interner.intern(column.len(), key, groups);
+    interner.intern(count, key, numbers);
 }
 
 /// Whether all values of a type, NULL too, are equally long in Arrow's row format.
@@ -306,6 +364,42 @@ mod tests {
             Some("b"),
         ]));
         assert_eq!(&read[0], &expected);
+    }
+
+    #[test]
+    fn texts_that_come_again_and_again_have_the_numbers_that_they_would_have_alone() {
+        let mut random = fastrand::Rng::with_seed(11);
+        let mut keys = Keys::try_new(&[field("k", DataType::Utf8View)]).unwrap();
+        let mut alone = Keys::try_new(&[field("k", DataType::Utf8View)]).unwrap();
+        for (round, kinds) in [3, 40, 600, 100_000, 40, 40].into_iter().enumerate() {
+            let text = |random: &mut fastrand::Rng| match random.u32(0..20) {
+                0 => None,
+                1 => Some(format!(
+                    "a text of more than twelve bytes {}",
+                    random.u32(0..9)
+                )),
+                2 => Some(String::new()),
+                _ => Some(format!("key{}", random.u32(0..kinds))),
+            };
+            let texts: Vec<_> = (0..1_000).map(|_| text(&mut random)).collect();
+            let column: ArrayRef = Arc::new(StringViewArray::from_iter(texts.clone()));
+            let together = groups(&mut keys, &[Arc::clone(&column)]);
+            // A row at a time nothing is remembered.
+            let numbers: Vec<usize> = (0..1_000)
+                .flat_map(|row| groups(&mut alone, &[column.slice(row, 1)]))
+                .collect();
+            assert_eq!(together, numbers, "round {round}");
+            let read = keys.read(together.iter().copied()).unwrap();
+            assert_eq!(&read[0], &column, "round {round}");
+            for group in together
+                .iter()
+                .step_by(7)
+                .collect::<std::collections::BTreeSet<_>>()
+            {
+                keys.remove(*group);
+                alone.remove(*group);
+            }
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod interner;
 mod keys;
 mod native;
 mod packed_key;
+mod recent_texts;
 mod per_group;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::buffer::Buffer;
 use arrow::datatypes::Schema;
@@ -54,6 +54,8 @@ pub(in crate::engine) struct Fetched {
     /// How far each partition reaches in them, in the order in which the partitions come.
     pub reach: Vec<Reach>,
     rows: Option<UnionRows>,
+    /// What the messages that are no rows for all became for members, by the columns that these read.
+    again: Mutex<Vec<(ColumnPlaces, DecodedRows)>>,
     /// The times of these rows, once a member has told them.
     times: OnceLock<Arc<RowTimes>>,
     /// What several members make the same groups by, and these.
@@ -124,6 +126,7 @@ impl Fetched {
             reach: reach(&messages),
             messages,
             rows: None,
+            again: Mutex::default(),
             times: OnceLock::new(),
             partials: Vec::new(),
             picked: Vec::new(),
@@ -186,10 +189,8 @@ impl Fetched {
         let Some(places) = wanted.places(&union.columns) else {
             return Ok(None);
         };
-        let columns = places
-            .iter()
-            .map(|place| Arc::clone(union.rows.batch.column(*place)));
-        let columns = columns.collect();
+        let column = |place: &usize| Arc::clone(union.rows.batch.column(*place));
+        let columns = places.iter().map(column).collect();
         let schema = Arc::clone(&wanted.spec.schema);
         let rows = union.rows.batch.num_rows();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -207,10 +208,7 @@ impl Fetched {
                 own: None,
             }));
         }
-        // A message that is no row for all may be one for a member, which reads less of it.
-        let again: Vec<usize> = rejected.iter().map(|rejected| rejected.message).collect();
-        let messages = self.messages.some(&again);
-        let own = decode.decode(&messages)?.of_messages(&again);
+        let own = self.again(union, &places, decode)?;
         let shared = DecodedRows {
             batch,
             source_rows,
@@ -226,6 +224,26 @@ impl Fetched {
                 own: Some(own),
             },
         }))
+    }
+
+    /// What became of messages that are no rows for all: one may be a row for a member, which reads less of it.
+    /// Members that read the same columns have the same of them.
+    fn again(
+        &self,
+        union: &UnionRows,
+        places: &ColumnPlaces,
+        decode: &mut Decode,
+    ) -> Result<DecodedRows> {
+        let mut known = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, rows)) = known.iter().find(|(others, _)| others == places) {
+            return Ok(rows.clone());
+        }
+        let rejected = union.rows.rejected.iter();
+        let again: Vec<usize> = rejected.map(|rejected| rejected.message).collect();
+        let messages = self.messages.some(&again);
+        let own = decode.decode(&messages)?.of_messages(&again);
+        known.push((Arc::clone(places), own.clone()));
+        Ok(own)
     }
 
     /// The same in parts, if several members make something alike of it: messages that are no rows for all, and
@@ -364,8 +382,11 @@ pub(in crate::engine) struct Wanted {
     last: Option<Places>,
 }
 
+/// Where among the columns of all those of a member are.
+type ColumnPlaces = Arc<[usize]>;
+
 /// Some columns, and where of them the wanted ones are; `None`: one is missing.
-type Places = (Arc<[ScanColumn]>, Option<Vec<usize>>);
+type Places = (Arc<[ScanColumn]>, Option<ColumnPlaces>);
 
 impl Wanted {
     pub(in crate::engine) fn new(spec: &ScanSpec) -> Self {
@@ -375,7 +396,7 @@ impl Wanted {
         }
     }
 
-    fn places(&mut self, columns: &Arc<[ScanColumn]>) -> Option<&[usize]> {
+    fn places(&mut self, columns: &Arc<[ScanColumn]>) -> Option<ColumnPlaces> {
         let is_known = self
             .last
             .as_ref()
@@ -385,7 +406,7 @@ impl Wanted {
             let places = self.spec.columns.iter().map(place).collect();
             self.last = Some((Arc::clone(columns), places));
         }
-        self.last.as_ref().and_then(|(_, places)| places.as_deref())
+        self.last.as_ref().and_then(|(_, places)| places.clone())
     }
 }
 
@@ -471,16 +492,13 @@ impl UnionDecode {
     pub(in crate::engine) fn decode(&mut self, messages: MessageBatch) -> Result<Fetched> {
         let rows = self.decode.decode(&messages)?;
         Ok(Fetched {
-            reach: reach(&messages),
-            messages,
             rows: Some(UnionRows {
                 columns: Arc::clone(&self.columns),
                 rows,
             }),
-            times: OnceLock::new(),
             partials: Shared::all(&self.prefixes),
             picked: Shared::all(&self.selections),
-            parts: OnceLock::new(),
+            ..Fetched::new(messages)
         })
     }
 }
