@@ -412,7 +412,7 @@ impl Stages {
         batch: &RecordBatch,
     ) -> Result<(Rows, Vec<RefusedRow>)> {
         if let (Some(fetched), Some((selection, rest))) = (shared, &self.rest)
-            && let Some(picked) = fetched.picked(selection, || selection.pick(batch))
+            && let Some(picked) = fetched.picked(selection, batch)
             && let Ok(rows) = rest.process_rows(picked.clone())
         {
             return Ok((rows, Vec::new()));

@@ -38,7 +38,7 @@ pub use image::Imaging;
 pub use partial::Partial;
 pub use placement::{LateRow, Lateness};
 pub use refusal::{Refusals, RefusedRow, by_halves};
-pub use row_pipeline::{RowPipeline, Rows};
+pub use row_pipeline::{RowPipeline, Rows, passing};
 pub use tail::Tail;
 
 pub use crate::state::TableUse;

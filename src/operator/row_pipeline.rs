@@ -64,13 +64,20 @@ impl Rows {
 #[derive(Debug, Clone)]
 pub struct RowPipeline {
     stages: Arc<[RowStage]>,
+    /// No rows, as the stages make them; `None`: as they come in.
+    nothing: Option<RecordBatch>,
 }
 
 impl RowPipeline {
     /// A pipeline of compiled stages.
     pub fn new(stages: &[RowStage]) -> Self {
+        let last = stages.iter().rev().find_map(|stage| match stage {
+            RowStage::Filter(_) => None,
+            RowStage::Project { schema, .. } | RowStage::Windows { schema, .. } => Some(schema),
+        });
         Self {
             stages: stages.into(),
+            nothing: last.map(|schema| RecordBatch::new_empty(Arc::clone(schema))),
         }
     }
 
@@ -83,9 +90,7 @@ impl RowPipeline {
     pub fn behind_first_condition(&self) -> Option<Self> {
         let (_, left) = self.stages.first()?.first_condition()?;
         let stages = left.into_iter().chain(self.stages[1..].iter().cloned());
-        Some(Self {
-            stages: stages.collect(),
-        })
+        Some(Self::new(&stages.collect::<Vec<_>>()))
     }
 
     /// Runs a batch through all stages.
@@ -103,7 +108,7 @@ impl RowPipeline {
     pub fn process_rows(&self, mut rows: Rows) -> Result<Rows> {
         for stage in self.stages.iter() {
             if rows.batch.num_rows() == 0 {
-                return Ok(Rows::all(RecordBatch::new_empty(self.schema_after(&rows))));
+                return Ok(Rows::all(self.nothing_of(&rows.batch)));
             }
             rows = match stage {
                 RowStage::Filter(predicate) => filter(&rows, predicate)?,
@@ -146,7 +151,7 @@ impl RowPipeline {
         by_halves(0..batch.num_rows(), &mut process, &mut parts, &mut refused)?;
         let schema = match parts.first() {
             Some(part) => part.batch.schema(),
-            None => self.schema_after(&Rows::all(batch.clone())),
+            None => self.nothing_of(batch).schema(),
         };
         let batches = parts.iter().map(|part| &part.batch);
         let origins = parts.iter().filter_map(|part| part.origin.as_ref());
@@ -157,15 +162,12 @@ impl RowPipeline {
         Ok((rows, refused))
     }
 
-    /// The schema of what comes out, given that all that is left is empty.
-    fn schema_after(&self, rows: &Rows) -> SchemaRef {
-        let last = self.stages.iter().rev().find_map(|stage| match stage {
-            RowStage::Filter(_) => None,
-            RowStage::Project { schema, .. } | RowStage::Windows { schema, .. } => {
-                Some(Arc::clone(schema))
-            }
-        });
-        last.unwrap_or_else(|| rows.batch.schema())
+    /// What becomes of no row of a batch, given that only filters are left where nothing else follows.
+    fn nothing_of(&self, batch: &RecordBatch) -> RecordBatch {
+        match &self.nothing {
+            Some(nothing) => nothing.clone(),
+            None => batch.slice(0, 0),
+        }
     }
 }
 
@@ -210,12 +212,13 @@ fn filter(rows: &Rows, predicate: &Arc<dyn PhysicalExpr>) -> Result<Rows> {
     if count == rows.batch.num_rows() {
         return Ok(rows.clone());
     }
+    if count == 0 {
+        return Ok(rows.slice(&(0..0)));
+    }
     if count > rows.batch.num_rows() / 2 {
         return most(rows, &mask);
     }
-    let mut numbers = Vec::with_capacity(count);
-    numbers.extend(mask.values().set_indices_u32());
-    let numbers = UInt32Array::from(numbers);
+    let numbers = numbers(&mask, count);
     let columns = rows.batch.columns().iter();
     let columns = columns.map(|column| take(column, &numbers, None));
     let columns = columns.collect::<Result<_, _>>().map_err(from_arrow)?;
@@ -232,6 +235,22 @@ fn filter(rows: &Rows, predicate: &Arc<dyn PhysicalExpr>) -> Result<Rows> {
     })
 }
 
+/// The numbers of the rows that pass a condition.
+///
+/// # Errors
+/// When it refuses a value.
+pub fn passing(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<UInt32Array> {
+    let mask = condition(predicate, batch)?;
+    Ok(numbers(&mask, mask.true_count()))
+}
+
+/// The numbers of the rows that a mask lets through, so many.
+fn numbers(mask: &BooleanArray, count: usize) -> UInt32Array {
+    let mut numbers = Vec::with_capacity(count);
+    numbers.extend(mask.values().set_indices_u32());
+    UInt32Array::from(numbers)
+}
+
 /// The rows that a mask lets through: many, which are copied by stretches.
 fn most(rows: &Rows, mask: &BooleanArray) -> Result<Rows> {
     let filter = FilterBuilder::new(mask).optimize().build();
@@ -244,7 +263,7 @@ fn most(rows: &Rows, mask: &BooleanArray) -> Result<Rows> {
             .map_err(from_arrow)?
             .as_primitive()
             .clone(),
-        None => UInt32Array::from_iter_values(mask.values().set_indices_u32()),
+        None => numbers(mask, mask.true_count()),
     };
     Ok(Rows {
         batch,

@@ -16,6 +16,7 @@
 //! Invariant: what a query gets does not depend on who reads with it.
 
 mod alike;
+mod gathered;
 mod group;
 mod part;
 mod prefix;

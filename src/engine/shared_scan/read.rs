@@ -11,6 +11,7 @@ use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::alike::{Common, shared};
+use super::gathered::Gathered;
 use super::prefix::Prefix;
 use super::selection::Selection;
 use crate::engine::event_time::RowTimes;
@@ -62,6 +63,8 @@ pub(in crate::engine) struct Fetched {
     partials: Vec<Shared<Prefix, Partial>>,
     /// What several members pick their rows by, and these.
     picked: Vec<Shared<Selection, Rows>>,
+    /// What these were made of.
+    gathered: Gathered,
     /// The same in parts, once a member needs them; `None`: there are none.
     parts: OnceLock<Option<Vec<Fetched>>>,
 }
@@ -130,6 +133,7 @@ impl Fetched {
             times: OnceLock::new(),
             partials: Vec::new(),
             picked: Vec::new(),
+            gathered: Gathered::default(),
             parts: OnceLock::new(),
         }
     }
@@ -337,13 +341,14 @@ impl Fetched {
         Shared::of(&self.partials, prefix, make)
     }
 
-    /// The rows that pass a condition, if several members begin with it. `None`: each member looks at all
+    /// The rows of a member's batch that pass a condition, if several members begin with it. `None`: each member looks at all
     /// rows by itself.
     pub(in crate::engine) fn picked(
         &self,
         selection: &Arc<Selection>,
-        pick: impl FnOnce() -> Option<Rows>,
+        batch: &RecordBatch,
     ) -> Option<&Rows> {
+        let pick = || selection.pick(batch, &self.gathered);
         Shared::of(&self.picked, selection, pick)
     }
 }

@@ -9,10 +9,12 @@ use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
+use datafusion::scalar::ScalarValue;
 
 use super::alike::Alike;
-use crate::operator::{RowPipeline, Rows};
-use crate::plan::{InputPlan, RowStage, ScanColumn};
+use super::gathered::Gathered;
+use crate::operator::{Rows, passing};
+use crate::plan::{InputPlan, ScanColumn};
 
 /// The first of a plan's conditions, and the columns that it is read with.
 #[derive(Debug)]
@@ -20,24 +22,44 @@ pub(in crate::engine) struct Selection {
     columns: Vec<ScanColumn>,
     visible: usize,
     condition: Arc<dyn PhysicalExpr>,
-    pick: RowPipeline,
+    comparison: Comparison,
+}
+
+/// A column compared with a constant of its type, which cannot fail.
+#[derive(Debug, PartialEq)]
+pub(super) struct Comparison {
+    /// The column's place.
+    pub(super) column: usize,
+    /// What it is compared with.
+    pub(super) with: Constant,
+}
+
+/// A constant, and how a column is compared with it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Constant {
+    op: Operator,
+    value: ScalarValue,
+    is_behind: bool,
 }
 
 impl Selection {
     /// That of an input; `None` when its rows do not begin with a comparison of a column and a constant.
     pub(super) fn of(input: &InputPlan) -> Option<Self> {
         let (condition, _) = input.rows.first()?.first_condition()?;
-        is_comparison(&condition).then(|| Self {
+        Some(Self {
             columns: input.source.scan.columns.clone(),
             visible: input.source.visible_columns,
-            pick: RowPipeline::new(&[RowStage::Filter(Arc::clone(&condition))]),
+            comparison: Comparison::of(&condition)?,
             condition,
         })
     }
 
-    /// The rows of a batch that pass; `None` when that cannot be told of all of them.
-    pub(in crate::engine) fn pick(&self, batch: &RecordBatch) -> Option<Rows> {
-        self.pick.process(batch.clone()).ok()
+    /// The rows of a batch that pass; `None` when that cannot be told of all of them. `gathered`: what others
+    /// have picked of the same rows.
+    pub(super) fn pick(&self, batch: &RecordBatch, gathered: &Gathered) -> Option<Rows> {
+        gathered.rows(batch, &self.comparison, || {
+            passing(&self.condition, batch).ok()
+        })
     }
 }
 
@@ -45,26 +67,38 @@ impl Alike for Selection {
     fn is_like(&self, other: &Self) -> bool {
         self.columns == other.columns
             && self.visible == other.visible
-            && self.condition.eq(&other.condition)
+            && self.comparison == other.comparison
     }
 }
 
-/// Whether it compares a column with a constant of its type, which cannot fail.
-fn is_comparison(condition: &Arc<dyn PhysicalExpr>) -> bool {
-    let Some(binary) = condition.downcast_ref::<BinaryExpr>() else {
-        return false;
-    };
-    let compares = matches!(
-        binary.op(),
-        Operator::Eq
-            | Operator::NotEq
-            | Operator::Lt
-            | Operator::LtEq
-            | Operator::Gt
-            | Operator::GtEq
-    );
-    let sides = [binary.left(), binary.right()];
-    let is_column = |side: &&Arc<dyn PhysicalExpr>| side.downcast_ref::<Column>().is_some();
-    let is_constant = |side: &&Arc<dyn PhysicalExpr>| side.downcast_ref::<Literal>().is_some();
-    compares && sides.iter().any(is_column) && sides.iter().any(is_constant)
+impl Comparison {
+    pub(super) fn of(condition: &Arc<dyn PhysicalExpr>) -> Option<Self> {
+        let binary = condition.downcast_ref::<BinaryExpr>()?;
+        let compares = matches!(
+            binary.op(),
+            Operator::Eq
+                | Operator::NotEq
+                | Operator::Lt
+                | Operator::LtEq
+                | Operator::Gt
+                | Operator::GtEq
+        );
+        if !compares {
+            return None;
+        }
+        let (left, right) = (binary.left(), binary.right());
+        let is_behind = left.downcast_ref::<Column>().is_some();
+        let (column, constant) = match is_behind {
+            true => (left, right),
+            false => (right, left),
+        };
+        Some(Self {
+            column: column.downcast_ref::<Column>()?.index(),
+            with: Constant {
+                op: *binary.op(),
+                value: constant.downcast_ref::<Literal>()?.value().clone(),
+                is_behind,
+            },
+        })
+    }
 }

@@ -196,7 +196,7 @@ fn what_is_no_row_for_all_stands_alone_in_parts_of_which_the_others_are_shared()
     };
     let is_shared = |part: &Fetched| {
         let batch = rows_of(part, &one).unwrap().0.batch;
-        part.picked(&selection, || selection.pick(&batch)).is_some()
+        part.picked(&selection, &batch).is_some()
     };
     let parts: Vec<_> = parts.iter().map(|p| (offsets(p), is_shared(p))).collect();
     assert_eq!(
