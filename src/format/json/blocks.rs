@@ -31,8 +31,8 @@ pub(super) fn next(messages: &[Message], first: usize) -> Option<Block> {
     }
     let end = messages.len().min(first + MESSAGES_MAX);
     let mut bytes = 0..0;
-    for place in first..end {
-        let Some(span) = messages[place].payload else {
+    for (place, message) in messages[..end].iter().enumerate().skip(first) {
+        let Some(span) = message.payload else {
             continue;
         };
         let payload = span.start as usize..span.start as usize + span.len as usize;

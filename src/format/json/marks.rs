@@ -158,7 +158,7 @@ mod tests {
         fn a_stop_is_the_first_quote_backslash_or_control_character(
             bytes in vec(any::<u8>(), 0..300), start in 0usize..300, plain in any::<bool>(),
         ) {
-            let letter = |byte: &u8| if byte % 50 > 0 { b'x' } else { *byte };
+            let letter = |byte: &u8| if byte.is_multiple_of(50) { *byte } else { b'x' };
             let bytes: Vec<u8> = if plain { bytes.iter().map(letter).collect() } else { bytes };
             let start = start.min(bytes.len());
             let (marks, padded) = marks(&bytes, start);
