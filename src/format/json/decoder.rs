@@ -141,9 +141,14 @@ impl JsonDecoder {
         let first_row = progress.message_of_row.len();
         for message in block.messages {
             match self.start(batch, message) {
-                Ok((at, end)) => {
-                    let row = index(self.cursors.len());
-                    self.cursors.push(Cursor { row, at, end });
+                Ok((start, end)) => {
+                    let (row, at) = (index(self.cursors.len()), start);
+                    self.cursors.push(Cursor {
+                        row,
+                        start,
+                        at,
+                        end,
+                    });
                     progress.message_of_row.push(index(message));
                 }
                 Err(reason) => progress.rejected.push(Rejected { message, reason }),

@@ -24,6 +24,8 @@ use super::tokenizer::Tokenizer;
 pub(super) struct Cursor {
     /// Its row in the block.
     pub(super) row: u32,
+    /// Its opening brace.
+    pub(super) start: u32,
     /// The next byte to read.
     pub(super) at: u32,
     /// The message's end.
@@ -224,6 +226,12 @@ impl Steps<'_> {
         cursor: Cursor,
         may_wait: bool,
     ) -> Option<u32> {
+        // It may have waited while others came from elsewhere, or while all was forgotten.
+        let from = match from {
+            _ if cursor.at == cursor.start => NodeId::START,
+            NodeId::START => NodeId::LOST,
+            from => from,
+        };
         let at = cursor.at as usize;
         let text = Text::new(self.block.bytes, cursor.end as usize);
         let (row, width) = (cursor.row as usize, self.tokenizer.slots());

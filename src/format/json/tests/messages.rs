@@ -373,6 +373,31 @@ fn keys_that_are_data_do_not_fill_the_memory_and_later_messages_are_still_read()
 }
 
 #[test]
+fn messages_that_wait_for_others_are_read_when_what_was_learned_is_forgotten() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let messages: Vec<_> = (0..60_000)
+        .map(|n| {
+            let (first, behind) = match random.u32(0..8) {
+                0 => (r#""first":true,"#, ""),
+                1 => (r#" "first" : 1.5 , "#, ""),
+                2 => ("", r#","behind":"x""#),
+                3 => (r#""first":true,"#, r#" , "behind":"x""#),
+                4..6 => return format!("{{\"key {n}\":1,\"a\":{n},\"other {n}\":[]}}"),
+                _ => ("", ""),
+            };
+            format!("{{{first}\"a\":{n}{behind},\"last\":\"y\"}}")
+        })
+        .collect();
+    let decoded = decode(vec![JsonField::new("a", DataType::Int64)], &messages);
+    assert_eq!(decoded.rejected, [], "all of them are good");
+    let column = decoded.columns[0].as_primitive::<Int64Type>();
+    assert!(
+        column.values().iter().copied().eq(0..60_000),
+        "each has its own number"
+    );
+}
+
+#[test]
 fn what_cannot_be_decoded_is_refused_at_once() {
     let refused = |field: JsonField| JsonDecoder::try_new(vec![field]).map(|_| ()).unwrap_err();
     let error = refused(JsonField::new("a", DataType::LargeUtf8));
