@@ -126,7 +126,11 @@ fn trouble(status: &QueryStatus, all_read: bool) -> Option<String> {
     match (&status.trouble, &status.state) {
         (Some(trouble), _) => Some(trouble.clone()),
         (None, QueryState::Retrying) => status.last_error.as_ref().map(ToString::to_string),
-        (None, _) => all_read.then(|| "where its rows go has not confirmed them".to_owned()),
+        (None, _) if !all_read => None,
+        (None, _) if status.sink_backlog == 0 => {
+            Some("what it has read is not committed yet".to_owned())
+        }
+        (None, _) => Some("where its rows go has not confirmed them".to_owned()),
     }
 }
 
