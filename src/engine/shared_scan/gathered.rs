@@ -42,6 +42,9 @@ impl Gathered {
         let condition = (place(column), comparison.with.clone());
         let rows = self.of(condition);
         let numbers = rows.numbers.get_or_init(passing).as_ref()?;
+        if numbers.len() == batch.num_rows() {
+            return Some(Rows::all(batch.clone()));
+        }
         let columns = batch.columns().iter();
         let columns = columns.map(|column| rows.column(column, numbers));
         let options = RecordBatchOptions::new().with_row_count(Some(numbers.len()));
@@ -136,6 +139,11 @@ mod tests {
             "the same rows, other columns"
         );
         assert!(Arc::ptr_eq(&one[0], &other[1]), "gathered once");
+        let every = rows(&[0, 1], 1, Operator::Gt);
+        assert!(
+            Arc::ptr_eq(&every[0], &all[0]),
+            "all pass: nothing to gather"
+        );
         let less = rows(&[0, 1], 0, Operator::Lt);
         assert_eq!(values(&less), [vec![1], vec![5]], "another condition");
         let of_other_column = rows(&[2, 0], 0, Operator::Gt);

@@ -12,8 +12,8 @@ const MESSAGES_MAX: usize = 128;
 /// Bytes of a block, but for one that is a single message.
 const BYTES_MAX: usize = 256 << 10;
 /// Bytes between two payloads of a block (a record's header, key and headers): they are looked at for
-/// nothing.
-const GAP_MAX: usize = 512;
+/// nothing, which costs less than a block for each message.
+const GAP_MAX: usize = 4 << 10;
 
 /// Neighbouring messages of a batch.
 #[derive(Debug, PartialEq, Eq)]

@@ -164,8 +164,8 @@ pub(super) struct Short {
 
 /// Reads a short plain number; `None` says only that it is not of that form.
 ///
-/// Up to 16 characters there is no branch on their number: lengths differ from row to row, and a
-/// wrongly predicted branch costs more than all the rest.
+/// With up to eight digits before the point and seven behind it there is no branch on their number:
+/// lengths differ from row to row, and a wrongly predicted branch costs more than all the rest.
 #[inline(always)]
 pub(super) fn short(number: Padded<'_>) -> Option<Short> {
     if number.len > 16 {
