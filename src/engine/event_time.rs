@@ -142,11 +142,13 @@ impl RowTimes {
         })
     }
 
-    /// The greatest that rows of the batch are compared with, but for what the batch itself says.
+    /// The greatest that rows of the batch are compared with, but for what the batch itself says: a partition that is ahead
+    /// waits for the others.
     pub(super) fn compared_at_most(&self, input: usize, standing: &Standing) -> Watermark {
         let stood = self.greatest.keys().map(|partition| {
             let partition = *partition;
-            standing.of(InputPartition { input, partition }).0
+            let (own, others) = standing.of(InputPartition { input, partition });
+            others.map_or(own, |others| others.min(own))
         });
         stood.fold(standing.query, Watermark::max)
     }
@@ -276,3 +278,6 @@ fn timestamps(
         .cloned()
         .ok_or_else(|| Error::internal(format!("an event time came as {}", values.data_type())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, make_view};
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
@@ -41,14 +41,32 @@ pub(super) fn equal(
     }
     let column = batch.columns().get(column.index())?.as_string_view_opt()?;
     let wanted = make_view(text.as_bytes(), 0, 0);
-    let views = &column.views()[..column.len()];
-    let equal = BooleanBuffer::collect_bool(views.len(), |row| views[row] == wanted);
+    let equal = places_of(wanted, &column.views()[..column.len()]);
     let equal = match column.nulls() {
         // What lies under a NULL is no text.
         Some(nulls) => &equal & nulls.inner(),
         None => equal,
     };
     Some(BooleanArray::new(equal, None))
+}
+
+/// Which of the views are the wanted one. By whole words of the result, so that no row asks where its bit goes: half the time of
+/// [`BooleanBuffer::collect_bool`].
+fn places_of(wanted: u128, views: &[u128]) -> BooleanBuffer {
+    let (whole, rest) = views.as_chunks::<64>();
+    let mut words = Vec::with_capacity(whole.len() + 1);
+    words.extend(whole.iter().map(|views| word(wanted, views)));
+    words.push(word(wanted, rest));
+    BooleanBuffer::new(Buffer::from_vec(words), 0, views.len())
+}
+
+/// The bits of at most 64 views, the first one lowest.
+#[inline(always)]
+fn word(wanted: u128, views: &[u128]) -> u64 {
+    let bits = views.iter().enumerate();
+    bits.fold(0, |word, (bit, view)| {
+        word | (u64::from(*view == wanted) << bit)
+    })
 }
 
 #[cfg(test)]
