@@ -9,7 +9,9 @@ use arrow::record_batch::RecordBatch;
 use super::lane::Lane;
 use super::pace::Pace;
 use crate::error::Result;
-use crate::operator::{Aggregate, Closed, ClosedWindow, Imaging, Refusals, RowPipeline, Tail};
+use crate::operator::{
+    Aggregate, Closed, ClosedWindow, Having, Imaging, Refusals, RowPipeline, Tail,
+};
 use crate::plan::{Emission, OutputStage, RowStage, StreamPlan};
 use crate::task;
 use crate::types::{ChangeBatch, EventTime, StateImage, Watermark, WindowSpan};
@@ -20,6 +22,8 @@ pub(super) struct Emitter {
     tail: Tail,
     /// The output's stages for rows that change: they look at one row at a time.
     rows: RowPipeline,
+    /// HAVING, where changes are emitted.
+    having: Option<Having>,
     /// When rows may be emitted again (`EMIT EVERY`).
     pace: Pace,
     /// Rows of windows that have closed, before HAVING, since that was last asked.
@@ -41,6 +45,7 @@ impl Emitter {
         Ok(Self {
             tail: Tail::try_new(&plan.output, durable)?,
             rows: RowPipeline::new(&rows),
+            having: Having::of(&rows),
             pace: Pace::of_emission(plan.emission, now),
             closed: 0,
             refusals: Refusals::default(),
@@ -81,7 +86,7 @@ impl Emitter {
                 let mut changes = Vec::new();
                 if self.pace.is_due(now) || aggregate.may_close(watermark) {
                     self.pace.done(now);
-                    for changed in aggregate.emit_changes()? {
+                    for changed in aggregate.emit_changes(self.having.as_ref())? {
                         changes.extend(changed.into_changes(&self.rows, key, refusals)?);
                     }
                 }

@@ -1,8 +1,11 @@
 //! Changed rows on their way through the output's stages: the old forms and the new ones, and at
 //! the end what each is to whoever takes them.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, UInt32Array};
 use arrow::compute::interleave_record_batch;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 
@@ -47,6 +50,12 @@ impl Changed {
             pairs,
             refusals: Refusals::default(),
         }
+    }
+
+    /// No change of rows with these columns.
+    pub(super) fn nothing(schema: &SchemaRef) -> Self {
+        let none = RecordBatch::new_empty(Arc::clone(schema));
+        Self::new::<()>(none.clone(), none, &[], 0)
     }
 
     /// The same with rows that cannot be computed.
@@ -161,7 +170,7 @@ impl Forms {
         let convert = |rows: &Rows| {
             let columns: Vec<_> = columns
                 .iter()
-                .map(|c| std::sync::Arc::clone(rows.batch.column(*c)))
+                .map(|c| Arc::clone(rows.batch.column(*c)))
                 .collect();
             converter.convert_columns(&columns).map_err(from_arrow)
         };

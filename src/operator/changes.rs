@@ -8,7 +8,6 @@ use arrow::row::{Row, RowConverter};
 
 use super::image::odd;
 use crate::error::{Result, from_arrow};
-use crate::state::Refused;
 
 /// The groups touched since the last emission, and the values last emitted of each.
 #[derive(Debug, Default)]
@@ -55,16 +54,16 @@ impl Changes {
     }
 
     /// Which of `groups`, whose values are `values`, differ from what was emitted
-    /// last? Remembers the values as emitted. The `refused` of them have none.
+    /// last? Remembers the values as emitted. Those that are not there, by their place in `groups`, have none.
     pub(super) fn differences<'a>(
         &mut self,
         groups: &[usize],
         values: impl Iterator<Item = Row<'a>>,
-        refused: &Refused,
+        is_there: impl Fn(usize) -> bool,
     ) -> Differences {
         let mut found = Differences::default();
         for (index, (new, &group)) in (0u32..).zip(values.zip(groups)) {
-            if !refused.is_empty() && refused.contains_key(&(index as usize)) {
+            if !is_there(index as usize) {
                 found
                     .gone
                     .extend(self.forget(group).map(|old| (index, old)));
@@ -84,6 +83,11 @@ impl Changes {
             found.old.push(old);
         }
         found
+    }
+
+    /// True when nothing is remembered as emitted.
+    pub(super) fn has_none_emitted(&self) -> bool {
+        self.emitted_bytes == 0
     }
 
     /// Forgets a group; gives what was emitted of it.
@@ -207,7 +211,6 @@ mod tests {
     use arrow::row::SortField;
 
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn a_group_is_emitted_again_only_when_its_values_changed() {
@@ -220,11 +223,11 @@ mod tests {
         changes.touch(&[1, 0, 1]);
         assert_eq!(changes.take(), [1, 0]);
         assert_eq!(changes.take(), Vec::<usize>::new());
-        let none = Refused::new();
-        let first = changes.differences(&[1, 0], rows(&[7, 8]).iter(), &none);
+        assert!(changes.has_none_emitted());
+        let first = changes.differences(&[1, 0], rows(&[7, 8]).iter(), |_| true);
         assert_eq!(first.changed, [0, 1]);
         assert!(first.old.iter().all(Option::is_none), "nothing was emitted");
-        let second = changes.differences(&[1, 0], rows(&[7, 9]).iter(), &none);
+        let second = changes.differences(&[1, 0], rows(&[7, 9]).iter(), |_| true);
         assert_eq!(second.changed, [1]);
         let old = columns_of(second.old_values(), &converter).unwrap();
         let expected: ArrayRef = Arc::new(Int64Array::from(vec![8]));
@@ -240,17 +243,17 @@ mod tests {
             let column: ArrayRef = Arc::new(Int64Array::from(vec![number]));
             converter.convert_columns(&[column]).unwrap()
         };
-        let none = Refused::new();
-        let refused = Refused::from([(0, Error::internal("too large"))]);
         let mut changes = Changes::default();
-        changes.differences(&[3], row(Some(7)).iter(), &none);
-        let gone = changes.differences(&[3], row(None).iter(), &refused);
+        changes.differences(&[3], row(Some(7)).iter(), |_| true);
+        assert!(!changes.has_none_emitted());
+        let gone = changes.differences(&[3], row(None).iter(), |_| false);
         assert!(gone.changed.is_empty());
         assert_eq!(gone.picked(&[3]), [3]);
         assert_eq!(gone.replaced_places().count(), 1);
-        let still = changes.differences(&[3], row(None).iter(), &refused);
+        assert!(changes.has_none_emitted());
+        let still = changes.differences(&[3], row(None).iter(), |_| false);
         assert_eq!((still.changed.len(), still.gone.len()), (0, 0));
-        let back = changes.differences(&[3], row(Some(7)).iter(), &none);
+        let back = changes.differences(&[3], row(Some(7)).iter(), |_| true);
         assert_eq!((back.replaced_places().count(), back.changed), (0, vec![0]));
     }
 
@@ -261,15 +264,13 @@ mod tests {
             let column: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
             converter.convert_columns(&[column]).unwrap()
         };
-        let none = Refused::new();
-        let refused = Refused::from([(1, Error::internal("too large"))]);
         let (mut one, mut other) = (Changes::default(), Changes::default());
-        one.differences(&[0, 1], rows(&[1, 2]).iter(), &none);
-        other.differences(&[0, 1], rows(&[3, 4]).iter(), &none);
-        let mut found = one.differences(&[0, 1, 2], rows(&[1, 5, 6]).iter(), &none);
+        one.differences(&[0, 1], rows(&[1, 2]).iter(), |_| true);
+        other.differences(&[0, 1], rows(&[3, 4]).iter(), |_| true);
+        let mut found = one.differences(&[0, 1, 2], rows(&[1, 5, 6]).iter(), |_| true);
         found.extend(
             3,
-            other.differences(&[0, 1], rows(&[7, 0]).iter(), &refused),
+            other.differences(&[0, 1], rows(&[7, 0]).iter(), |place| place != 1),
         );
         assert_eq!(found.changed, [1, 2, 3]);
         let gone: Vec<u32> = found.gone.iter().map(|(index, _)| *index).collect();

@@ -2,19 +2,27 @@
 //!
 //! A micro-batch touches few groups in each of many open windows. So the changed groups of several windows are
 //! looked at together: what is done to a batch costs more than what is done to its rows.
+//!
+//! Invariant: what is remembered as emitted of a group may have been emitted: groups that do not pass HAVING are as
+//! if they were not there.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Int64Type};
+use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 
 use super::aggregate::{Aggregate, Spans, Windows, without};
 use super::changed::Changed;
 use super::changes::{Changes, Differences, columns_of};
+use super::row_pipeline::condition;
 use super::sessions::Sessions;
 use crate::error::{Result, from_arrow};
+use crate::plan::RowStage;
 use crate::state::{GroupTable, Refused};
 use crate::types::{Watermark, WindowSpan};
 
@@ -44,15 +52,37 @@ impl<'a> Touched<'a> {
     }
 }
 
+/// A condition on the rows of an aggregate that says the same of equal rows.
+#[derive(Debug, Clone)]
+pub struct Having(Arc<dyn PhysicalExpr>);
+
+impl Having {
+    /// The condition with which the output begins, if there is one.
+    pub fn of(output: &[RowStage]) -> Option<Self> {
+        match output.first()? {
+            RowStage::Filter(condition) if !is_volatile(condition) => {
+                Some(Self(Arc::clone(condition)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Which rows pass; `None`: it fails for some, which is told where the output's stages run.
+    fn passing(&self, rows: &RecordBatch) -> Option<BooleanArray> {
+        condition(&self.0, rows).ok()
+    }
+}
+
 impl Aggregate {
-    /// What changed since the last call, the windows in the order in which they close.
+    /// What changed since the last call, the windows in the order in which they close. Groups that do not pass `having`
+    /// may be left out, and are gone if they passed it before.
     ///
     /// # Errors
     /// When an aggregate fails and no group is at fault.
     ///
     /// # Panics
     /// If the tables were not made readable.
-    pub fn emit_changes(&mut self) -> Result<Vec<Changed>> {
+    pub fn emit_changes(&mut self, having: Option<&Having>) -> Result<Vec<Changed>> {
         assert!(
             self.grouping.readable(),
             "only readable tables can emit changes"
@@ -63,13 +93,13 @@ impl Aggregate {
                 let touched = one
                     .table()
                     .and_then(|(table, changes)| Touched::of(NO_WINDOW, table, changes));
-                self.tables_changes(touched.into_iter().collect())
+                self.tables_changes(touched.into_iter().collect(), having)
             }
             Windows::Fixed(fixed) => {
                 let touched = fixed.open().filter_map(|(span, pane)| {
                     Touched::of(span, &mut pane.table, &mut pane.changes)
                 });
-                self.tables_changes(touched.collect())
+                self.tables_changes(touched.collect(), having)
             }
             Windows::Sessions(sessions) => self.session_changes(sessions).map(|one| vec![one]),
             Windows::Sliding(_) | Windows::Growing(_) => {
@@ -82,7 +112,11 @@ impl Aggregate {
         Ok(changed)
     }
 
-    fn tables_changes(&self, mut touched: Vec<Touched<'_>>) -> Result<Vec<Changed>> {
+    fn tables_changes(
+        &self,
+        mut touched: Vec<Touched<'_>>,
+        having: Option<&Having>,
+    ) -> Result<Vec<Changed>> {
         let mut changed = Vec::new();
         let mut rest = touched.as_mut_slice();
         while !rest.is_empty() {
@@ -93,13 +127,13 @@ impl Aggregate {
             };
             let together = rest.iter().take_while(fits).count().max(1);
             let (some, others) = rest.split_at_mut(together);
-            changed.push(self.changes_of(some)?);
+            changed.push(self.changes_of(some, having)?);
             rest = others;
         }
         Ok(changed)
     }
 
-    fn changes_of(&self, touched: &mut [Touched<'_>]) -> Result<Changed> {
+    fn changes_of(&self, touched: &mut [Touched<'_>], having: Option<&Having>) -> Result<Changed> {
         let read = touched.iter_mut().map(|one| one.table.read(&one.groups));
         let read = read.collect::<Result<Vec<_>>>()?;
         let keys = one_after_another(read.iter().map(|groups| &groups.keys))?;
@@ -107,6 +141,17 @@ impl Aggregate {
         let spans = touched.iter();
         let spans = spans.flat_map(|one| std::iter::repeat_n(one.span, one.groups.len()));
         let spans: Vec<WindowSpan> = spans.collect();
+        let all = || self.output(Spans::Each(&spans), &keys, values.clone());
+        let passing = match having {
+            Some(having) => having.passing(&all()?),
+            None => None,
+        };
+        let passes = |row: usize| passing.as_ref().is_none_or(|passing| passing.value(row));
+        let are_new = touched.iter().all(|one| one.changes.has_none_emitted());
+        let are_fine = read.iter().all(|groups| groups.refused.is_empty());
+        if are_new && are_fine && !(0..spans.len()).any(passes) {
+            return Ok(Changed::nothing(&self.grouping.plan.schema));
+        }
         // Groups without values differ once: when they come.
         let first = self.first_columns();
         let kept = match values.is_empty() {
@@ -118,9 +163,8 @@ impl Aggregate {
         let (mut found, mut refused, mut from) = (Differences::default(), Refused::new(), 0);
         for (one, groups) in touched.iter_mut().zip(read) {
             let values = (from..from + one.groups.len()).map(|row| rows.row(row));
-            let own = one
-                .changes
-                .differences(&one.groups, values, &groups.refused);
+            let is_there = |row: usize| !groups.refused.contains_key(&row) && passes(from + row);
+            let own = one.changes.differences(&one.groups, values, is_there);
             one.table.touch(&own.picked(&one.groups));
             found.extend(from, own);
             let of_table = groups.refused.into_iter();
@@ -142,8 +186,7 @@ impl Aggregate {
         if refused.is_empty() {
             return Ok(changed);
         }
-        let rows = self.output(Spans::Each(&spans), &keys, values)?;
-        Ok(changed.refusing(without(rows, refused)?.1))
+        Ok(changed.refusing(without(all()?, refused)?.1))
     }
 
     /// Takes out the groups whose time to live is over, as rows that are there no more.
@@ -203,7 +246,7 @@ impl Aggregate {
         let rows = converter.convert_columns(&kept).map_err(from_arrow)?;
         let found = sessions
             .changes
-            .differences(&groups, rows.iter(), &now.refused);
+            .differences(&groups, rows.iter(), |row| !now.refused.contains_key(&row));
         sessions.touch(&found.picked(&groups));
         let joined = std::mem::take(&mut sessions.joined);
         let mut before_keys = found.replaced_of(&now.keys)?;

@@ -34,6 +34,7 @@ mod windows;
 
 pub use aggregate::{Aggregate, Closed, ClosedWindow, Taken};
 pub use changed::Changed;
+pub use emission::Having;
 pub use image::Imaging;
 pub use partial::Partial;
 pub use placement::{LateRow, Lateness};
