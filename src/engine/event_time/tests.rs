@@ -57,10 +57,10 @@ fn a_partition_that_is_far_ahead_is_compared_with_where_the_others_stand() {
 fn no_row_is_compared_with_more_than_where_partitions_stood_and_what_its_own_has_said() {
     let mut random = fastrand::Rng::with_seed(7);
     for _ in 0..2_000 {
-        let stood: Vec<i64> = (0..random.usize(1..4)).map(|_| random.i64(0..50)).collect();
-        let partition = |random: &mut fastrand::Rng| random.i32(0..stood.len() as i32);
+        let partitions = random.i32(1..4);
+        let stood: Vec<i64> = (0..partitions).map(|_| random.i64(0..50)).collect();
         let rows: Vec<(i32, i64)> = (0..random.usize(1..12))
-            .map(|_| (partition(&mut random), random.i64(0..100)))
+            .map(|_| (random.i32(0..partitions), random.i64(0..100)))
             .collect();
         let (times, standing) = (times(&rows), standing(&stood));
         let at_most = times.compared_at_most(0, &standing);
