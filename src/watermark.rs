@@ -27,8 +27,22 @@ pub struct Watermarks {
     current: Watermark,
     /// Since when all partitions are idle, and the watermark then.
     all_idle: Option<(Duration, Watermark)>,
-    /// Some partitions have yet to come to where the others' ends were: those at their ends hold nobody back.
-    is_catching_up: bool,
+    /// Whether some partitions have yet to come to where the others' ends were.
+    catch_up: CatchUp,
+    /// How long before it was read the oldest row was written.
+    oldest: Duration,
+}
+
+/// Whether what was there before is still being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatchUp {
+    /// No: how long a partition is silent is seen.
+    Done,
+    /// Yes: a partition at its end has been silent since its last row was written, and one without rows since the oldest
+    /// of all rows.
+    Live,
+    /// Yes, and nothing comes after it: a partition at its end is silent for good.
+    Finite,
 }
 
 /// What is known of one partition.
@@ -42,6 +56,8 @@ pub struct Partition {
     pub idle: bool,
     /// When its last row came, on the caller's monotonic clock.
     active_at: Duration,
+    /// How long before that it was written; `None`: no row has come.
+    age: Option<Duration>,
     /// How long it may be silent at its end before it is idle; `None`: it never is.
     idle_timeout: Option<Duration>,
 }
@@ -57,7 +73,8 @@ impl Watermarks {
             partitions: BTreeMap::new(),
             current: Watermark::MIN,
             all_idle: None,
-            is_catching_up: false,
+            catch_up: CatchUp::Done,
+            oldest: Duration::ZERO,
         };
         for (partition, idle_timeout) in partitions {
             watermarks.add(partition, idle_timeout, now);
@@ -89,15 +106,23 @@ impl Watermarks {
             at_end: false,
             idle: false,
             active_at: now,
+            age: None,
             idle_timeout,
         };
         self.partitions.entry(partition).or_insert(fresh);
     }
 
-    /// Rows came from a partition; `watermark` is the greatest that they said.
-    pub fn observe(&mut self, partition: InputPartition, watermark: Watermark, now: Duration) {
+    /// Rows came from a partition; `watermark` is the greatest that they said, `age` how long ago the last was written.
+    pub fn observe(
+        &mut self,
+        partition: InputPartition,
+        watermark: Watermark,
+        (now, age): (Duration, Duration),
+    ) {
+        self.oldest = self.oldest.max(age);
         if let Some(state) = self.partitions.get_mut(&partition) {
             state.watermark = state.watermark.max(watermark);
+            state.age = Some(age);
             state.at_end = false;
             state.idle = false;
             state.active_at = now;
@@ -120,10 +145,10 @@ impl Watermarks {
         }
     }
 
-    /// Whether what was there before is still being read: a partition at its end is idle at once then, whose next
-    /// rows come after that. One that is never idle holds the others back all the same.
-    pub fn catch_up(&mut self, is_catching_up: bool) {
-        self.is_catching_up = is_catching_up;
+    /// Whether what was there before is still being read. While it is, a partition at its end need not be silent for its
+    /// timeout once more; one that is never idle holds the others back all the same.
+    pub fn catch_up(&mut self, catch_up: CatchUp) {
+        self.catch_up = catch_up;
     }
 
     /// Decides who is idle at `now` (monotonic) and returns the query's watermark.
@@ -149,9 +174,14 @@ impl Watermarks {
 
     fn mark_idle(&mut self, now: Duration) {
         for partition in self.partitions.values_mut() {
-            let silent = now.saturating_sub(partition.active_at);
+            let seen = now.saturating_sub(partition.active_at);
+            let silent = match self.catch_up {
+                CatchUp::Done => seen,
+                CatchUp::Live => seen.saturating_add(partition.age.unwrap_or(self.oldest)),
+                CatchUp::Finite => Duration::MAX,
+            };
             let timeout = partition.idle_timeout;
-            let is_over = |timeout| self.is_catching_up || silent >= timeout;
+            let is_over = |timeout| silent >= timeout;
             partition.idle = partition.at_end && timeout.is_some_and(is_over);
         }
     }
@@ -223,8 +253,8 @@ mod tests {
     #[test]
     fn while_all_are_idle_only_what_is_wanted_is_waited_for() {
         let mut marks = two();
-        marks.observe(part(0), mark(100), at(1));
-        marks.observe(part(1), mark(50), at(1));
+        marks.observe(part(0), mark(100), (at(1), Duration::ZERO));
+        marks.observe(part(1), mark(50), (at(1), Duration::ZERO));
         (0..2).for_each(|partition| marks.reached_end(part(partition)));
         assert_eq!(marks.next_change(at(2), None), Some(at(11)));
         marks.advance(at(11));
@@ -261,57 +291,77 @@ mod tests {
     #[test]
     fn the_least_partition_decides() {
         let mut marks = two();
-        marks.observe(part(0), mark(100), at(1));
+        marks.observe(part(0), mark(100), (at(1), Duration::ZERO));
         assert_eq!(
             marks.advance(at(1)),
             Watermark::MIN,
             "partition 1 has said nothing"
         );
-        marks.observe(part(1), mark(50), at(1));
+        marks.observe(part(1), mark(50), (at(1), Duration::ZERO));
         assert_eq!(marks.advance(at(1)), mark(50));
     }
 
     #[test]
     fn a_watermark_never_falls() {
         let mut marks = two();
-        marks.observe(part(0), mark(100), at(1));
-        marks.observe(part(1), mark(100), at(1));
+        marks.observe(part(0), mark(100), (at(1), Duration::ZERO));
+        marks.observe(part(1), mark(100), (at(1), Duration::ZERO));
         assert_eq!(marks.advance(at(1)), mark(100));
         marks.add(part(2), Some(at(10)), at(2));
-        marks.observe(part(2), mark(10), at(2));
+        marks.observe(part(2), mark(10), (at(2), Duration::ZERO));
         assert_eq!(marks.advance(at(2)), mark(100));
     }
 
     #[test]
     fn a_silent_partition_at_its_end_becomes_idle() {
         let mut marks = two();
-        marks.observe(part(0), mark(100), at(1));
-        marks.observe(part(1), mark(50), at(1));
+        marks.observe(part(0), mark(100), (at(1), Duration::ZERO));
+        marks.observe(part(1), mark(50), (at(1), Duration::ZERO));
         marks.reached_end(part(1));
-        marks.observe(part(0), mark(120), at(10));
+        marks.observe(part(0), mark(120), (at(10), Duration::ZERO));
         assert_eq!(
             marks.advance(at(10)),
             mark(50),
             "9 s of silence are not enough"
         );
-        marks.observe(part(0), mark(121), at(11));
+        marks.observe(part(0), mark(121), (at(11), Duration::ZERO));
         assert_eq!(marks.advance(at(11)), mark(121));
     }
 
     #[test]
-    fn while_others_catch_up_a_partition_at_its_end_is_idle_at_once() {
+    fn while_others_catch_up_a_partition_is_silent_since_its_last_row_was_written() {
+        let hour = at(3600);
+        let behind = |age: Duration, catch_up: CatchUp| {
+            let mut marks = two();
+            marks.observe(part(1), mark(5), (at(1), age));
+            marks.reached_end(part(1));
+            marks.observe(part(0), mark(100), (at(1), Duration::ZERO));
+            marks.catch_up(catch_up);
+            marks.advance(at(1))
+        };
+        assert_eq!(behind(hour, CatchUp::Done), mark(5), "it was seen just now");
+        assert_eq!(behind(hour, CatchUp::Live), mark(100), "silent for an hour");
+        assert_eq!(behind(at(9), CatchUp::Live), mark(5), "more may come of it");
+        let finite = behind(at(0), CatchUp::Finite);
+        assert_eq!(finite, mark(100), "nothing comes of it any more");
+    }
+
+    #[test]
+    fn a_partition_without_rows_is_silent_since_the_oldest_row_was_written() {
         let mut marks = two();
-        marks.observe(part(0), mark(100), at(1));
         marks.reached_end(part(1));
-        marks.catch_up(true);
-        assert_eq!(marks.advance(at(1)), mark(100));
-        marks.catch_up(false);
-        marks.observe(part(0), mark(101), at(2));
-        assert_eq!(marks.advance(at(2)), mark(100), "it is waited for again");
+        marks.catch_up(CatchUp::Live);
+        marks.observe(part(0), mark(100), (at(1), at(5)));
+        assert_eq!(marks.advance(at(1)), Watermark::MIN, "the topic is young");
+        marks.observe(part(0), mark(101), (at(1), at(20)));
+        assert_eq!(marks.advance(at(1)), mark(101));
+        marks.catch_up(CatchUp::Done);
+        marks.observe(part(0), mark(102), (at(2), at(0)));
+        assert_eq!(marks.advance(at(2)), mark(101), "it is waited for again");
         let mut marks = Watermarks::new([0, 1].map(|id| (part(id), None)), at(0));
-        marks.observe(part(0), mark(100), at(1));
+        marks.observe(part(0), mark(100), (at(1), at(5)));
         marks.reached_end(part(1));
-        marks.catch_up(true);
+        marks.catch_up(CatchUp::Finite);
         assert_eq!(
             marks.advance(at(1)),
             Watermark::MIN,
@@ -322,7 +372,7 @@ mod tests {
     #[test]
     fn a_partition_that_is_behind_is_never_idle() {
         let mut marks = two();
-        marks.observe(part(0), mark(100), at(1));
+        marks.observe(part(0), mark(100), (at(1), Duration::ZERO));
         marks.reached_end(part(0));
         assert_eq!(
             marks.advance(at(1000)),
@@ -335,7 +385,7 @@ mod tests {
     fn when_all_are_idle_time_goes_on_with_the_wall_clock() {
         let mut marks = two();
         for id in [0, 1] {
-            marks.observe(part(id), mark(100 + i64::from(id)), at(1));
+            marks.observe(part(id), mark(100 + i64::from(id)), (at(1), Duration::ZERO));
             marks.reached_end(part(id));
         }
         assert_eq!(marks.advance(at(2)), mark(100));
@@ -345,7 +395,7 @@ mod tests {
             "it starts from the furthest partition"
         );
         assert_eq!(marks.advance(at(41)), mark(131));
-        marks.observe(part(0), mark(105), at(42));
+        marks.observe(part(0), mark(105), (at(42), Duration::ZERO));
         assert_eq!(
             marks.advance(at(42)),
             mark(131),
@@ -365,7 +415,7 @@ mod tests {
     #[test]
     fn idleness_can_be_switched_off() {
         let mut marks = Watermarks::new([0, 1].map(|id| (part(id), None)), at(0));
-        marks.observe(part(0), mark(100), at(1));
+        marks.observe(part(0), mark(100), (at(1), Duration::ZERO));
         marks.reached_end(part(1));
         assert_eq!(marks.advance(at(10_000)), Watermark::MIN);
     }

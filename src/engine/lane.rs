@@ -68,6 +68,8 @@ pub(super) struct LaneOutput {
     pub greatest_events: BTreeMap<InputPartition, EventTime>,
     /// The next offset of each partition.
     pub next: BTreeMap<InputPartition, Offset>,
+    /// The timestamp of each partition's last message, milliseconds since the Unix epoch; -1: none.
+    pub written_ms: BTreeMap<InputPartition, i64>,
 }
 
 impl LaneOutput {
@@ -75,8 +77,9 @@ impl LaneOutput {
     fn count(&mut self, input: usize, fetched: &Fetched) {
         for reach in &fetched.reach {
             let partition = reach.partition;
-            self.next
-                .insert(InputPartition { input, partition }, reach.next);
+            let place = InputPartition { input, partition };
+            self.next.insert(place, reach.next);
+            self.written_ms.insert(place, reach.written_ms);
             self.counted.messages += reach.count;
             self.counted.bytes += reach.bytes;
         }

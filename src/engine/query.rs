@@ -35,7 +35,7 @@ use crate::operator::Refusals;
 use crate::plan::{Emission, OnError, SourcePlan, StreamPlan, Trigger};
 use crate::task;
 use crate::types::{ChangeBatch, EventTime, InputPartition, Offset, Watermark};
-use crate::watermark::Watermarks;
+use crate::watermark::{CatchUp, Watermarks};
 
 /// How long a query sleeps at the most before it looks whether its client is still there.
 const TICK: Duration = Duration::from_secs(1);
@@ -455,7 +455,8 @@ impl Query {
         let mut rows = Vec::new();
         for output in outputs {
             for (partition, said) in output.said {
-                self.watermarks.observe(partition, said, now);
+                let age = self.age_of(output.written_ms.get(&partition));
+                self.watermarks.observe(partition, said, (now, age));
             }
             rows.extend(output.rows);
         }
@@ -465,9 +466,23 @@ impl Query {
             let next = partitions.get(place).and_then(|status| status.next);
             next.is_none_or(|next| next < *end)
         });
-        self.watermarks.catch_up(!self.catch_up.is_empty());
+        self.watermarks.catch_up(match self.tuning.trigger {
+            _ if self.catch_up.is_empty() => CatchUp::Done,
+            Trigger::AvailableNow => CatchUp::Finite,
+            _ => CatchUp::Live,
+        });
         let watermark = self.watermarks.advance(now);
         self.emitter.emit(&mut self.lanes, rows, watermark, now)
+    }
+
+    /// How long ago a message was written that has this timestamp, milliseconds since the Unix epoch; one without has just been.
+    fn age_of(&self, written_ms: Option<&i64>) -> Duration {
+        let written_ms = written_ms.copied().filter(|written| *written >= 0);
+        let age = written_ms.map_or(0, |written| {
+            let now = self.surroundings.clock.now().0;
+            now.saturating_sub(written.saturating_mul(1_000))
+        });
+        u64::try_from(age).map_or(Duration::ZERO, Duration::from_micros)
     }
 
     /// Partitions that appeared hold the watermark back until they have said something, or are idle.

@@ -113,6 +113,8 @@ pub(in crate::engine) struct Reach {
     pub count: u64,
     /// Bytes of their payloads and keys.
     pub bytes: u64,
+    /// The timestamp of its last message, milliseconds since the Unix epoch; -1 if that has none.
+    pub written_ms: i64,
 }
 
 /// Rows with the columns of all members.
@@ -368,12 +370,14 @@ fn reach(messages: &MessageBatch) -> Vec<Reach> {
                 next: message.offset,
                 count: 0,
                 bytes: 0,
+                written_ms: message.timestamp_ms,
             });
             all.len() - 1
         });
         let bytes = |span: Option<Span>| span.map_or(0, |span| u64::from(span.len));
         all[at].next = Offset(message.offset.0 + 1);
         all[at].count += 1;
+        all[at].written_ms = message.timestamp_ms;
         all[at].bytes += bytes(message.payload) + bytes(message.key);
     }
     all
