@@ -50,8 +50,7 @@ pub(super) fn equal(
     Some(BooleanArray::new(equal, None))
 }
 
-/// Which of the views are the wanted one. By whole words of the result, so that no row asks where its bit goes: half the time of
-/// [`BooleanBuffer::collect_bool`].
+/// Which of the views are the wanted one. By whole words of the result, so that no row asks where its bit goes.
 fn places_of(wanted: u128, views: &[u128]) -> BooleanBuffer {
     let (whole, rest) = views.as_chunks::<64>();
     let mut words = Vec::with_capacity(whole.len() + 1);
